@@ -1,0 +1,23 @@
+import pg from "pg";
+import { migrate, type MigrationVariables } from "./migrate.ts";
+
+/**
+ * Makes the database and the migrating login in a local Postgres, if they are not there, and migrates. The login is
+ * what Neon gives a project: it may make roles and owns the database, but is no superuser.
+ */
+export async function prepareLocalDatabase(superuserUrl: string, variables: MigrationVariables): Promise<void> {
+  const { username, password, pathname } = new URL(variables.MIGRATION_DATABASE_URL);
+  const client = new pg.Client({ connectionString: superuserUrl });
+  await client.connect();
+  try {
+    const [role, database] = [client.escapeIdentifier(username), client.escapeIdentifier(pathname.slice(1))];
+    const { rows } = await client.query("select from pg_roles where rolname = $1", [username]);
+    if (rows.length === 0) await client.query(`create role ${role} createrole createdb`);
+    await client.query(`alter role ${role} login password ${client.escapeLiteral(password)}`);
+    const made = await client.query("select from pg_database where datname = $1", [pathname.slice(1)]);
+    if (made.rows.length === 0) await client.query(`create database ${database} owner ${role}`);
+  } finally {
+    await client.end();
+  }
+  await migrate(variables);
+}

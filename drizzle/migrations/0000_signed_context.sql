@@ -1,0 +1,61 @@
+-- The signed tenant context. The Worker opens each transaction with
+--   set_config('app.tenant', 'v1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>', true)
+-- and nothing but these functions reads it. The text has a fixed width: kid 8, tenant and actor 36 each, expiry
+-- 10 digits of epoch seconds, MAC 64 hex digits. The MAC also covers the login role, so that a context made for
+-- one role is worthless to another.
+
+CREATE SCHEMA partywall;
+--> statement-breakpoint
+-- No role is granted anything here, and RLS without a policy would show it no key if one were. The verifier reads
+-- a key as the tables' owner, a role that cannot log in.
+CREATE TABLE partywall.context_keys (
+	kid text PRIMARY KEY CHECK (kid ~ '^[a-z0-9]{8}$'),
+	-- HMAC's inner and outer pads (the key XOR 0x36… and 0x5c…), so that the verifier need not make them.
+	inner_pad bytea NOT NULL CHECK (octet_length(inner_pad) = 64),
+	outer_pad bytea NOT NULL CHECK (octet_length(outer_pad) = 64)
+);
+--> statement-breakpoint
+ALTER TABLE partywall.context_keys ENABLE ROW LEVEL SECURITY;
+--> statement-breakpoint
+REVOKE ALL ON SCHEMA partywall FROM PUBLIC;
+--> statement-breakpoint
+REVOKE ALL ON partywall.context_keys FROM PUBLIC;
+--> statement-breakpoint
+-- The tenant of this transaction's signed context. Raises SQLSTATE 28000 when the context is missing, forged,
+-- expired, or made for another role; never null. plpgsql, and one query, so that no key becomes a plan's constant.
+CREATE FUNCTION current_tenant_id() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+	context text := pg_catalog.current_setting('app.tenant', true);
+	genuine boolean;
+BEGIN
+	IF pg_catalog.length(context) = 161 THEN
+		SELECT pg_catalog.encode(pg_catalog.sha256(k.outer_pad || pg_catalog.sha256(k.inner_pad
+				|| pg_catalog.convert_to(pg_catalog.left(context, 96) || '.' || session_user, 'UTF8'))), 'hex')
+			= pg_catalog.right(context, 64)
+			INTO genuine
+			FROM partywall.context_keys k
+			WHERE k.kid = pg_catalog.substr(context, 4, 8);
+		IF genuine AND pg_catalog.substr(context, 87, 10)::bigint
+				> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) THEN
+			RETURN pg_catalog.substr(context, 13, 36)::uuid;
+		END IF;
+	END IF;
+	RAISE EXCEPTION 'no valid tenant context' USING ERRCODE = '28000';
+END $$;
+--> statement-breakpoint
+-- Who acts in this transaction, from the same signed context; raises as current_tenant_id() does.
+CREATE FUNCTION current_actor_id() RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+	PERFORM public.current_tenant_id();
+	RETURN pg_catalog.substr(pg_catalog.current_setting('app.tenant'), 50, 36)::uuid;
+END $$;
+--> statement-breakpoint
+-- Counts a row's updates and dates them, so that no handler has to.
+CREATE FUNCTION touch_row() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+	NEW.version := OLD.version + 1;
+	NEW.updated_at := pg_catalog.now();
+	RETURN NEW;
+END $$;

@@ -1,0 +1,64 @@
+import pg from "pg";
+
+const PASSWORD = "correct horse battery staple";
+const TENANTS = [
+  { email: "ada@acme.test", plan: "startup", tenant: { name: "Acme", slug: "acme" } },
+  { email: "bob@globex.test", plan: "solo", tenant: { name: "Globex", slug: "globex" } },
+];
+
+/** Makes the two tenants of the tour, if they are not there, through the API and, for the plan, as an operator. */
+export async function seed(api: string, operatorUrl: string): Promise<void> {
+  const operator = new pg.Client({ connectionString: operatorUrl });
+  await operator.connect();
+  try {
+    for (const { email, plan, tenant } of TENANTS) {
+      const { rows } = await operator.query("select from tenants where slug = $1", [tenant.slug]);
+      if (rows.length > 0) continue;
+      await post(`${api}/v1/signup`, { email, password: PASSWORD, tenant });
+      await operator.query("update tenants set plan = $2 where slug = $1 and plan <> $2", [tenant.slug, plan]);
+      // A sign-in tells the tenant's object of its new plan.
+      await post(`${api}/v1/sessions`, { email, password: PASSWORD });
+    }
+  } finally {
+    await operator.end();
+  }
+}
+
+async function post(url: string, body: unknown): Promise<void> {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`Seeding failed: ${url} answered ${response.status}: ${await response.text()}`);
+}
+
+/** Prints commands that work as they stand, one after the other, in a POSIX shell with curl. */
+export function printTour(api: string): void {
+  const json = `-H 'content-type: application/json'`;
+  const signIn = (name: string, email: string) =>
+    `${name}=$(curl -s ${api}/v1/sessions ${json} -d '{"email":"${email}","password":"${PASSWORD}"}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`;
+  console.log(`
+partywall is up at ${api}. Two tenants, one database. Try this in another terminal:
+
+  # sign in as each tenant's owner
+  ${signIn("ADA", TENANTS[0]?.email ?? "")}
+  ${signIn("BOB", TENANTS[1]?.email ?? "")}
+
+  # create a project in acme, and list acme's projects
+  PROJECT=$(curl -s ${api}/v1/projects -H "authorization: Bearer $ADA" ${json} -d '{"name":"Roof"}' | sed 's/.*"id":"\\([^"]*\\)".*/\\1/'); echo $PROJECT
+  curl -s ${api}/v1/projects -H "authorization: Bearer $ADA"; echo
+
+  # globex cannot tell acme's project from one that does not exist: the same 404
+  curl -si ${api}/v1/projects/$PROJECT -H "authorization: Bearer $BOB"; echo
+
+  # 25 requests at once on the plan solo, 20 a second: 20 answers are 200, the others 429
+  for i in $(seq 25); do curl -s -o /dev/null -w '%{http_code}\\n' ${api}/v1/projects -H "authorization: Bearer $BOB" & done | sort | uniq -c
+
+  # what is left, and the contract
+  curl -s ${api}/v1/tenant/limits -H "authorization: Bearer $ADA"; echo
+  curl -s ${api}/openapi.json | head -c 300; echo
+
+Ctrl-C stops everything. \`npm run dev -- --fresh\` starts from empty.
+`);
+}

@@ -1,0 +1,59 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { parseEnv } from "node:util";
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
+
+export const DEV_VARS = new URL("../.dev.vars", import.meta.url).pathname;
+
+/** The variables of this name from the environment, else from .dev.vars. Throws one error that names all missing. */
+export function loadVariables<Name extends string>(names: readonly Name[]): Record<Name, string> {
+  const local = readDevVars();
+  const values = names.map((name) => [name, process.env[name] ?? local[name] ?? ""] as const);
+  const missing = values.filter(([, value]) => value === "").map(([name]) => name);
+  if (missing.length > 0) throw new Error(`Set ${missing.join(", ")} in the environment or in .dev.vars.`);
+  return Object.fromEntries(values) as Record<Name, string>;
+}
+
+/** What .dev.vars says; nothing when there is none. */
+export function readDevVars(): Record<string, string | undefined> {
+  return existsSync(DEV_VARS) ? parseEnv(readFileSync(DEV_VARS, "utf8")) : {};
+}
+
+/** Writes .dev.vars, for its owner's eyes only. */
+export function writeDevVars(variables: Record<string, string>): void {
+  const lines = Object.entries(variables).map(([name, value]) => `${name}='${value}'`);
+  const head = "# Made by `npm run dev`: local secrets, ignored by git and worth nothing elsewhere.\n";
+  writeFileSync(DEV_VARS, `${head}${lines.join("\n")}\n`, { mode: 0o600 });
+}
+
+const secret = () => randomBytes(32).toString("base64url");
+const namedSecret = () => `${randomBytes(4).toString("hex")}:${secret()}`;
+
+/** Fresh secrets for one deployment, local or not. */
+export async function makeSecrets() {
+  const { privateKey } = await generateKeyPair("Ed25519", { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  const kid = await calculateJwkThumbprint(jwk);
+  return {
+    TENANT_CONTEXT_KEYS: namedSecret(),
+    TOKEN_SIGNING_KEYS: JSON.stringify({ keys: [{ ...jwk, alg: "Ed25519", kid }] }),
+    OPAQUE_TOKEN_KEYS: namedSecret(),
+    PASSWORD_PEPPER: secret(),
+  };
+}
+
+const LOGINS = {
+  DATABASE_URL: "partywall_app",
+  IDENTITY_DATABASE_URL: "partywall_identity",
+  OPERATOR_DATABASE_URL: "partywall_operator",
+  MIGRATION_DATABASE_URL: "partywall_migrator",
+} as const;
+
+/** Connection strings of the four logins; passwords that `known` has stay. */
+export function makeDatabaseUrls(host: string, known: Record<string, string | undefined> = {}) {
+  const urls = Object.entries(LOGINS).map(([name, role]) => {
+    const password = known[name] ? new URL(known[name]).password : secret();
+    return [name, `postgres://${role}:${password}@${host}/partywall`];
+  });
+  return Object.fromEntries(urls) as Record<keyof typeof LOGINS, string>;
+}

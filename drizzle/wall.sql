@@ -1,0 +1,33 @@
+-- What each role may do, on one screen. Run by `db:migrate` after the migrations, as partywall_owner, in one
+-- transaction; it may be run again at any time. A tenant table is known by its restrictive policy tenant_only. It
+-- gets FORCE before the app role gets a grant, so a table that is not walled cannot be served.
+
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, partywall_app, partywall_identity, partywall_operator;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app;
+
+ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
+GRANT SELECT, UPDATE (name, slug) ON tenants TO partywall_app;
+
+GRANT SELECT, INSERT, UPDATE (name, slug, status) ON tenants TO partywall_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, memberships, sessions TO partywall_identity;
+
+GRANT SELECT, UPDATE (plan, status, limits) ON tenants TO partywall_operator;
+GRANT SELECT ON memberships TO partywall_operator;
+
+DO $$
+DECLARE
+	t regclass;
+BEGIN
+	FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive LOOP
+		EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
+		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', t);
+	END LOOP;
+
+	FOR t IN SELECT a.attrelid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+			WHERE a.attname = 'version' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace LOOP
+		EXECUTE format('CREATE OR REPLACE TRIGGER touch_row BEFORE UPDATE ON %s '
+			'FOR EACH ROW EXECUTE FUNCTION touch_row()', t);
+	END LOOP;
+END $$;

@@ -1,0 +1,85 @@
+import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
+import { sql } from "drizzle-orm";
+import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
+import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
+import type { Spans } from "../context.ts";
+import { settings } from "../env.ts";
+import { Problem } from "../problem.ts";
+import { signContext } from "./signed-context.ts";
+
+/** A database that does not answer within this time is down. */
+const DATABASE_TIMEOUT_MS = 15_000;
+
+neonConfig.fetchFunction = (url: string, init: RequestInit) =>
+  fetch(url, { ...init, signal: AbortSignal.timeout(DATABASE_TIMEOUT_MS) });
+if (settings.NEON_FETCH_ENDPOINT) neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT;
+
+const reader = drizzle(neon(settings.DATABASE_URL, { readOnly: true }));
+const writer = drizzle(neon(settings.DATABASE_URL));
+const APP_ROLE = decodeURIComponent(new URL(settings.DATABASE_URL).username);
+
+/** The database as sign-up, sign-in and the tenant's edge record see it: identity tables, no tenant's data. */
+export const identityDb: NeonHttpDatabase = drizzle(neon(settings.IDENTITY_DATABASE_URL));
+
+type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
+type Results<Q extends Queries> = BatchResponse<Q>;
+
+/**
+ * One tenant's database. Each call is one round trip: one transaction in the tenant's signed context, so its
+ * queries see and touch that tenant's rows alone, all or none. The results come in the queries' order.
+ */
+export type TenantDb = {
+  /** Runs in a READ ONLY transaction. */
+  read<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
+  write<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
+};
+
+/** Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified token. */
+export function openTenantDb(tenant: string, actor: string, spans: Spans): TenantDb {
+  const run = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
+    const key = settings.TENANT_CONTEXT_KEYS[0];
+    if (!key) throw new Error("TENANT_CONTEXT_KEYS is empty");
+    const context = signContext(key, APP_ROLE, tenant, actor, Date.now());
+    // Always a bind parameter: a literal would be readable in pg_stat_activity.
+    const enter = db.execute(
+      sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)`,
+    );
+    const started = performance.now();
+    const [, ...results] = await db
+      .batch([enter, ...queries])
+      .catch(rethrow)
+      .finally(() => (spans.db = (spans.db ?? 0) + performance.now() - started));
+    return results as Results<Q>;
+  };
+  return { read: (queries) => run(reader, queries(reader)), write: (queries) => run(writer, queries(writer)) };
+}
+
+/** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */
+export async function pingDatabase(): Promise<void> {
+  await reader.execute(sql`select`).catch(rethrow);
+}
+
+/** The Postgres constraint that a failed write violated, or undefined when that was not its fault. */
+export function violatedConstraint(error: unknown): string | undefined {
+  return databaseError(error)?.constraint;
+}
+
+/** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
+export function rethrow(error: unknown): never {
+  const fault = databaseError(error);
+  // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now.
+  if (fault && (!fault.code || /^(08|53|57P)/.test(fault.code)))
+    throw new Problem("unavailable", {
+      detail: "The database is out of reach.",
+      headers: { "retry-after": "5" },
+      cause: error,
+    });
+  // Not Drizzle's wrapper: its message holds the query's parameters, which no log may have.
+  throw fault ?? error;
+}
+
+function databaseError(error: unknown): NeonDbError | undefined {
+  if (error instanceof NeonDbError) return error;
+  // Drizzle wraps what a single query throws.
+  return error instanceof Error && error.cause instanceof NeonDbError ? error.cause : undefined;
+}

@@ -1,0 +1,22 @@
+import { createHmac } from "node:crypto";
+import type { NamedKey } from "../settings.ts";
+
+/** How long a context is good for. An attacker inside a transaction can read his own, so it is short. */
+const CONTEXT_TTL_S = 60;
+
+/**
+ * The text that opens the wall for one tenant, one actor and one database role, for a minute:
+ * `v1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies.
+ * `tenant` and `actor` are UUIDs, `now` is in ms.
+ */
+export function signContext(key: NamedKey, role: string, tenant: string, actor: string, now: number): string {
+  const text = `v1.${key.kid}.${tenant}.${actor}.${Math.floor(now / 1000) + CONTEXT_TTL_S}`;
+  return `${text}.${createHmac("sha256", key.key).update(`${text}.${role}`).digest("hex")}`;
+}
+
+/** The inner and outer pads of HMAC-SHA256 for a key of at most 64 bytes, as `partywall.context_keys` keeps them. */
+export function hmacPads(key: Uint8Array): { inner: Uint8Array; outer: Uint8Array } {
+  const block = new Uint8Array(64);
+  block.set(key);
+  return { inner: block.map((byte) => byte ^ 0x36), outer: block.map((byte) => byte ^ 0x5c) };
+}

@@ -1,0 +1,57 @@
+import { sql } from "drizzle-orm";
+import type { BuildExtraConfigColumns } from "drizzle-orm";
+import {
+  integer,
+  pgPolicy,
+  pgTable,
+  primaryKey,
+  timestamp,
+  uuid,
+  type PgColumnBuilderBase,
+  type PgTableExtraConfigValue,
+} from "drizzle-orm/pg-core";
+import { v7 as uuidv7 } from "uuid";
+
+/** RFC 3339 instants with milliseconds, which is also what a JavaScript Date keeps. */
+export const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
+
+/** Columns that the database keeps by itself: `touch_row()` renews both on every UPDATE. */
+export const rowHistory = () => ({
+  created_at: instant("created_at").notNull().defaultNow(),
+  updated_at: instant("updated_at").notNull().defaultNow(),
+  /** Counts the row's updates; its ETag. */
+  version: integer("version").notNull().default(1),
+});
+
+// The subselect makes Postgres verify the context once a statement, not once a row.
+const mine = sql`tenant_id = (select current_tenant_id())`;
+
+const tenantColumns = () => ({
+  tenant_id: uuid("tenant_id")
+    .notNull()
+    .default(sql`current_tenant_id()`),
+  id: uuid("id")
+    .notNull()
+    .$defaultFn(() => uuidv7()),
+  ...rowHistory(),
+});
+
+type Columns<Own extends Record<string, PgColumnBuilderBase>> = ReturnType<typeof tenantColumns> & Own;
+
+/**
+ * A table whose every row belongs to one tenant, and which shows and takes rows of the signed context's
+ * tenant only, whatever SQL runs. `drizzle/wall.sql` adds FORCE and the app role's grants when migrating.
+ * Unique constraints and foreign keys in `constraints` start with `tenant_id`: their checks bypass RLS.
+ */
+export function tenantTable<Name extends string, Own extends Record<string, PgColumnBuilderBase>>(
+  name: Name,
+  own: Own,
+  constraints: (t: BuildExtraConfigColumns<Name, Columns<Own>, "pg">) => PgTableExtraConfigValue[] = () => [],
+) {
+  return pgTable(name, { ...tenantColumns(), ...own }, (t) => [
+    primaryKey({ columns: [t.tenant_id, t.id] }),
+    pgPolicy("tenant_may", { as: "permissive", for: "all", to: "public", using: mine, withCheck: mine }),
+    pgPolicy("tenant_only", { as: "restrictive", for: "all", to: "public", using: mine, withCheck: mine }),
+    ...constraints(t),
+  ]);
+}

@@ -1,0 +1,68 @@
+import { bodyLimit } from "hono/body-limit";
+import { cors } from "hono/cors";
+import { HTTPException } from "hono/http-exception";
+import type { Context } from "hono";
+import { v7 as uuidv7 } from "uuid";
+import { factory, type Edge } from "../context.ts";
+import { settings } from "../env.ts";
+import { Problem } from "../problem.ts";
+
+const MAX_BODY_BYTES = 256 * 1024;
+
+/** Names the request, in `X-Request-Id` and every log line, and says in `Server-Timing` what it waited for. */
+export const observe = factory.createMiddleware(async function observe(c, next) {
+  const given = c.req.header("x-request-id") ?? "";
+  const requestId = /^[\w.-]{8,128}$/.test(given) ? given : uuidv7();
+  c.set("requestId", requestId);
+  c.set("spans", {});
+  c.header("X-Request-Id", requestId);
+  const traceparent = c.req.header("traceparent");
+  if (traceparent) c.header("traceparent", traceparent);
+  await next();
+  const timing = Object.entries(c.var.spans).map(([name, ms]) => `${name};dur=${ms.toFixed(1)}`);
+  if (timing.length > 0) c.res.headers.set("Server-Timing", timing.join(", "));
+});
+
+/** Refuses a body over 256 KiB, whether or not it says its length. */
+export const limitedBody = bodyLimit({
+  maxSize: MAX_BODY_BYTES,
+  onError: () => {
+    throw new Problem("body_too_large");
+  },
+});
+
+/** Lets pages of the configured origins, and no others, read answers. */
+export const allowedOrigins = cors({
+  origin: (origin) => (settings.ALLOWED_ORIGINS.includes(origin) ? origin : null),
+  exposeHeaders: ["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
+  maxAge: 600,
+});
+
+/** Lets an IP address make only so many requests without a token, before any work is done for one (approximate). */
+export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
+  const { success } = await c.env.FLOOD_GUARD.limit({ key: c.req.header("cf-connecting-ip") ?? "unknown" });
+  if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
+  await next();
+});
+
+/** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
+export function answerProblem(error: Error, c: Context<Edge>): Response {
+  const problem = asProblem(error);
+  if (problem.status >= 500) {
+    console.error({
+      message: problem.code,
+      request_id: c.var.requestId,
+      route: `${c.req.method} ${c.req.path}`,
+      cause: String(problem.cause ?? error),
+    });
+  }
+  c.header("content-type", "application/problem+json");
+  return c.body(JSON.stringify(problem.toDocument(c.var.requestId)), problem.status, problem.headers);
+}
+
+function asProblem(error: Error): Problem {
+  if (error instanceof Problem) return error;
+  // Hono's own: a body that its JSON validator could not parse.
+  if (error instanceof HTTPException && error.status === 400) return new Problem("invalid_json");
+  return new Problem("internal", { cause: error });
+}

@@ -1,0 +1,116 @@
+import { base64url, errors, importJWK, jwtVerify, SignJWT, type CryptoKey } from "jose";
+import { v7 as uuidv7 } from "uuid";
+import * as v from "valibot";
+import { ROLES } from "../db/schema.ts";
+import { settings } from "../env.ts";
+import { SCOPES, type Caller } from "./caller.ts";
+
+export const ACCESS_TOKEN_TTL_S = 600;
+const CLOCK_TOLERANCE_S = 5;
+/** Client id of the sessions that this server starts itself (RFC 9068 demands one). */
+const CLIENT_ID = "partywall";
+/** Verified tokens remembered per isolate. */
+const REMEMBERED = 4096;
+
+type Key = { kid: string; alg: string; sign: CryptoKey; verify: CryptoKey };
+
+const keys: Key[] = await Promise.all(
+  settings.TOKEN_SIGNING_KEYS.keys.map(async ({ d, ...jwk }) => ({
+    kid: jwk.kid,
+    alg: jwk.alg,
+    sign: (await importJWK({ ...jwk, d })) as CryptoKey,
+    verify: (await importJWK(jwk)) as CryptoKey,
+  })),
+);
+
+/** The public keys as a JWK Set (RFC 7517). */
+export const jwks = {
+  keys: settings.TOKEN_SIGNING_KEYS.keys.map(({ d: _, ...jwk }) => ({ ...jwk, use: "sig" })),
+};
+
+const Claims = v.object({
+  sub: v.pipe(v.string(), v.uuid()),
+  tid: v.pipe(v.string(), v.uuid()),
+  sid: v.pipe(v.string(), v.uuid()),
+  role: v.picklist(ROLES),
+  exp: v.number(),
+});
+
+/** A JWT access token (RFC 9068) for the caller, good for ACCESS_TOKEN_TTL_S. */
+export async function mintAccessToken(caller: Caller): Promise<string> {
+  const [key] = keys;
+  if (!key) throw new Error("TOKEN_SIGNING_KEYS holds no key");
+  return new SignJWT({
+    client_id: CLIENT_ID,
+    tid: caller.tenantId,
+    sid: caller.sessionId,
+    role: caller.role,
+    scope: SCOPES[caller.role].join(" "),
+  })
+    .setProtectedHeader({ alg: key.alg, typ: "at+jwt", kid: key.kid })
+    .setIssuer(settings.ISSUER)
+    .setAudience(settings.ISSUER)
+    .setSubject(caller.userId)
+    .setIssuedAt()
+    .setExpirationTime(`${ACCESS_TOKEN_TTL_S}s`)
+    .setJti(uuidv7())
+    .sign(key.sign);
+}
+
+const verified = new Map<string, { caller: Caller; expiresAt: number }>();
+
+/** The caller of a token that this server signed and that has not expired, else undefined. Never throws for a token. */
+export async function verifyAccessToken(token: string): Promise<Caller | undefined> {
+  const known = verified.get(token);
+  if (known) {
+    if (known.expiresAt > Date.now()) return known.caller;
+    verified.delete(token);
+    return undefined;
+  }
+  if (!isCanonical(token)) return undefined;
+  try {
+    const { payload } = await jwtVerify(token, ({ kid, alg }) => keyOf(kid, alg), {
+      algorithms: ["Ed25519", "ES256"],
+      typ: "at+jwt",
+      issuer: settings.ISSUER,
+      audience: settings.ISSUER,
+      requiredClaims: ["iss", "aud", "sub", "client_id", "tid", "sid", "role", "scope", "iat", "exp", "jti"],
+      maxTokenAge: ACCESS_TOKEN_TTL_S,
+      clockTolerance: CLOCK_TOLERANCE_S,
+    });
+    const claims = v.parse(Claims, payload);
+    const caller = { tenantId: claims.tid, userId: claims.sub, sessionId: claims.sid, role: claims.role };
+    remember(token, caller, (claims.exp + CLOCK_TOLERANCE_S) * 1000);
+    return caller;
+  } catch (error) {
+    if (error instanceof errors.JOSEError || error instanceof v.ValiError) return undefined;
+    throw error;
+  }
+}
+
+/** The verification key of this kid, if it is of the algorithm that the token names. */
+function keyOf(kid: string | undefined, alg: string): CryptoKey {
+  const key = keys.find((candidate) => candidate.kid === kid && candidate.alg === alg);
+  if (!key) throw new errors.JWKSNoMatchingKey();
+  return key.verify;
+}
+
+/** jose takes padding, white space and stray low bits in base64url; a token has one spelling here. */
+function isCanonical(token: string): boolean {
+  const parts = token.split(".");
+  return parts.length === 3 && parts.every((part) => /^[\w-]+$/.test(part) && reencoded(part) === part);
+}
+
+function reencoded(part: string): string | undefined {
+  try {
+    return base64url.encode(base64url.decode(part));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Only what was verified is remembered, by its exact bytes; the oldest goes first. */
+function remember(token: string, caller: Caller, expiresAt: number): void {
+  if (verified.size >= REMEMBERED) for (const oldest of verified.keys()) if (verified.delete(oldest)) break;
+  verified.set(token, { caller, expiresAt });
+}

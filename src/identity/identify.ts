@@ -1,0 +1,30 @@
+import { factory } from "../context.ts";
+import { Problem } from "../problem.ts";
+import { verifyAccessToken } from "./access-token.ts";
+import { SCOPES, type Scope } from "./caller.ts";
+
+/** Lets a request on only with a valid access token, and says whose it is. Calls nothing outside this isolate. */
+export const identify = factory.createMiddleware(async function identify(c, next) {
+  const token = /^Bearer ([^\s]+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+  const caller = token && (await verifyAccessToken(token));
+  if (!caller) {
+    // RFC 6750, 3.1: a request without credentials is told no error code.
+    const error = token ? ', error="invalid_token", error_description="The access token is not valid"' : "";
+    throw new Problem("unauthenticated", { headers: { "www-authenticate": `Bearer realm="partywall"${error}` } });
+  }
+  c.set("caller", caller);
+  await next();
+});
+
+/** Lets a request on only when the caller's role has the scope. */
+export const needs = (scope: Scope) =>
+  factory.createMiddleware(async function needsScope(c, next) {
+    const { role } = c.var.caller;
+    if (!SCOPES[role].includes(scope)) {
+      throw new Problem("insufficient_scope", {
+        detail: `This needs the scope ${scope}, which the role ${role} does not have.`,
+        headers: { "www-authenticate": `Bearer realm="partywall", error="insufficient_scope", scope="${scope}"` },
+      });
+    }
+    await next();
+  });

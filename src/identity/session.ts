@@ -1,0 +1,150 @@
+import { sql } from "drizzle-orm";
+import { v7 as uuidv7 } from "uuid";
+import * as v from "valibot";
+import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
+import { ROLES } from "../db/schema.ts";
+import { Problem } from "../problem.ts";
+import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
+import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
+import { firstRefreshToken, readRefreshToken } from "./refresh-token.ts";
+
+const REFRESH_TTL_S = 30 * 24 * 3600;
+/** A refresh token that was just replaced still gets its successor: two tabs, or an answer lost on the way. */
+const REFRESH_GRACE_S = 20;
+
+/** A session as the API answers it (API.md). */
+export const Session = v.object({
+  access_token: v.string(),
+  token_type: v.literal("Bearer"),
+  expires_in: v.number(),
+  refresh_token: v.string(),
+  session: v.object({ id: v.pipe(v.string(), v.uuid()) }),
+  user: v.object({ id: v.pipe(v.string(), v.uuid()), email: v.string() }),
+  tenant: v.object({
+    id: v.pipe(v.string(), v.uuid()),
+    slug: v.string(),
+    name: v.string(),
+    role: v.picklist(ROLES),
+  }),
+});
+export type Session = v.InferOutput<typeof Session>;
+
+/** A session just granted, with the tenant's record, which its Durable Object is to learn before the answer. */
+export type Grant = { session: Session; record: EdgeRecord };
+
+const Member = v.object({ user_id: v.string(), email: v.string(), role: v.picklist(ROLES), tenant: EdgeRecord });
+const Outcome = v.object({ outcome: v.string() });
+
+// What each statement below answers of a member, from the aliases u, m and t.
+const member = sql`u.id as user_id, u.email, m.role, ${edgeRecord} as tenant`;
+
+/**
+ * Makes a tenant on the plan `solo` with its owner and a session, in one statement: all or nothing. An email that
+ * exists gets the tenant added if the hash is its password's, else undefined. Throws `slug_taken`.
+ */
+export async function signUp(of: { email: string; hash: string; slug: string; name: string }): Promise<Grant | undefined> {
+  const [userId, tenantId, refresh] = [uuidv7(), uuidv7(), firstRefreshToken(uuidv7())];
+  // Rows that a WITH query has just made are not seen by the others, so the record is built from RETURNING.
+  const { rows } = await identityDb
+    .execute(sql`
+      with u as (
+        insert into users (id, email, password_hash) values (${userId}, ${of.email}, ${of.hash})
+        on conflict (email) do update set email = excluded.email where users.password_hash = excluded.password_hash
+        returning id, email
+      ), t as (
+        insert into tenants (id, slug, name) select ${tenantId}::uuid, ${of.slug}, ${of.name} from u returning *
+      ), m as (
+        insert into memberships (tenant_id, user_id, role) select t.id, u.id, 'owner' from t, u returning role
+      ), s as (
+        insert into sessions (id, tenant_id, user_id, refresh_hash, expires_at)
+        select ${refresh.sessionId}::uuid, t.id, u.id, ${hex(refresh.hash)}::bytea, now() + ${REFRESH_TTL_S} * interval '1 second'
+        from t, u, m returning id
+      )
+      select ${member} from u, t, m, s`)
+    .catch((error: unknown) => {
+      if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
+      return rethrow(error);
+    });
+  return rows[0] && grant(v.parse(Member, rows[0]), refresh);
+}
+
+/**
+ * Starts a session for the password's hash, in one statement. Undefined when email and password do not belong
+ * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant.
+ */
+export async function signIn(of: { email: string; hash: string; slug: string | undefined }): Promise<Grant | undefined> {
+  const refresh = firstRefreshToken(uuidv7());
+  const { rows } = await identityDb
+    .execute(sql`
+      with who as (
+        select ${member} from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
+        where u.email = ${of.email} and u.password_hash = ${of.hash}
+          and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
+      ), s as (
+        insert into sessions (id, tenant_id, user_id, refresh_hash, expires_at)
+        select ${refresh.sessionId}::uuid, (tenant->>'id')::uuid, user_id, ${hex(refresh.hash)}::bytea,
+          now() + ${REFRESH_TTL_S} * interval '1 second'
+        from who where (select count(*) from who) = 1 and tenant->>'status' = 'active'
+      )
+      select * from who order by tenant->>'slug'`)
+    .catch(rethrow);
+  const members = v.parse(v.array(Member), rows);
+  if (members.length > 1) {
+    const slugs = members.map(({ tenant }) => tenant.slug).join(", ");
+    throw new Problem("invalid_input", { errors: [{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }] });
+  }
+  const [who] = members;
+  if (who && who.tenant.status !== "active") throw new Problem(`tenant_${who.tenant.status}`);
+  return who && grant(who, refresh);
+}
+
+/**
+ * Replaces a refresh token by its successor, in one statement. The token before the last gets the same successor
+ * within REFRESH_GRACE_S; any older one is a stolen token at work, and revokes the session. Undefined when refused.
+ */
+export async function refreshSession(text: string): Promise<Grant | undefined> {
+  const tokens = readRefreshToken(text);
+  if (!tokens) return undefined;
+  const { presented, successor } = tokens;
+  const isNewest = sql`(s.generation = ${presented.generation} and s.refresh_hash = ${hex(presented.hash)}::bytea)`;
+  const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea
+    and s.rotated_at > now() - ${REFRESH_GRACE_S} * interval '1 second')`;
+  // One UPDATE, so that of two at once the second one judges the row that the first one left.
+  const { rows } = await identityDb
+    .execute(sql`
+      update sessions s set
+        revoked_at = case when ${isNewest} or ${isRepeat} then null else now() end,
+        rotated_at = case when ${isNewest} then now() else s.rotated_at end,
+        expires_at = case when ${isNewest} then now() + ${REFRESH_TTL_S} * interval '1 second' else s.expires_at end,
+        generation = case when ${isNewest} then ${successor.generation} else s.generation end,
+        refresh_hash = case when ${isNewest} then ${hex(successor.hash)}::bytea else s.refresh_hash end
+      from users u, memberships m, tenants t
+      where s.id = ${presented.sessionId} and s.revoked_at is null and s.expires_at > now() and t.status = 'active'
+        and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
+      returning case when s.revoked_at is null then 'granted' else 'reused' end as outcome, ${member}`)
+    .catch(rethrow);
+  const [row] = rows;
+  if (!row || v.parse(Outcome, row).outcome !== "granted") return undefined;
+  return grant(v.parse(Member, row), successor);
+}
+
+async function grant(
+  { user_id, email, role, tenant }: v.InferOutput<typeof Member>,
+  refresh: { text: string; sessionId: string },
+): Promise<Grant> {
+  const caller = { tenantId: tenant.id, userId: user_id, sessionId: refresh.sessionId, role };
+  return {
+    record: tenant,
+    session: {
+      access_token: await mintAccessToken(caller),
+      token_type: "Bearer",
+      expires_in: ACCESS_TOKEN_TTL_S,
+      refresh_token: refresh.text,
+      session: { id: refresh.sessionId },
+      user: { id: user_id, email },
+      tenant: { id: tenant.id, slug: tenant.slug, name: tenant.name, role },
+    },
+  };
+}
+
+const hex = (bytes: Uint8Array) => `\\x${Buffer.from(bytes).toString("hex")}`;

@@ -1,0 +1,122 @@
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+
+type Kind = { status: ContentfulStatusCode; title: string; help: string; type?: string };
+
+/** Every way a request can fail: the one map from code to HTTP status, title and the text of /problems/{code}. */
+export const PROBLEMS = {
+  invalid_json: {
+    status: 400,
+    title: "The body is not JSON",
+    help: "Send a well-formed JSON document in UTF-8.",
+  },
+  invalid_cursor: {
+    status: 400,
+    title: "The cursor is not valid here",
+    help: "Pass next_cursor back unchanged, with the same filters, or start again without a cursor.",
+  },
+  cost_above_limit: {
+    status: 400,
+    title: "The request costs more than a limit allows at once",
+    help: "No waiting makes this request pass: ask for less at a time, or for a larger plan.",
+  },
+  unauthenticated: {
+    status: 401,
+    title: "Not signed in",
+    help: "Send Authorization: Bearer with a valid access token. Sign in again or refresh the session.",
+  },
+  insufficient_scope: {
+    status: 403,
+    title: "Not allowed",
+    help: "The token is valid, but its role does not allow this. Ask an owner or admin of the tenant.",
+  },
+  tenant_suspended: {
+    status: 403,
+    title: "The tenant is suspended",
+    help: "Nothing can be done in this tenant until its suspension is lifted.",
+  },
+  tenant_closing: {
+    status: 403,
+    title: "The tenant is being closed",
+    help: "An owner has asked for this tenant to be deleted.",
+  },
+  not_found: {
+    status: 404,
+    title: "Not found",
+    help: "There is no such thing in your tenant. Check the path and the id.",
+  },
+  slug_taken: { status: 409, title: "The slug is taken", help: "Choose another slug for the tenant." },
+  precondition_failed: {
+    status: 412,
+    title: "The resource has changed",
+    help: "Somebody changed it since you read it. Read it again, and send its new ETag in If-Match.",
+  },
+  body_too_large: { status: 413, title: "The body is too large", help: "A body may have 256 KiB at most." },
+  unsupported_media_type: {
+    status: 415,
+    title: "The body's media type is not supported",
+    help: "Send JSON, with Content-Type: application/json.",
+  },
+  invalid_input: {
+    status: 422,
+    title: "The input is not valid",
+    help: "Each entry of errors points at one value and says what is wrong with it.",
+  },
+  quota_exceeded: {
+    status: 429,
+    title: "Over the limit",
+    help: "The tenant has used up a limit of its plan. Wait for Retry-After seconds; refused requests cost nothing.",
+    type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+  },
+  too_many_attempts: {
+    status: 429,
+    title: "Too many requests from this address",
+    help: "Requests without a token are limited by IP address. Wait for a minute.",
+  },
+  internal: {
+    status: 500,
+    title: "Something went wrong here",
+    help: "The error is logged under the request id in instance. Tell us that id.",
+  },
+  unavailable: {
+    status: 503,
+    title: "A part of the service is out of reach",
+    help: "Nothing was changed unless the answer was lost on the way. Try again after Retry-After seconds.",
+  },
+} as const satisfies Record<string, Kind>;
+
+export type ProblemCode = keyof typeof PROBLEMS;
+
+/** What a problem says beyond its code. `errors` points into the request, as JSON pointers (RFC 6901). */
+export type ProblemDetails = {
+  detail?: string;
+  errors?: { pointer: string; detail: string }[];
+  "violated-policies"?: string[];
+};
+
+/** The only error that a client is told of; everything else is answered as `internal` or `unavailable`. */
+export class Problem extends Error {
+  override readonly name = "Problem";
+  readonly code: ProblemCode;
+  readonly details: ProblemDetails;
+  readonly headers: Record<string, string>;
+
+  constructor(
+    code: ProblemCode,
+    { cause, headers = {}, ...details }: ProblemDetails & { cause?: unknown; headers?: Record<string, string> } = {},
+  ) {
+    super(details.detail ?? PROBLEMS[code].title, { cause });
+    this.code = code;
+    this.details = details;
+    this.headers = headers;
+  }
+
+  get status(): ContentfulStatusCode {
+    return PROBLEMS[this.code].status;
+  }
+
+  /** The document that RFC 9457 names `application/problem+json`, with the request id as its instance. */
+  toDocument(requestId: string) {
+    const { status, title, help, type = `/problems/${this.code}` }: Kind = PROBLEMS[this.code];
+    return { type, title, status, detail: help, ...this.details, instance: requestId };
+  }
+}

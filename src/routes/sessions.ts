@@ -1,0 +1,91 @@
+import * as v from "valibot";
+import { factory } from "../context.ts";
+import { operation } from "../http/openapi.ts";
+import { valid } from "../http/valid.ts";
+import { hashPassword } from "../identity/password.ts";
+import { refreshSession, Session, signIn, signUp, type Grant } from "../identity/session.ts";
+import { Problem } from "../problem.ts";
+import { tenantObject } from "../tenant/admit.ts";
+
+const tag = "Sessions";
+
+const Email = v.pipe(v.string(), v.trim(), v.toLowerCase(), v.email(), v.maxLength(254));
+// No shorter than NIST SP 800-63B asks for, no longer than is worth hashing.
+const NewPassword = v.pipe(v.string(), v.minLength(8), v.maxLength(256));
+const Slug = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
+);
+const NewTenant = v.strictObject({ name: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100)), slug: Slug });
+const SignUp = v.strictObject({ email: Email, password: NewPassword, tenant: NewTenant });
+const SignIn = v.strictObject({
+  email: Email,
+  password: v.pipe(v.string(), v.maxLength(256)),
+  tenant: v.optional(Slug),
+});
+const Refresh = v.strictObject({ refresh_token: v.pipe(v.string(), v.maxLength(256)) });
+
+/** The session, once the tenant's object knows the record that it was granted on. Throws when there is no grant. */
+async function answer(namespace: Env["TENANT"], grant: Grant | undefined, refusal: string): Promise<Session> {
+  if (!grant) {
+    throw new Problem("unauthenticated", {
+      detail: refusal,
+      headers: { "www-authenticate": 'Bearer realm="partywall"' },
+    });
+  }
+  await tenantObject(namespace, grant.record.id).learn(grant.record);
+  return grant.session;
+}
+
+const WRONG_PASSWORD = "The email and password do not belong together, or not to this tenant.";
+
+export const signup = factory.createApp().post(
+  "/",
+  operation({
+    summary: "Make a tenant and its owner",
+    tag,
+    answers: { 201: Session },
+    problems: ["unauthenticated", "slug_taken", "invalid_input"],
+    token: false,
+  }),
+  valid("json", SignUp),
+  async (c) => {
+    const { email, password, tenant } = c.req.valid("json");
+    const grant = await signUp({ email, hash: await hashPassword(email, password), ...tenant });
+    return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+  },
+);
+
+export const sessions = factory
+  .createApp()
+  .post(
+    "/",
+    operation({
+      summary: "Sign in",
+      tag,
+      answers: { 201: Session },
+      problems: ["unauthenticated", "tenant_suspended", "invalid_input"],
+      token: false,
+    }),
+    valid("json", SignIn),
+    async (c) => {
+      const { email, password, tenant } = c.req.valid("json");
+      const grant = await signIn({ email, hash: await hashPassword(email, password), slug: tenant });
+      return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+    },
+  )
+  .post(
+    "/refresh",
+    operation({
+      summary: "Exchange a refresh token for a new access token and refresh token",
+      tag,
+      answers: { 200: Session },
+      problems: ["unauthenticated", "invalid_input"],
+      token: false,
+    }),
+    valid("json", Refresh),
+    async (c) => {
+      const grant = await refreshSession(c.req.valid("json").refresh_token);
+      return c.json(await answer(c.env.TENANT, grant, "The refresh token is not valid any more."), 200);
+    },
+  );

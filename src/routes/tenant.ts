@@ -1,0 +1,118 @@
+import { sql } from "drizzle-orm";
+import * as v from "valibot";
+import { factory } from "../context.ts";
+import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
+import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
+import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
+import { operation } from "../http/openapi.ts";
+import { valid } from "../http/valid.ts";
+import { needs } from "../identity/identify.ts";
+import { Problem } from "../problem.ts";
+import { tenantObject } from "../tenant/admit.ts";
+import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
+
+const tag = "Tenant";
+
+const Tenant = v.object({
+  id: v.string(),
+  slug: v.string(),
+  name: v.string(),
+  plan: v.picklist(PLANS),
+  status: v.picklist(TENANT_STATUSES),
+  created_at: v.string(),
+  updated_at: v.string(),
+});
+const TenantPatch = v.strictObject({
+  name: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100))),
+  slug: v.optional(
+    v.pipe(v.string(), v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, inner hyphens")),
+  ),
+});
+const Limits = v.object({
+  data: v.array(
+    v.object({
+      name: v.string(),
+      limit: v.number(),
+      window: v.union([v.number(), v.literal("month")]),
+      remaining: v.number(),
+      reset: v.number(),
+    }),
+  ),
+});
+
+const shown = {
+  id: tenants.id,
+  slug: tenants.slug,
+  name: tenants.name,
+  plan: tenants.plan,
+  status: tenants.status,
+  created_at: tenants.created_at,
+  updated_at: tenants.updated_at,
+  version: tenants.version,
+};
+
+/** The caller's own tenant; the wall shows a request no other. */
+export const tenant = factory
+  .createApp()
+  .get(
+    "/",
+    operation({ summary: "The tenant", tag, answers: { 200: Tenant } }),
+    needs("tenant:read"),
+    async (c) => {
+      const [[row]] = await c.var.db.read((db) => [db.select(shown).from(tenants)]);
+      if (!row) throw new Problem("not_found");
+      return answerRow(c, row);
+    },
+  )
+  .patch(
+    "/",
+    operation({
+      summary: "Rename the tenant",
+      tag,
+      answers: { 200: Tenant },
+      problems: ["slug_taken", "precondition_failed", "invalid_input"],
+    }),
+    needs("tenant:write"),
+    valid("header", IfMatch),
+    valid("json", TenantPatch),
+    async (c) => {
+      const [[row]] = await c.var.db
+        .write((db) => [
+          db
+            .update(tenants)
+            // `updated_at` is the trigger's; naming it keeps an empty patch a valid UPDATE.
+            .set({ ...c.req.valid("json"), updated_at: sql`now()` })
+            .where(ifMatch(tenants, c.req.valid("header")))
+            .returning(shown),
+        ])
+        .catch((error: unknown) => {
+          if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
+          throw error;
+        });
+      if (!row) throw new Problem("precondition_failed");
+      return answerRow(c, row);
+    },
+  )
+  .delete(
+    "/",
+    operation({ summary: "Start closing the tenant", tag, answers: { 204: null } }),
+    needs("tenant:delete"),
+    async (c) => {
+      const { tenantId } = c.var.caller;
+      const { rows } = await identityDb
+        .execute(
+          sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status = 'active' returning ${edgeRecord} as tenant`,
+        )
+        .catch(rethrow);
+      const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
+      if (!row) throw new Problem("not_found");
+      // Acknowledged only once the object refuses the next request.
+      await tenantObject(c.env.TENANT, tenantId).learn(row.tenant);
+      return c.body(null, 204);
+    },
+  )
+  .get("/limits", operation({ summary: "What is left of each limit", tag, answers: { 200: Limits } }), (c) =>
+    c.json({
+      data: c.var.standings.map(({ resetMs, ...standing }) => ({ ...standing, reset: Math.ceil(resetMs / 1000) })),
+    }),
+  );

@@ -1,0 +1,72 @@
+import * as v from "valibot";
+
+const bytes = (encoded: string) => new Uint8Array(Buffer.from(encoded, "base64url"));
+
+const postgresUrl = v.pipe(
+  v.string(),
+  v.regex(/^postgres(ql)?:\/\/[^:@/]+:[^@/]+@[^/]+\/.+$/, "postgres://role:password@host/database"),
+);
+
+/** Named keys, newest first: `kid:key,kid:key`, each kid of 8 characters and each key of 32 bytes in base64url. */
+export const keyRing = v.pipe(
+  v.string(),
+  v.regex(
+    /^[a-z0-9]{8}:[\w-]{43}(,[a-z0-9]{8}:[\w-]{43})*$/,
+    "kid:key[,kid:key]: an 8-character id and 32 bytes in base64url for each, newest first",
+  ),
+  v.transform((text) =>
+    text.split(",").map((pair) => ({ kid: pair.slice(0, 8), key: bytes(pair.slice(9)) }) satisfies NamedKey),
+  ),
+);
+
+/** A private JWK Set (RFC 7517): the first key signs, all verify. */
+const signingKeys = v.pipe(
+  v.string(),
+  v.parseJson({}, "a JWK Set in JSON"),
+  v.object({
+    keys: v.pipe(
+      v.array(
+        v.looseObject({ kty: v.string(), kid: v.string(), alg: v.picklist(["Ed25519", "ES256"]), d: v.string() }),
+      ),
+      v.minLength(1, "at least one key"),
+    ),
+  }),
+);
+
+const Settings = v.object({
+  DATABASE_URL: postgresUrl,
+  IDENTITY_DATABASE_URL: postgresUrl,
+  NEON_FETCH_ENDPOINT: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url("a URL, or nothing for Neon"))])),
+  TENANT_CONTEXT_KEYS: keyRing,
+  TOKEN_SIGNING_KEYS: signingKeys,
+  OPAQUE_TOKEN_KEYS: keyRing,
+  PASSWORD_PEPPER: v.pipe(
+    v.string(),
+    v.regex(/^[\w-]{43}$/, "32 bytes in base64url"),
+    v.transform((text) => bytes(text)),
+  ),
+  ISSUER: v.pipe(v.string(), v.url("the URL of this API, such as https://api.example.com")),
+  TENANT_LOCATION_HINT: v.picklist(["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"]),
+  ALLOWED_ORIGINS: v.pipe(
+    v.optional(v.string(), ""),
+    v.transform((text) => text.split(",").filter(Boolean)),
+  ),
+});
+
+export type NamedKey = { kid: string; key: Uint8Array<ArrayBuffer> };
+export type Settings = v.InferOutput<typeof Settings>;
+
+/** The configuration, checked whole. Throws one error that says of each variable what to set, never its value. */
+export function readSettings(variables: object): Settings {
+  const parsed = v.safeParse(Settings, variables, { abortPipeEarly: true });
+  if (parsed.success) return parsed.output;
+  const faults = parsed.issues.map((issue) => {
+    const name = String(issue.path?.[0].key);
+    const state = issue.path?.[0].value ? "is not well formed" : "is missing";
+    return `  ${name} ${state}: expected ${issue.type === "string" ? "a value" : issue.message}`;
+  });
+  throw new Error(
+    `partywall cannot start:\n${faults.join("\n")}\n` +
+      "Run `npm run dev` once to generate local values into .dev.vars, or see “Deploy” in README.md.",
+  );
+}

@@ -1,0 +1,120 @@
+import { DurableObject } from "cloudflare:workers";
+import { Ledger, type Row } from "./ledger.ts";
+import type { Decision, Policy } from "./limits.ts";
+import { loadRecord, policiesOf, type EdgeRecord } from "./record.ts";
+
+/** How old the tenant's record may grow while requests come in; operators' changes reach the object at once. */
+const RECORD_REFRESH_MS = 300_000;
+
+/** The answer to one request: may it pass, by the tenant's status and by its limits? */
+export type Admission =
+  | { status: "active"; decision: Decision }
+  | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" };
+
+/**
+ * One tenant's single authority at the edge, named by the tenant's id: its status and its exact limits.
+ * Postgres is the system of record for the status; the counters live here alone.
+ */
+export class Tenant extends DurableObject<Env> {
+  readonly #ledger: Ledger;
+  #record: EdgeRecord | undefined;
+  #policies: readonly Policy[] = [];
+  #refreshedAt = -Infinity;
+  #refresh: Promise<void> | undefined;
+  #write: Promise<boolean> | undefined;
+  #idleTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
+    this.#take(ctx.storage.kv.get<EdgeRecord>("record"));
+  }
+
+  /** Decides on a request of `cost` units; it is counted if admitted, and only then. Limits are exact (DESIGN.md). */
+  async admit(cost: number): Promise<Admission> {
+    if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
+      const refreshed = this.#refreshRecord();
+      // With any record at all the request need not wait for a newer one.
+      if (!this.#record) await refreshed;
+    }
+    if (!this.#record) return { status: "unknown" };
+    if (this.#record.status !== "active") return { status: this.#record.status };
+
+    const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, Date.now());
+    this.#writeDueRow();
+    if (wait) await this.#covered(mark);
+    return { status: "active", decision };
+  }
+
+  /** Learns the tenant's record; an older version than the one it holds changes nothing. Durable once it returns. */
+  async learn(record: EdgeRecord): Promise<void> {
+    this.#refreshedAt = Date.now();
+    if (this.#record && this.#record.version >= record.version) return;
+    this.#take(record);
+    await this.ctx.storage.put("record", record);
+  }
+
+  /** Does nothing, to tell whether objects answer. */
+  ping(): void {}
+
+  #take(record: EdgeRecord | undefined): void {
+    this.#record = record;
+    if (record) this.#policies = policiesOf(record);
+  }
+
+  /** Re-reads the record from Postgres, once at a time. Fails only when there is no record to go on with. */
+  #refreshRecord(): Promise<void> {
+    this.#refresh ??= (async () => {
+      try {
+        const record = await loadRecord(this.ctx.id.name ?? "");
+        if (record) await this.learn(record);
+      } catch (error) {
+        if (!this.#record) throw error;
+        console.error({ message: "tenant record not refreshed", tenant: this.#record.id, cause: String(error) });
+      } finally {
+        this.#refresh = undefined;
+      }
+    })();
+    return this.#refresh;
+  }
+
+  /** Writes the row that the ledger wants on disk, if any, and the next one when that is done. */
+  #writeDueRow(): void {
+    const row = this.#ledger.due(Date.now());
+    if (row) this.#write = this.#writeRow(row);
+    else this.#watchForIdleness();
+  }
+
+  /** Whether the row reached the disk. A failure leaves the next attempt to the next request. */
+  async #writeRow(row: Row): Promise<boolean> {
+    try {
+      // Unconfirmed, so that no answer which the last row covers waits for this one; sync() tells when it is on disk.
+      await this.ctx.storage.put("limits", row, { allowUnconfirmed: true });
+      await this.ctx.storage.sync();
+    } catch (error) {
+      console.error({ message: "limits not written", tenant: this.ctx.id.name, cause: String(error) });
+      this.#ledger.failed(Date.now());
+      return false;
+    } finally {
+      this.#write = undefined;
+    }
+    this.#ledger.confirmed();
+    this.#writeDueRow();
+    return true;
+  }
+
+  /** Returns when a crash could no longer lose the units up to this mark. Throws when they could not be written. */
+  async #covered(mark: number): Promise<void> {
+    while (!this.#ledger.covers(mark)) if (!(await this.#write)) throw new Error("the limits could not be written");
+  }
+
+  /** Has the exact state written a few seconds after the last hit, before the object is put to sleep. */
+  #watchForIdleness(): void {
+    const idleIn = this.#ledger.idleIn(Date.now());
+    if (this.#idleTimer !== undefined || idleIn === Infinity) return;
+    this.#idleTimer = setTimeout(() => {
+      this.#idleTimer = undefined;
+      this.#writeDueRow();
+    }, idleIn);
+  }
+}

@@ -1,0 +1,22 @@
+import type { Policy } from "./limits.ts";
+
+/**
+ * What each plan allows: cost units (1 a request unless a route says otherwise) in any `window` of that many
+ * seconds, or in a UTC calendar month. A tenant's own limits, set by an operator, go before these.
+ */
+export const PLAN_POLICIES = {
+  solo: [
+    { name: "second", limit: 20, window: 1 },
+    { name: "minute", limit: 300, window: 60 },
+    { name: "month", limit: 100_000, window: "month" },
+  ],
+  startup: [
+    { name: "second", limit: 100, window: 1 },
+    { name: "minute", limit: 3_000, window: 60 },
+    { name: "month", limit: 5_000_000, window: "month" },
+  ],
+  enterprise: [
+    { name: "second", limit: 1_000, window: 1 },
+    { name: "minute", limit: 30_000, window: 60 },
+  ],
+} as const satisfies Record<string, readonly Policy[]>;
