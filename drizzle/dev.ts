@@ -7,10 +7,12 @@ import { parseArgs } from "node:util";
 import { prepareLocalDatabase } from "./local-database.ts";
 import { startStack, type Stack } from "./local/stack.ts";
 import { printTour, seed } from "./tour.ts";
-import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
+import { makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const HOST = "127.0.0.1";
+/** wrangler neither phones home nor looks up where this machine is. */
+const OFFLINE = { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
 
 const { values: flags } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
 const port = Number(process.env["PORT"] ?? 8787);
@@ -46,7 +48,8 @@ try {
 
 /** Serves the API with everything in it until the Worker ends. Throws one sentence on what is in the way. */
 async function dev(): Promise<void> {
-  if (!Number.isInteger(port) || port < 1 || port > 65_533) throw new Error(`PORT=${process.env["PORT"]} is no port.`);
+  if (!Number.isInteger(port) || port < 1 || port > 65_533)
+    throw new Error(`PORT=${process.env["PORT"]} is no port.`);
   const known = readDevVars();
   const host = known["DATABASE_URL"] && new URL(known["DATABASE_URL"]).hostname;
   if (host && host !== HOST) {
@@ -55,7 +58,8 @@ async function dev(): Promise<void> {
     );
   }
   await refuseBusyPort();
-  if (flags.fresh) for (const dir of [".partywall", ".wrangler/state"]) rmSync(root + dir, { recursive: true, force: true });
+  if (flags.fresh)
+    for (const dir of [".partywall", ".wrangler/state"]) rmSync(root + dir, { recursive: true, force: true });
 
   stack = await startStack({
     dir: `${root}.partywall`,
@@ -82,9 +86,15 @@ async function dev(): Promise<void> {
   console.log("· starting the Worker");
   worker = spawn(
     process.execPath,
-    [`${root}node_modules/wrangler/bin/wrangler.js`, "dev", `--ip=${HOST}`, `--port=${port}`, "--show-interactive-dev-session=false"],
+    [
+      `${root}node_modules/wrangler/bin/wrangler.js`,
+      "dev",
+      `--ip=${HOST}`,
+      `--port=${port}`,
+      "--show-interactive-dev-session=false",
+    ],
     // Its own group: Ctrl-C comes to this process, which then stops both in order.
-    { cwd: root, stdio: ["ignore", "pipe", "inherit"], detached: true },
+    { cwd: root, env: OFFLINE, stdio: ["ignore", "pipe", "inherit"], detached: true },
   );
   const exited = once(worker, "exit");
   await isReady(worker);
@@ -109,7 +119,9 @@ async function isReady(child: ChildProcess): Promise<void> {
 async function refuseBusyPort(): Promise<void> {
   const probe = createServer().listen(port, HOST);
   await once(probe, "listening").catch(() => {
-    throw new Error(`Port ${port} is in use: is another \`npm run dev\` running? PORT=8800 npm run dev takes another.`);
+    throw new Error(
+      `Port ${port} is in use: is another \`npm run dev\` running? PORT=8800 npm run dev takes another.`,
+    );
   });
   probe.close();
 }

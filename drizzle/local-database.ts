@@ -5,7 +5,10 @@ import { migrate, type MigrationVariables } from "./migrate.ts";
  * Makes the database and the migrating login in a local Postgres, if they are not there, and migrates. The login is
  * what Neon gives a project: it may make roles and owns the database, but is no superuser.
  */
-export async function prepareLocalDatabase(superuserUrl: string, variables: MigrationVariables): Promise<void> {
+export async function prepareLocalDatabase(
+  superuserUrl: string,
+  variables: MigrationVariables,
+): Promise<void> {
   const { username, password, pathname } = new URL(variables.MIGRATION_DATABASE_URL);
   const client = new pg.Client({ connectionString: superuserUrl });
   await client.connect();

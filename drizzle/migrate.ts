@@ -25,12 +25,19 @@ export type MigrationVariables = {
  * the keys of the signed context. Safe to run again and at the same time as another; a failure changes no table.
  */
 export async function migrate(variables: MigrationVariables): Promise<void> {
-  const client = new pg.Client({ connectionString: variables.MIGRATION_DATABASE_URL, application_name: "partywall" });
+  const client = new pg.Client({
+    connectionString: variables.MIGRATION_DATABASE_URL,
+    application_name: "partywall",
+  });
   await client.connect();
   try {
     await client.query("select pg_advisory_lock($1)", [LOCK]);
     await client.query(`begin; ${sqlFile("roles.sql")}; commit`);
-    for (const url of [variables.DATABASE_URL, variables.IDENTITY_DATABASE_URL, variables.OPERATOR_DATABASE_URL])
+    for (const url of [
+      variables.DATABASE_URL,
+      variables.IDENTITY_DATABASE_URL,
+      variables.OPERATOR_DATABASE_URL,
+    ])
       await setPassword(client, new URL(url));
     await client.query("set role partywall_owner");
     await applyMigrations(drizzle(client), { migrationsFolder: MIGRATIONS });
@@ -44,7 +51,9 @@ export async function migrate(variables: MigrationVariables): Promise<void> {
 /** The role logs in as its connection string says. In plain text, because Neon takes no verifier. */
 async function setPassword(client: pg.Client, { username, password }: URL): Promise<void> {
   const [role, secret] = [decodeURIComponent(username), decodeURIComponent(password)];
-  await client.query(`alter role ${client.escapeIdentifier(role)} login password ${client.escapeLiteral(secret)}`);
+  await client.query(
+    `alter role ${client.escapeIdentifier(role)} login password ${client.escapeLiteral(secret)}`,
+  );
 }
 
 /** Makes these keys, and no others, open the wall. A key taken out of the list stops working here. */

@@ -15,7 +15,10 @@ export async function seed(api: string, operatorUrl: string): Promise<void> {
       const { rows } = await operator.query("select from tenants where slug = $1", [tenant.slug]);
       if (rows.length > 0) continue;
       await post(`${api}/v1/signup`, { email, password: PASSWORD, tenant });
-      await operator.query("update tenants set plan = $2 where slug = $1 and plan <> $2", [tenant.slug, plan]);
+      await operator.query("update tenants set plan = $2 where slug = $1 and plan <> $2", [
+        tenant.slug,
+        plan,
+      ]);
       // A sign-in tells the tenant's object of its new plan.
       await post(`${api}/v1/sessions`, { email, password: PASSWORD });
     }
@@ -30,7 +33,8 @@ async function post(url: string, body: unknown): Promise<void> {
     headers: { "content-type": "application/json" },
     body: JSON.stringify(body),
   });
-  if (!response.ok) throw new Error(`Seeding failed: ${url} answered ${response.status}: ${await response.text()}`);
+  if (!response.ok)
+    throw new Error(`Seeding failed: ${url} answered ${response.status}: ${await response.text()}`);
 }
 
 /** Prints commands that work as they stand, one after the other, in a POSIX shell with curl. */
@@ -53,7 +57,7 @@ partywall is up at ${api}. Two tenants, one database. Try this in another termin
   curl -si ${api}/v1/projects/$PROJECT -H "authorization: Bearer $BOB"; echo
 
   # 25 requests at once on the plan solo, 20 a second: 20 answers are 200, the others 429
-  for i in $(seq 25); do curl -s -o /dev/null -w '%{http_code}\\n' ${api}/v1/projects -H "authorization: Bearer $BOB" & done | sort | uniq -c
+  sleep 1; for i in $(seq 25); do curl -s -o /dev/null -w '%{http_code}\\n' ${api}/v1/projects -H "authorization: Bearer $BOB" & done | sort | uniq -c
 
   # what is left, and the contract
   curl -s ${api}/v1/tenant/limits -H "authorization: Bearer $ADA"; echo

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
 
-export const DEV_VARS = new URL("../.dev.vars", import.meta.url).pathname;
+const DEV_VARS = new URL("../.dev.vars", import.meta.url).pathname;
 
 /** The variables of this name from the environment, else from .dev.vars. Throws one error that names all missing. */
 export function loadVariables<Name extends string>(names: readonly Name[]): Record<Name, string> {

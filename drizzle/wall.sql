@@ -8,7 +8,8 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app;
 
 ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
-GRANT SELECT, UPDATE (name, slug) ON tenants TO partywall_app;
+-- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
+GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
 
 GRANT SELECT, INSERT, UPDATE (name, slug, status) ON tenants TO partywall_identity;
 GRANT SELECT, INSERT, UPDATE, DELETE ON users, memberships, sessions TO partywall_identity;

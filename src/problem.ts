@@ -102,7 +102,11 @@ export class Problem extends Error {
 
   constructor(
     code: ProblemCode,
-    { cause, headers = {}, ...details }: ProblemDetails & { cause?: unknown; headers?: Record<string, string> } = {},
+    {
+      cause,
+      headers = {},
+      ...details
+    }: ProblemDetails & { cause?: unknown; headers?: Record<string, string> } = {},
   ) {
     super(details.detail ?? PROBLEMS[code].title, { cause });
     this.code = code;

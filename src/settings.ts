@@ -19,24 +19,29 @@ export const keyRing = v.pipe(
   ),
 );
 
+const Jwk = v.object({
+  kty: v.string(),
+  kid: v.string(),
+  alg: v.picklist(["Ed25519", "ES256"]),
+  crv: v.string(),
+  x: v.string(),
+  y: v.exactOptional(v.string()),
+  d: v.string(),
+});
+
 /** A private JWK Set (RFC 7517): the first key signs, all verify. */
 const signingKeys = v.pipe(
   v.string(),
   v.parseJson({}, "a JWK Set in JSON"),
-  v.object({
-    keys: v.pipe(
-      v.array(
-        v.looseObject({ kty: v.string(), kid: v.string(), alg: v.picklist(["Ed25519", "ES256"]), d: v.string() }),
-      ),
-      v.minLength(1, "at least one key"),
-    ),
-  }),
+  v.object({ keys: v.pipe(v.array(Jwk), v.minLength(1, "at least one key")) }),
 );
 
 const Settings = v.object({
   DATABASE_URL: postgresUrl,
   IDENTITY_DATABASE_URL: postgresUrl,
-  NEON_FETCH_ENDPOINT: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url("a URL, or nothing for Neon"))])),
+  NEON_FETCH_ENDPOINT: v.optional(
+    v.union([v.literal(""), v.pipe(v.string(), v.url("a URL, or nothing for Neon"))]),
+  ),
   TENANT_CONTEXT_KEYS: keyRing,
   TOKEN_SIGNING_KEYS: signingKeys,
   OPAQUE_TOKEN_KEYS: keyRing,

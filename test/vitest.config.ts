@@ -24,7 +24,13 @@ export default defineConfig({
         },
       },
       {
-        test: { name: "node", root, include: ["test/local*.test.ts"], environment: "node", testTimeout: 30_000 },
+        test: {
+          name: "node",
+          root,
+          include: ["test/local*.test.ts"],
+          environment: "node",
+          testTimeout: 30_000,
+        },
       },
     ],
   },

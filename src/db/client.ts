@@ -49,9 +49,12 @@ export function openTenantDb(tenant: string, actor: string, spans: Spans): Tenan
       .batch([enter, ...queries])
       .catch(rethrow)
       .finally(() => (spans.db = (spans.db ?? 0) + performance.now() - started));
-    return results as Results<Q>;
+    return results;
   };
-  return { read: (queries) => run(reader, queries(reader)), write: (queries) => run(writer, queries(writer)) };
+  return {
+    read: (queries) => run(reader, queries(reader)),
+    write: (queries) => run(writer, queries(writer)),
+  };
 }
 
 /** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */

@@ -23,7 +23,11 @@ const bytea = customType<{ data: Uint8Array; driverData: string }>({
   toDriver: (bytes) => `\\x${Buffer.from(bytes).toString("hex")}`,
 });
 
-const ids = { id: uuid("id").primaryKey().$defaultFn(() => uuidv7()) };
+const ids = {
+  id: uuid("id")
+    .primaryKey()
+    .$defaultFn(() => uuidv7()),
+};
 
 // Text with a CHECK, not an enum: an enum's comparisons are not leakproof, so RLS would keep them from indexes.
 const oneOf = (column: string, values: readonly string[]) =>
@@ -57,8 +61,18 @@ export const tenants = pgTable(
     oneOf("plan", PLANS),
     oneOf("status", TENANT_STATUSES),
     pgPolicy("own_tenant", { for: "all", to: "partywall_app", using: ownTenant, withCheck: ownTenant }),
-    pgPolicy("identity_all", { for: "all", to: "partywall_identity", using: sql`true`, withCheck: sql`true` }),
-    pgPolicy("operator_all", { for: "all", to: "partywall_operator", using: sql`true`, withCheck: sql`true` }),
+    pgPolicy("identity_all", {
+      for: "all",
+      to: "partywall_identity",
+      using: sql`true`,
+      withCheck: sql`true`,
+    }),
+    pgPolicy("operator_all", {
+      for: "all",
+      to: "partywall_operator",
+      using: sql`true`,
+      withCheck: sql`true`,
+    }),
   ],
 );
 
@@ -71,8 +85,12 @@ export const users = pgTable(
 export const memberships = pgTable(
   "memberships",
   {
-    tenant_id: uuid("tenant_id").notNull().references(() => tenants.id, { onDelete: "cascade" }),
-    user_id: uuid("user_id").notNull().references(() => users.id, { onDelete: "cascade" }),
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .references(() => tenants.id, { onDelete: "cascade" }),
+    user_id: uuid("user_id")
+      .notNull()
+      .references(() => users.id, { onDelete: "cascade" }),
     role: text("role", { enum: ROLES }).notNull(),
     ...rowHistory(),
   },
@@ -116,7 +134,9 @@ export const projects = tenantTable(
     name: text("name").notNull(),
     description: text("description").notNull().default(""),
     status: text("status", { enum: PROJECT_STATUSES }).notNull().default("active"),
-    created_by: uuid("created_by").notNull().default(sql`current_actor_id()`),
+    created_by: uuid("created_by")
+      .notNull()
+      .default(sql`current_actor_id()`),
   },
   (t) => [
     // Ascending: read backwards it is "newest first" with Postgres' own null order.
@@ -134,7 +154,9 @@ export const tasks = tenantTable(
     status: text("status", { enum: TASK_STATUSES }).notNull().default("todo"),
     assignee_id: uuid("assignee_id"),
     due_on: date("due_on", { mode: "string" }),
-    created_by: uuid("created_by").notNull().default(sql`current_actor_id()`),
+    created_by: uuid("created_by")
+      .notNull()
+      .default(sql`current_actor_id()`),
   },
   (t) => [
     foreignKey({

@@ -14,14 +14,24 @@ export function answerRow<Row extends { version: number }>(c: Context, row: Row,
 export const IfMatch = v.object({
   "if-match": v.optional(
     v.union([
-      v.pipe(v.literal("*"), v.transform(() => undefined)),
-      v.pipe(v.string(), v.regex(/^"\d{1,9}"$/, 'an ETag such as "3"'), v.transform((tag) => Number(tag.slice(1, -1)))),
+      v.pipe(
+        v.literal("*"),
+        v.transform(() => undefined),
+      ),
+      v.pipe(
+        v.string(),
+        v.regex(/^"\d{1,9}"$/, 'an ETag such as "3"'),
+        v.transform((tag) => Number(tag.slice(1, -1))),
+      ),
     ]),
   ),
 });
 
 /** The rows that `If-Match` allows a write to touch; undefined when it allows any. */
-export function ifMatch(table: { version: PgColumn }, header: v.InferOutput<typeof IfMatch>): SQL | undefined {
+export function ifMatch(
+  table: { version: PgColumn },
+  header: v.InferOutput<typeof IfMatch>,
+): SQL | undefined {
   const version = header["if-match"];
   return version === undefined ? undefined : eq(table.version, version);
 }

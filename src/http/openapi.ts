@@ -13,7 +13,13 @@ const ProblemDocument = v.object({
 });
 
 /** What any route with a token may answer beside its own problems. */
-const WITH_TOKEN = ["unauthenticated", "insufficient_scope", "tenant_suspended", "quota_exceeded", "unavailable"] as const;
+const WITH_TOKEN = [
+  "unauthenticated",
+  "insufficient_scope",
+  "tenant_suspended",
+  "quota_exceeded",
+  "unavailable",
+] as const;
 const WITHOUT_TOKEN = ["too_many_attempts", "unavailable"] as const;
 
 type Operation = {

@@ -10,7 +10,13 @@ const MAC_BYTES = 16;
 /** The query of every list: `?limit=` 1 to 100, and where to go on. */
 export const PageQuery = v.object({
   limit: v.optional(
-    v.pipe(v.string(), v.regex(/^\d{1,3}$/, "a whole number from 1 to 100"), v.toNumber(), v.minValue(1), v.maxValue(100)),
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,3}$/, "a whole number from 1 to 100"),
+      v.toNumber(),
+      v.minValue(1),
+      v.maxValue(100),
+    ),
     "50",
   ),
   cursor: v.optional(v.pipe(v.string(), v.maxLength(512))),
@@ -35,7 +41,11 @@ export class Pager {
   constructor(query: PageQuery & Record<string, unknown>, tenantId: string, path: string) {
     const { limit, cursor, ...filters } = query;
     this.#query = { limit, cursor };
-    this.#scope = JSON.stringify([tenantId, path, Object.entries(filters).sort()]);
+    this.#scope = JSON.stringify([
+      tenantId,
+      path,
+      Object.entries(filters).sort(([a], [b]) => (a < b ? -1 : 1)),
+    ]);
   }
 
   /** One row more than the page shows, to tell whether another page follows. */
@@ -76,6 +86,11 @@ export class Pager {
   }
 
   #mac(place: string, key: Uint8Array): Buffer {
-    return createHmac("sha256", key).update("cursor").update(this.#scope).update(place).digest().subarray(0, MAC_BYTES);
+    return createHmac("sha256", key)
+      .update("cursor")
+      .update(this.#scope)
+      .update(place)
+      .digest()
+      .subarray(0, MAC_BYTES);
   }
 }

@@ -15,17 +15,22 @@ const REMEMBERED = 4096;
 type Key = { kid: string; alg: string; sign: CryptoKey; verify: CryptoKey };
 
 const keys: Key[] = await Promise.all(
-  settings.TOKEN_SIGNING_KEYS.keys.map(async ({ d, ...jwk }) => ({
+  settings.TOKEN_SIGNING_KEYS.keys.map(async (jwk) => ({
     kid: jwk.kid,
     alg: jwk.alg,
-    sign: (await importJWK({ ...jwk, d })) as CryptoKey,
-    verify: (await importJWK(jwk)) as CryptoKey,
+    sign: (await importJWK(jwk)) as CryptoKey,
+    verify: (await importJWK(publicPart(jwk))) as CryptoKey,
   })),
 );
 
+/** Names what is public, so that nothing else can slip out. */
+function publicPart({ kty, kid, alg, crv, x, y }: (typeof settings.TOKEN_SIGNING_KEYS.keys)[number]) {
+  return { kty, kid, alg, crv, x, ...(y === undefined ? {} : { y }) };
+}
+
 /** The public keys as a JWK Set (RFC 7517). */
 export const jwks = {
-  keys: settings.TOKEN_SIGNING_KEYS.keys.map(({ d: _, ...jwk }) => ({ ...jwk, use: "sig" })),
+  keys: settings.TOKEN_SIGNING_KEYS.keys.map((key) => ({ ...publicPart(key), use: "sig" })),
 };
 
 const Claims = v.object({

@@ -10,7 +10,9 @@ export const identify = factory.createMiddleware(async function identify(c, next
   if (!caller) {
     // RFC 6750, 3.1: a request without credentials is told no error code.
     const error = token ? ', error="invalid_token", error_description="The access token is not valid"' : "";
-    throw new Problem("unauthenticated", { headers: { "www-authenticate": `Bearer realm="partywall"${error}` } });
+    throw new Problem("unauthenticated", {
+      headers: { "www-authenticate": `Bearer realm="partywall"${error}` },
+    });
   }
   c.set("caller", caller);
   await next();
@@ -23,7 +25,9 @@ export const needs = (scope: Scope) =>
     if (!SCOPES[role].includes(scope)) {
       throw new Problem("insufficient_scope", {
         detail: `This needs the scope ${scope}, which the role ${role} does not have.`,
-        headers: { "www-authenticate": `Bearer realm="partywall", error="insufficient_scope", scope="${scope}"` },
+        headers: {
+          "www-authenticate": `Bearer realm="partywall", error="insufficient_scope", scope="${scope}"`,
+        },
       });
     }
     await next();

@@ -19,12 +19,16 @@ export function firstRefreshToken(sessionId: string): RefreshToken {
 }
 
 /** The token as the client sent it and the one that takes its place, or undefined if this server never made it. */
-export function readRefreshToken(text: string): { presented: RefreshToken; successor: RefreshToken } | undefined {
+export function readRefreshToken(
+  text: string,
+): { presented: RefreshToken; successor: RefreshToken } | undefined {
   if (!/^pwr_[\w-]{91}$/.test(text)) return undefined;
   const bytes = Buffer.from(text.slice(PREFIX.length), "base64url");
   if (bytes.toString("base64url") !== text.slice(PREFIX.length)) return undefined;
   const body = bytes.subarray(0, BODY);
-  const key = settings.OPAQUE_TOKEN_KEYS.find((candidate) => timingSafeEqual(macOf(body, candidate.key), bytes.subarray(BODY)));
+  const key = settings.OPAQUE_TOKEN_KEYS.find((candidate) =>
+    timingSafeEqual(macOf(body, candidate.key), bytes.subarray(BODY)),
+  );
   if (!key) return undefined;
   const sessionId = toUuid(body.subarray(0, LENGTH.session));
   const generation = body.readUInt32BE(LENGTH.session);

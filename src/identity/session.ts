@@ -32,7 +32,12 @@ export type Session = v.InferOutput<typeof Session>;
 /** A session just granted, with the tenant's record, which its Durable Object is to learn before the answer. */
 export type Grant = { session: Session; record: EdgeRecord };
 
-const Member = v.object({ user_id: v.string(), email: v.string(), role: v.picklist(ROLES), tenant: EdgeRecord });
+const Member = v.object({
+  user_id: v.string(),
+  email: v.string(),
+  role: v.picklist(ROLES),
+  tenant: EdgeRecord,
+});
 const Outcome = v.object({ outcome: v.string() });
 
 // What each statement below answers of a member, from the aliases u, m and t.
@@ -42,7 +47,12 @@ const member = sql`u.id as user_id, u.email, m.role, ${edgeRecord} as tenant`;
  * Makes a tenant on the plan `solo` with its owner and a session, in one statement: all or nothing. An email that
  * exists gets the tenant added if the hash is its password's, else undefined. Throws `slug_taken`.
  */
-export async function signUp(of: { email: string; hash: string; slug: string; name: string }): Promise<Grant | undefined> {
+export async function signUp(of: {
+  email: string;
+  hash: string;
+  slug: string;
+  name: string;
+}): Promise<Grant | undefined> {
   const [userId, tenantId, refresh] = [uuidv7(), uuidv7(), firstRefreshToken(uuidv7())];
   // Rows that a WITH query has just made are not seen by the others, so the record is built from RETURNING.
   const { rows } = await identityDb
@@ -72,7 +82,11 @@ export async function signUp(of: { email: string; hash: string; slug: string; na
  * Starts a session for the password's hash, in one statement. Undefined when email and password do not belong
  * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant.
  */
-export async function signIn(of: { email: string; hash: string; slug: string | undefined }): Promise<Grant | undefined> {
+export async function signIn(of: {
+  email: string;
+  hash: string;
+  slug: string | undefined;
+}): Promise<Grant | undefined> {
   const refresh = firstRefreshToken(uuidv7());
   const { rows } = await identityDb
     .execute(sql`
@@ -91,7 +105,9 @@ export async function signIn(of: { email: string; hash: string; slug: string | u
   const members = v.parse(v.array(Member), rows);
   if (members.length > 1) {
     const slugs = members.map(({ tenant }) => tenant.slug).join(", ");
-    throw new Problem("invalid_input", { errors: [{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }] });
+    throw new Problem("invalid_input", {
+      errors: [{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }],
+    });
   }
   const [who] = members;
   if (who && who.tenant.status !== "active") throw new Problem(`tenant_${who.tenant.status}`);

@@ -22,7 +22,13 @@ export const me = factory
     const { userId, tenantId, role } = c.var.caller;
     const started = performance.now();
     const rows = await identityDb
-      .select({ email: users.email, id: tenants.id, slug: tenants.slug, name: tenants.name, role: memberships.role })
+      .select({
+        email: users.email,
+        id: tenants.id,
+        slug: tenants.slug,
+        name: tenants.name,
+        role: memberships.role,
+      })
       .from(memberships)
       .innerJoin(users, eq(users.id, memberships.user_id))
       .innerJoin(tenants, eq(tenants.id, memberships.tenant_id))
@@ -30,7 +36,7 @@ export const me = factory
       .orderBy(sql`${tenants.slug}`)
       .catch(rethrow);
     c.var.spans.db = performance.now() - started;
-    const mine = rows.map(({ email: _, ...tenant }) => tenant);
+    const mine = rows.map(({ id, slug, name, role: held }) => ({ id, slug, name, role: held }));
     const tenant = mine.find(({ id }) => id === tenantId);
     const [first] = rows;
     if (!first || !tenant) throw new Problem("unauthenticated");

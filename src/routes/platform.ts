@@ -17,12 +17,19 @@ const ByCode = v.object({ code: v.picklist(Object.keys(PROBLEMS) as ProblemCode[
 /** The service itself: is it up, which keys sign its tokens, what do its errors mean. */
 export const platform = factory
   .createApp()
-  .get("/health", operation({ summary: "Is the Worker up", tag, answers: { 200: Health }, token: false }), (c) =>
-    c.json({ status: "ok" as const }),
+  .get(
+    "/health",
+    operation({ summary: "Is the Worker up", tag, answers: { 200: Health }, token: false }),
+    (c) => c.json({ status: "ok" as const }),
   )
   .get(
     "/ready",
-    operation({ summary: "Do Postgres and the Durable Objects answer", tag, answers: { 200: Health }, token: false }),
+    operation({
+      summary: "Do Postgres and the Durable Objects answer",
+      tag,
+      answers: { 200: Health },
+      token: false,
+    }),
     async (c) => {
       const parts = {
         postgres: pingDatabase(),
@@ -35,7 +42,9 @@ export const platform = factory
         throw new Problem("unavailable", {
           detail: `Out of reach: ${down.join(", ")}.`,
           headers: { "retry-after": "5" },
-          cause: results.flatMap((result) => (result.status === "rejected" ? [String(result.reason)] : [])).join("; "),
+          cause: results
+            .flatMap((result) => (result.status === "rejected" ? [String(result.reason)] : []))
+            .join("; "),
         });
       }
       return c.json({ status: "ok" as const });
@@ -43,7 +52,12 @@ export const platform = factory
   )
   .get(
     "/.well-known/jwks.json",
-    operation({ summary: "The public keys that verify access tokens", tag, answers: { 200: Jwks }, token: false }),
+    operation({
+      summary: "The public keys that verify access tokens",
+      tag,
+      answers: { 200: Jwks },
+      token: false,
+    }),
     (c) => {
       c.header("Cache-Control", "public, max-age=300");
       return c.json(jwks);
@@ -51,7 +65,13 @@ export const platform = factory
   )
   .get(
     "/problems/:code",
-    operation({ summary: "What a problem means", tag, answers: { 200: null }, token: false, problems: ["not_found"] }),
+    operation({
+      summary: "What a problem means",
+      tag,
+      answers: { 200: null },
+      token: false,
+      problems: ["not_found"],
+    }),
     valid("param", ByCode),
     (c) => {
       const { title, status, help } = PROBLEMS[c.req.valid("param").code];
@@ -63,6 +83,7 @@ export const platform = factory
 export const describeApi = (app: Hono<Edge>) =>
   openAPIRouteHandler<Edge>(app, {
     defaultValidationErrorResponse: false,
+    excludeStaticFile: false,
     documentation: {
       openapi: "3.1.0",
       info: {

@@ -23,7 +23,11 @@ const Project = v.object({
   updated_at: v.string(),
   created_by: v.string(),
 });
-const NewProject = v.strictObject({ name: Name, description: v.optional(Description), status: v.optional(Status) });
+const NewProject = v.strictObject({
+  name: Name,
+  description: v.optional(Description),
+  status: v.optional(Status),
+});
 const ProjectPatch = v.partial(NewProject);
 const ListQuery = v.object({ ...PageQuery.entries, status: v.optional(Status) });
 
@@ -42,7 +46,12 @@ export const projectRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({ summary: "List projects, newest first", tag, answers: { 200: pageOf(Project) }, problems: ["invalid_cursor", "invalid_input"] }),
+    operation({
+      summary: "List projects, newest first",
+      tag,
+      answers: { 200: pageOf(Project) },
+      problems: ["invalid_cursor", "invalid_input"],
+    }),
     needs("projects:read"),
     valid("query", ListQuery),
     async (c) => {
@@ -61,7 +70,12 @@ export const projectRoutes = factory
   )
   .post(
     "/",
-    operation({ summary: "Create a project", tag, answers: { 201: Project }, problems: ["invalid_json", "invalid_input"] }),
+    operation({
+      summary: "Create a project",
+      tag,
+      answers: { 201: Project },
+      problems: ["invalid_json", "invalid_input"],
+    }),
     needs("projects:write"),
     valid("json", NewProject),
     async (c) => {
@@ -80,7 +94,9 @@ export const projectRoutes = factory
     valid("param", ById),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[row]] = await c.var.db.read((db) => [db.select(versioned).from(projects).where(eq(projects.id, id))]);
+      const [[row]] = await c.var.db.read((db) => [
+        db.select(versioned).from(projects).where(eq(projects.id, id)),
+      ]);
       if (!row) throw new Problem("not_found");
       return answerRow(c, row);
     },

@@ -16,7 +16,10 @@ const Slug = v.pipe(
   v.string(),
   v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
 );
-const NewTenant = v.strictObject({ name: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100)), slug: Slug });
+const NewTenant = v.strictObject({
+  name: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100)),
+  slug: Slug,
+});
 const SignUp = v.strictObject({ email: Email, password: NewPassword, tenant: NewTenant });
 const SignIn = v.strictObject({
   email: Email,

@@ -124,7 +124,12 @@ export const projectTasks = factory
     async (c) => {
       const project_id = c.req.valid("param").id;
       const [[row]] = await c.var.db
-        .write((db) => [db.insert(tasks).values({ ...c.req.valid("json"), project_id }).returning(versioned)])
+        .write((db) => [
+          db
+            .insert(tasks)
+            .values({ ...c.req.valid("json"), project_id })
+            .returning(versioned),
+        ])
         .catch(refuse);
       if (!row) throw new Error("the insert returned no row");
       c.header("Location", `/v1/tasks/${row.id}`);
@@ -200,7 +205,12 @@ export const taskRoutes = factory
   )
   .delete(
     "/:id",
-    operation({ summary: "Delete a task", tag, answers: { 204: null }, problems: ["not_found", "precondition_failed"] }),
+    operation({
+      summary: "Delete a task",
+      tag,
+      answers: { 204: null },
+      problems: ["not_found", "precondition_failed"],
+    }),
     needs("tasks:write"),
     valid("param", ById),
     valid("header", IfMatch),

@@ -25,7 +25,10 @@ const Tenant = v.object({
 const TenantPatch = v.strictObject({
   name: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100))),
   slug: v.optional(
-    v.pipe(v.string(), v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, inner hyphens")),
+    v.pipe(
+      v.string(),
+      v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, inner hyphens"),
+    ),
   ),
 });
 const Limits = v.object({
@@ -113,6 +116,9 @@ export const tenant = factory
   )
   .get("/limits", operation({ summary: "What is left of each limit", tag, answers: { 200: Limits } }), (c) =>
     c.json({
-      data: c.var.standings.map(({ resetMs, ...standing }) => ({ ...standing, reset: Math.ceil(resetMs / 1000) })),
+      data: c.var.standings.map(({ resetMs, ...standing }) => ({
+        ...standing,
+        reset: Math.ceil(resetMs / 1000),
+      })),
     }),
   );

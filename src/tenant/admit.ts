@@ -9,7 +9,7 @@ import type { Admission, Tenant } from "./object.ts";
 export function tenantObject(namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> {
   return namespace.getByName(tenantId, {
     locationHint: settings.TENANT_LOCATION_HINT,
-  }) as unknown as DurableObjectStub<Tenant>;
+  });
 }
 
 /**
@@ -25,7 +25,8 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   if (admission.status === "unknown") throw new Problem("unauthenticated");
   if (admission.status !== "active") throw new Problem(`tenant_${admission.status}`);
   const { decision } = admission;
-  for (const [name, value] of Object.entries(rateLimitHeaders(decision.standings, Date.now()))) c.header(name, value);
+  for (const [name, value] of Object.entries(rateLimitHeaders(decision.standings, Date.now())))
+    c.header(name, value);
   switch (decision.outcome) {
     case "refused":
       throw new Problem("quota_exceeded", {

@@ -70,7 +70,11 @@ export class Tenant extends DurableObject<Env> {
         if (record) await this.learn(record);
       } catch (error) {
         if (!this.#record) throw error;
-        console.error({ message: "tenant record not refreshed", tenant: this.#record.id, cause: String(error) });
+        console.error({
+          message: "tenant record not refreshed",
+          tenant: this.#record.id,
+          cause: String(error),
+        });
       } finally {
         this.#refresh = undefined;
       }
@@ -105,7 +109,8 @@ export class Tenant extends DurableObject<Env> {
 
   /** Returns when a crash could no longer lose the units up to this mark. Throws when they could not be written. */
   async #covered(mark: number): Promise<void> {
-    while (!this.#ledger.covers(mark)) if (!(await this.#write)) throw new Error("the limits could not be written");
+    while (!this.#ledger.covers(mark))
+      if (!(await this.#write)) throw new Error("the limits could not be written");
   }
 
   /** Has the exact state written a few seconds after the last hit, before the object is put to sleep. */

@@ -1,18 +1,27 @@
+import { neon } from "@neondatabase/serverless";
 import { exports } from "cloudflare:workers";
-
-export type Session = {
-  access_token: string;
-  refresh_token: string;
-  session: { id: string };
-  user: { id: string; email: string };
-  tenant: { id: string; slug: string; name: string; role: string };
-};
+import { v7 as uuidv7 } from "uuid";
+import { inject } from "vitest";
+import { identityDb } from "../../src/db/client.ts";
+import { memberships, users } from "../../src/db/schema.ts";
+import type { Role } from "../../src/identity/caller.ts";
+import { hashPassword } from "../../src/identity/password.ts";
+import type { Session } from "../../src/identity/session.ts";
+import type { Policy } from "../../src/tenant/limits.ts";
 
 const ORIGIN = "https://api.partywall.test";
+export const PASSWORD = "correct horse battery staple";
 
-/** A client's request through the whole Worker. Each call comes from an IP address of its own unless it says one. */
+export type RequestOptions = {
+  token?: string | undefined;
+  /** Sent as JSON; a string is sent as it is. */
+  body?: unknown;
+  headers?: Record<string, string>;
+};
+
+/** A client's request through the whole Worker, from an IP address of its own unless it says one. */
 export async function request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
-  const { token, body, headers = {} } = options;
+  const { token, body, headers } = options;
   return exports.default.fetch(
     new Request(`${ORIGIN}${path}`, {
       method,
@@ -26,17 +35,57 @@ export async function request(method: string, path: string, options: RequestOpti
     }),
   );
 }
-export type RequestOptions = { token?: string | undefined; body?: unknown; headers?: Record<string, string> };
 
-export const PASSWORD = "correct horse battery staple";
+/** The database as the role of this connection string, with no context of any kind. */
+export const login = (name: "DATABASE_URL" | "IDENTITY_DATABASE_URL" | "OPERATOR_DATABASE_URL") =>
+  neon(inject("variables")[name] ?? "");
 
-/** A new tenant with its owner, signed in. */
-export async function newTenant(): Promise<Session & { token: string }> {
+/** Someone signed in: the session, and its access token at hand. */
+export type SignedIn = Session & { token: string };
+
+/** The answer's body as JSON. Throws, with the body, when the status is another. */
+export async function answered<T>(status: number, response: Response | Promise<Response>): Promise<T> {
+  const answer = await response;
+  if (answer.status !== status)
+    throw new Error(`expected ${status}, got ${answer.status}: ${await answer.text()}`);
+  return answer.status === 204 ? (undefined as T) : answer.json<T>();
+}
+
+const ROOMY: Policy[] = [{ name: "minute", limit: 100_000, window: 60 }];
+
+/** A new tenant, with its owner signed in. Its limits are its own, and roomy; with null they are its plan's. */
+export async function newTenant(limits: Policy[] | null = ROOMY): Promise<SignedIn> {
   const slug = `t-${crypto.randomUUID().slice(0, 13)}`;
-  const response = await request("POST", "/v1/signup", {
-    body: { email: `owner@${slug}.test`, password: PASSWORD, tenant: { name: slug, slug } },
-  });
-  if (response.status !== 201) throw new Error(`sign-up answered ${response.status}: ${await response.text()}`);
-  const session = await response.json<Session>();
+  const email = `owner@${slug}.test`;
+  const body = { email, password: PASSWORD, tenant: { name: slug, slug } };
+  const session = await answered<Session>(201, request("POST", "/v1/signup", { body }));
+  if (!limits) return { ...session, token: session.access_token };
+  await login(
+    "OPERATOR_DATABASE_URL",
+  )`update tenants set limits = ${JSON.stringify(limits)} where id = ${session.tenant.id}`;
+  return signIn(email);
+}
+
+export async function signIn(email: string, tenant?: string): Promise<SignedIn> {
+  const session = await answered<Session>(
+    201,
+    request("POST", "/v1/sessions", { body: { email, password: PASSWORD, tenant } }),
+  );
   return { ...session, token: session.access_token };
 }
+
+/** Another user of the tenant, signed in. */
+export async function newMember(tenantId: string, role: Role): Promise<SignedIn> {
+  const [id, email] = [uuidv7(), `${crypto.randomUUID()}@members.test`];
+  await identityDb.insert(users).values({ id, email, password_hash: await hashPassword(email, PASSWORD) });
+  await identityDb.insert(memberships).values({ tenant_id: tenantId, user_id: id, role });
+  return signIn(email);
+}
+
+export type Row = { id: string };
+
+export const newProject = (token: string, body: object = { name: "Roof" }): Promise<Row> =>
+  answered<Row>(201, request("POST", "/v1/projects", { token, body }));
+
+export const newTask = (token: string, project: string, body: object = { title: "Tiles" }): Promise<Row> =>
+  answered<Row>(201, request("POST", `/v1/projects/${project}/tasks`, { token, body }));

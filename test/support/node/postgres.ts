@@ -24,9 +24,3 @@ export default async function setup(project: TestProject) {
   }
   return () => stack.stop();
 }
-
-declare module "vitest" {
-  interface ProvidedContext {
-    variables: Record<string, string>;
-  }
-}

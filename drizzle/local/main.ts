@@ -1,0 +1,164 @@
+import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
+import { type Endpoint, serve } from "./endpoint.ts";
+import { portTaken } from "./holders.ts";
+import { settle } from "./home.ts";
+import { LOCK_FILE, lockFolder } from "./lock.ts";
+import { Pool } from "./pool.ts";
+import { Postgres } from "./postgres.ts";
+import { type Report, describeReport } from "./report.ts";
+
+const DEFAULT_CONNECTIONS = 20;
+const EPHEMERAL_FILE = "ephemeral";
+
+// node-postgres takes what it is not told from these, and here the connection string alone counts.
+for (const name of Object.keys(process.env)) if (name.startsWith("PG")) delete process.env[name];
+
+const { values: args } = parseArgs({
+  options: {
+    dir: { type: "string" },
+    port: { type: "string", default: "0" },
+    "postgres-port": { type: "string", default: "0" },
+    "max-connections": { type: "string", default: String(DEFAULT_CONNECTIONS) },
+    ephemeral: { type: "boolean", default: false },
+    attached: { type: "boolean", default: false },
+  },
+});
+
+// What has to be undone, in the reverse order of its making.
+const undo: (() => Promise<void> | void)[] = [];
+let stopping = false;
+
+process.stdout.on("error", () => undefined);
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => void stop(0));
+process.on("uncaughtException", (error) => fail(error));
+process.on("unhandledRejection", (error) => fail(error));
+
+const restart = Promise.withResolvers<() => Promise<void>>();
+if (args.attached) {
+  // The other end belongs to the parent alone, so it closes when the parent ends, even when it is killed.
+  const commands = createInterface({ input: process.stdin });
+  commands.on("close", () => void stop(0));
+  commands.on("line", (line) => {
+    if (line === "restart") restart.promise.then((again) => again()).catch(fail);
+    else void stop(0);
+  });
+}
+
+try {
+  await start();
+} catch (error) {
+  fail(error);
+}
+
+/** Starts everything, each part undone by `stop` from the moment it is there. */
+async function start(): Promise<void> {
+  if (args.dir === undefined) throw new Error("Say which folder holds the database: --dir DIR");
+  const dir = makeFolder(resolve(args.dir));
+  const lock = lockFolder(dir);
+  undo.push(() => lock.release());
+  if (existsSync(join(dir, EPHEMERAL_FILE))) empty(dir); // of a stack that was killed
+  if (args.ephemeral) {
+    refuseForeign(dir);
+    writeFileSync(join(dir, EPHEMERAL_FILE), "");
+    undo.push(() => rmSync(dir, { recursive: true, force: true }));
+  }
+  const ports = { endpoint: number("port", 65_535), postgres: number("postgres-port", 65_535) };
+  const connections = Math.max(1, number("max-connections", 10_000));
+
+  let pool: Pool | undefined;
+  const endpoint = await listen(ports.endpoint, () => pool);
+  undo.push(() => endpoint.close());
+
+  const home = settle(dir);
+  if (args.ephemeral)
+    undo.push(() => home.outside.forEach((path) => rmSync(path, { recursive: true, force: true })));
+  const postgres = new Postgres({
+    dir,
+    home,
+    port: ports.postgres,
+    maxConnections: connections,
+    ephemeral: args.ephemeral,
+    say: (line) => report({ progress: line }),
+  });
+  undo.push(() => postgres.stop());
+  const fresh = await postgres.create();
+  await postgres.start();
+  pool = new Pool(postgres.port, connections);
+
+  restart.resolve(async () => {
+    await pool?.closeIdle();
+    await postgres.restart();
+    report({ restarted: postgres.pid });
+  });
+  report({
+    ready: {
+      endpoint: `http://127.0.0.1:${endpoint.port}/sql`,
+      postgresPort: postgres.port,
+      superuserUrl: `postgres://postgres:${postgres.password}@127.0.0.1:${postgres.port}/postgres`,
+      fresh,
+      pids: { stack: process.pid, postgres: postgres.pid },
+      folders: args.ephemeral ? [dir, ...home.outside] : [],
+    },
+  });
+}
+
+/** Ends Postgres, gives the folder back and exits; the first call decides the exit code. */
+async function stop(code: number): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  for (const step of undo.splice(0).toReversed()) {
+    try {
+      await step();
+    } catch (error) {
+      report({ progress: `while stopping: ${String(error)}` });
+    }
+  }
+  process.exit(code);
+}
+
+function fail(error: unknown): void {
+  if (!stopping) report({ error: error instanceof Error ? error.message : String(error) });
+  void stop(1);
+}
+
+function report(event: Report): void {
+  process.stdout.write(`${args.attached ? JSON.stringify(event) : describeReport(event)}\n`);
+}
+
+/** The folder's real path. A new one may be passed through by others, since Postgres may run as another account. */
+function makeFolder(dir: string): string {
+  const made = mkdirSync(dir, { recursive: true });
+  if (made !== undefined) chmodSync(dir, 0o711);
+  return realpathSync(dir);
+}
+
+function empty(dir: string): void {
+  for (const name of readdirSync(dir)) {
+    if (name !== LOCK_FILE) rmSync(join(dir, name), { recursive: true, force: true });
+  }
+}
+
+function refuseForeign(dir: string): void {
+  const foreign = readdirSync(dir).find((name) => name !== LOCK_FILE && name !== "holder");
+  if (foreign === undefined) return;
+  throw new Error(`${dir} holds ${foreign}, and an ephemeral stack deletes its folder. Choose an empty one.`);
+}
+
+function number(name: "port" | "postgres-port" | "max-connections", most: number): number {
+  const value = Number(args[name]);
+  if (Number.isInteger(value) && value >= 0 && value <= most) return value;
+  throw new Error(`--${name} must be a whole number from 0 to ${most}, not ${args[name]}.`);
+}
+
+async function listen(port: number, pool: () => Pool | undefined): Promise<Endpoint> {
+  try {
+    return await serve(port, pool);
+  } catch (error) {
+    const inUse = error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+    throw inUse ? portTaken(port, "the endpoint") : error;
+  }
+}

@@ -1,0 +1,106 @@
+import { env } from "cloudflare:workers";
+import { evictDurableObject, runInDurableObject } from "cloudflare:test";
+import { parseList } from "structured-headers";
+import { describe, expect, it } from "vitest";
+import { PLAN_POLICIES } from "../src/tenant/plans.ts";
+import { tenantObject } from "../src/tenant/admit.ts";
+import { answered, login, newTenant, request, signIn } from "./support/client.ts";
+
+type Item = { name: string; [parameter: string]: unknown };
+
+/** The items of a structured-field list (RFC 9651), each with its parameters. */
+const fields = (response: Response, name: string): Item[] =>
+  parseList(response.headers.get(name) ?? "").map(([value, parameters]) => ({
+    name: String(value),
+    ...Object.fromEntries(parameters),
+  }));
+
+describe.each([20, 100])("with %i requests allowed in a minute", (limit) => {
+  it("admits exactly that many of limit + 50 at once, and leaves the neighbour alone", async () => {
+    const [{ token }, neighbour] = await Promise.all([
+      newTenant([{ name: "minute", limit, window: 60 }]),
+      newTenant(),
+    ]);
+    const asked = Array.from({ length: limit + 50 }, () => request("GET", "/v1/tenant/limits", { token }));
+    const besides = Array.from({ length: 20 }, () =>
+      request("GET", "/v1/tenant/limits", { token: neighbour.token }),
+    );
+    const answers = await Promise.all(asked);
+    const statuses = answers.map(({ status }) => status);
+    expect(statuses.filter((status) => status === 200)).toHaveLength(limit);
+    expect(statuses.filter((status) => status === 429)).toHaveLength(50);
+    for (const answer of await Promise.all(besides)) expect(answer.status).toBe(200);
+
+    const remaining = answers.map((answer) => fields(answer, "ratelimit")[0]?.["r"]);
+    expect(new Set(remaining).size).toBe(limit);
+    for (const answer of answers.filter(({ status }) => status === 429)) {
+      const retryAfter = Number(answer.headers.get("retry-after"));
+      expect(retryAfter).toBeGreaterThan(0);
+      expect(retryAfter).toBeLessThanOrEqual(60);
+      expect(fields(answer, "ratelimit-policy")).toEqual([{ name: "minute", q: limit, w: 60 }]);
+      expect(fields(answer, "ratelimit")).toEqual([{ name: "minute", r: 0, t: retryAfter }]);
+      expect(answer.headers.get("content-type")).toBe("application/problem+json");
+      expect(await answer.json()).toMatchObject({
+        type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
+        status: 429,
+        "violated-policies": ["minute"],
+      });
+    }
+  });
+});
+
+it("gives a new tenant the policies of the plan solo, in the headers and under /v1/tenant/limits", async () => {
+  const { token } = await newTenant(null);
+  const response = await request("GET", "/v1/tenant/limits", { token });
+  const policies = fields(response, "ratelimit-policy");
+  expect(policies.map(({ name, q }) => [name, q])).toEqual(
+    PLAN_POLICIES.solo.map(({ name, limit }) => [name, limit]),
+  );
+  const { data } = await response.json<{ data: Item[] }>();
+  expect(data.map(({ name, limit, window, remaining }) => ({ name, limit, window, remaining }))).toEqual(
+    PLAN_POLICIES.solo.map((policy) => ({ ...policy, remaining: policy.limit - 1 })),
+  );
+});
+
+it("keeps the history when the plan changes", async () => {
+  const { token, tenant, user } = await newTenant(null);
+  for (let spent = 1; spent <= 5; spent++)
+    await answered(200, request("GET", "/v1/tenant/limits", { token }));
+  await login("OPERATOR_DATABASE_URL")`update tenants set plan = 'startup' where id = ${tenant.id}`;
+  const after = await signIn(user.email);
+  const { data } = await answered<{ data: Item[] }>(
+    200,
+    request("GET", "/v1/tenant/limits", { token: after.token }),
+  );
+  expect(data.find(({ name }) => name === "minute")).toMatchObject({ limit: 3000, remaining: 2994 });
+});
+
+it("shuts a suspended tenant out, from the next request after its object learned of it", async () => {
+  const { token, tenant, user } = await newTenant();
+  const operator = login("OPERATOR_DATABASE_URL");
+  await operator`update tenants set status = 'suspended' where id = ${tenant.id}`;
+  const refused = await request("POST", "/v1/sessions", {
+    body: { email: user.email, password: "correct horse battery staple" },
+  });
+  expect(refused.status).toBe(403);
+  // An object that starts anew reads the record again before long; here it starts without one.
+  const object = tenantObject(env.TENANT, tenant.id);
+  await runInDurableObject(object, (_, state) => state.storage.delete("record"));
+  await evictDurableObject(object);
+  expect((await request("GET", "/v1/projects", { token })).status).toBe(403);
+});
+
+it("lets an owner close the tenant, and nobody in after that", async () => {
+  const { token } = await newTenant();
+  expect((await request("DELETE", "/v1/tenant", { token })).status).toBe(204);
+  expect((await request("GET", "/v1/projects", { token })).status).toBe(403);
+});
+
+it("goes on counting after an orderly restart, exactly", async () => {
+  const { token, tenant } = await newTenant([{ name: "minute", limit: 10, window: 60 }]);
+  for (let spent = 1; spent <= 4; spent++)
+    await answered(200, request("GET", "/v1/tenant/limits", { token }));
+  await evictDurableObject(tenantObject(env.TENANT, tenant.id));
+  const response = await request("GET", "/v1/tenant/limits", { token });
+  expect(fields(response, "ratelimit")).toMatchObject([{ name: "minute", r: 5 }]);
+});

@@ -1,0 +1,86 @@
+import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
+import { settings } from "../src/env.ts";
+import { Tenant } from "../src/index.ts";
+import { newProject, newTenant, request, type SignedIn } from "./support/client.ts";
+
+let ada: SignedIn;
+let project: string;
+beforeAll(async () => {
+  ada = await newTenant();
+  project = (await newProject(ada.token)).id;
+});
+
+// Both pass every call on; they only count.
+let calls: { object: number; sql: number };
+beforeEach(() => {
+  calls = { object: 0, sql: 0 };
+  for (const method of ["admit", "learn", "ping"] as const) {
+    const original: (...args: never[]) => unknown = Tenant.prototype[method];
+    vi.spyOn(Tenant.prototype, method).mockImplementation(function counted(this: Tenant, ...args: unknown[]) {
+      calls.object += 1;
+      return original.apply(this, args as never[]) as never;
+    });
+  }
+  const fetching = globalThis.fetch;
+  vi.spyOn(globalThis, "fetch").mockImplementation((input, init) => {
+    if (String(input) === settings.NEON_FETCH_ENDPOINT) calls.sql += 1;
+    return fetching(input, init);
+  });
+});
+afterEach(() => vi.restoreAllMocks());
+
+it.each([
+  ["GET", "/v1/projects", undefined, 200],
+  ["POST", "/v1/projects", { name: "Roof" }, 201],
+  ["GET", "/v1/projects/:project", undefined, 200],
+  ["PATCH", "/v1/projects/:project", { name: "Loft" }, 200],
+  ["GET", "/v1/projects/:project/tasks", undefined, 200],
+  ["POST", "/v1/projects/:project/tasks", { title: "Tiles" }, 201],
+  ["GET", "/v1/tasks", undefined, 200],
+  ["GET", "/v1/me", undefined, 200],
+  ["GET", "/v1/tenant", undefined, 200],
+  ["PATCH", "/v1/tenant", { name: "Acme" }, 200],
+] as const)("%s %s makes one object call and one database request", async (method, path, body, status) => {
+  const response = await request(method, path.replace(":project", project), { token: ada.token, body });
+  expect(response.status).toBe(status);
+  expect(calls).toEqual({ object: 1, sql: 1 });
+});
+
+it("GET /v1/tenant/limits makes one object call and no database request", async () => {
+  expect((await request("GET", "/v1/tenant/limits", { token: ada.token })).status).toBe(200);
+  expect(calls).toEqual({ object: 1, sql: 0 });
+});
+
+it.each([
+  ["/v1/sessions", () => ({ email: ada.user.email, password: "correct horse battery staple" }), 201, 1],
+  ["/v1/sessions", () => ({ email: ada.user.email, password: "wrong" }), 401, 0],
+  ["/v1/sessions/refresh", () => ({ refresh_token: ada.refresh_token }), 200, 1],
+] as const)(
+  "POST %s makes one database request, and tells the object of a session (case %#)",
+  async (path, body, status, object) => {
+    expect((await request("POST", path, { body: body() })).status).toBe(status);
+    expect(calls).toEqual({ object, sql: 1 });
+  },
+);
+
+it("a bad token makes neither an object call nor a database request", async () => {
+  for (const token of ["x", `${ada.token}x`, ada.token.slice(0, -1), ada.refresh_token])
+    expect((await request("GET", "/v1/projects", { token })).status).toBe(401);
+  expect((await request("GET", "/v1/projects")).status).toBe(401);
+  expect(calls).toEqual({ object: 0, sql: 0 });
+});
+
+it("a request over the limit makes no database request", async () => {
+  const { token } = await newTenant([{ name: "minute", limit: 1, window: 60 }]);
+  expect((await request("GET", "/v1/projects", { token })).status).toBe(200);
+  calls.sql = 0;
+  expect((await request("GET", "/v1/projects", { token })).status).toBe(429);
+  expect((await request("POST", "/v1/projects", { token, body: { name: "x" } })).status).toBe(429);
+  expect(calls.sql).toBe(0);
+});
+
+it("counts: the control of the above", async () => {
+  await newTenant();
+  expect(calls.object).toBeGreaterThan(0);
+  expect(calls.sql).toBeGreaterThan(0);
+});

@@ -1,0 +1,29 @@
+import { expect, inject, it } from "vitest";
+import { readSettings } from "../src/settings.ts";
+
+const whole = () => ({ ...inject("variables"), TENANT_LOCATION_HINT: "weur" });
+
+it("reads a whole configuration", () => {
+  expect(readSettings(whole()).TENANT_CONTEXT_KEYS[0]?.key).toHaveLength(32);
+});
+
+const REQUIRED = [
+  "DATABASE_URL",
+  "IDENTITY_DATABASE_URL",
+  "TENANT_CONTEXT_KEYS",
+  "TOKEN_SIGNING_KEYS",
+  "OPAQUE_TOKEN_KEYS",
+  "PASSWORD_PEPPER",
+  "ISSUER",
+];
+
+it.each(REQUIRED)("refuses to start without %s, and says so", (name) => {
+  expect(() => readSettings({ ...whole(), [name]: undefined })).toThrow(`${name} is missing`);
+  expect(() => readSettings({ ...whole(), [name]: "" })).toThrow(`${name} is missing`);
+});
+
+it.each(REQUIRED)("refuses a placeholder for %s, and does not repeat its value", (name) => {
+  const start = () => readSettings({ ...whole(), [name]: "changeme-s3cret" });
+  expect(start).toThrow(`${name} is not well formed: expected `);
+  expect(start).not.toThrow(/s3cret/);
+});

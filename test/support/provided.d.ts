@@ -1,0 +1,8 @@
+import "vitest";
+
+declare module "vitest" {
+  interface ProvidedContext {
+    /** The configuration of this run's own Postgres and secrets. */
+    variables: Record<string, string>;
+  }
+}
