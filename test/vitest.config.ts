@@ -21,6 +21,7 @@ export default defineConfig({
           exclude: ["test/local*.test.ts"],
           globalSetup: "test/support/node/postgres.ts",
           testTimeout: 20_000,
+          env: { PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300" },
         },
       },
       {

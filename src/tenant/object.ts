@@ -28,6 +28,8 @@ export class Tenant extends DurableObject<Env> {
     super(ctx, env);
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
     this.#take(ctx.storage.kv.get<EdgeRecord>("record"));
+    // What a crash cost is written down even if nobody calls again.
+    this.#watchForIdleness();
   }
 
   /** Decides on a request of `cost` units; it is counted if admitted, and only then. Limits are exact (DESIGN.md). */

@@ -1,4 +1,4 @@
-import { mkdtempSync } from "node:fs";
+import { chmodSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
@@ -8,7 +8,10 @@ import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
 
 /** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own. */
 export default async function setup(project: TestProject) {
-  const stack = await startStack({ dir: mkdtempSync(join(tmpdir(), "partywall-test-")), ephemeral: true });
+  const dir = mkdtempSync(join(tmpdir(), "partywall-test-"));
+  // As root, Postgres runs as another user, who then reaches its data here.
+  chmodSync(dir, 0o711);
+  const stack = await startStack({ dir, ephemeral: true });
   try {
     const variables = {
       ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`),
