@@ -100,6 +100,7 @@ it("goes on counting after an orderly restart, exactly", async () => {
   const { token, tenant } = await newTenant([{ name: "minute", limit: 10, window: 60 }]);
   for (let spent = 1; spent <= 4; spent++)
     await answered(200, request("GET", "/v1/tenant/limits", { token }));
+  // The pool evicts once no timer is left: after the idle row, as production does.
   await evictDurableObject(tenantObject(env.TENANT, tenant.id));
   const response = await request("GET", "/v1/tenant/limits", { token });
   expect(fields(response, "ratelimit")).toMatchObject([{ name: "minute", r: 5 }]);

@@ -1,6 +1,8 @@
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 
+/** What starts processes or reads folders; all else runs inside workerd. */
+const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
 const root = new URL("..", import.meta.url).pathname;
 
 export default defineConfig({
@@ -18,7 +20,7 @@ export default defineConfig({
           name: "workers",
           root,
           include: ["test/*.test.ts"],
-          exclude: ["test/local*.test.ts"],
+          exclude: NODE_TESTS,
           globalSetup: "test/support/node/postgres.ts",
           testTimeout: 20_000,
           env: { PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300" },
@@ -28,7 +30,7 @@ export default defineConfig({
         test: {
           name: "node",
           root,
-          include: ["test/local*.test.ts"],
+          include: NODE_TESTS,
           environment: "node",
           testTimeout: 30_000,
         },

@@ -6,8 +6,11 @@ import { loadRecord, policiesOf, type EdgeRecord } from "./record.ts";
 /** How old the tenant's record may grow while requests come in; operators' changes reach the object at once. */
 const RECORD_REFRESH_MS = 300_000;
 
+/** Calls whose answers are kept, for one that is made again because its answer was lost. */
+const REMEMBERED_CALLS = 64;
+
 /** The answer to one request: may it pass, by the tenant's status and by its limits? */
-export type Admission =
+export type Answer =
   | { status: "active"; decision: Decision }
   | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" };
 
@@ -17,6 +20,7 @@ export type Admission =
  */
 export class Tenant extends DurableObject<Env> {
   readonly #ledger: Ledger;
+  readonly #recent = new Map<string, Promise<Answer[]>>();
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
@@ -32,20 +36,36 @@ export class Tenant extends DurableObject<Env> {
     this.#watchForIdleness();
   }
 
-  /** Decides on a request of `cost` units; it is counted if admitted, and only then. Limits are exact (DESIGN.md). */
-  async admit(cost: number): Promise<Admission> {
+  /**
+   * Decides on requests of these costs, first come first served. What is admitted is counted, and only that: exactly,
+   * also across a crash. A call with the id of a recent one is that one again, and gets its answers.
+   */
+  admit(callId: string, costs: number[]): Promise<Answer[]> {
+    const known = this.#recent.get(callId);
+    if (known) return known;
+    const answers = this.#decide(costs);
+    if (this.#recent.size >= REMEMBERED_CALLS)
+      for (const oldest of this.#recent.keys()) if (this.#recent.delete(oldest)) break;
+    this.#recent.set(callId, answers);
+    return answers;
+  }
+
+  async #decide(costs: number[]): Promise<Answer[]> {
     if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
       const refreshed = this.#refreshRecord();
       // With any record at all the request need not wait for a newer one.
       if (!this.#record) await refreshed;
     }
-    if (!this.#record) return { status: "unknown" };
-    if (this.#record.status !== "active") return { status: this.#record.status };
+    const status = this.#record?.status ?? "unknown";
+    if (status !== "active") return costs.map(() => ({ status }));
 
-    const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, Date.now());
+    // From here to the last decision nothing is awaited: no other request comes between.
+    const now = Date.now();
+    const entries = costs.map((cost) => this.#ledger.decide(this.#policies, cost, now));
     this.#writeDueRow();
-    if (wait) await this.#covered(mark);
-    return { status: "active", decision };
+    const waiting = entries.findLast(({ wait }) => wait);
+    if (waiting) await this.#covered(waiting.mark);
+    return entries.map(({ decision }) => ({ status, decision }));
   }
 
   /** Learns the tenant's record; an older version than the one it holds changes nothing. Durable once it returns. */

@@ -1,0 +1,47 @@
+import type { Decision } from "./limits.ts";
+
+type Refusal = Extract<Decision, { outcome: "refused" }>;
+/** The object decided between `askedAt` and `answeredAt`, both in ms. */
+type Denial = { askedAt: number; answeredAt: number; refusal: Refusal };
+
+/** Denials remembered in one isolate. Forgetting one costs a call to the object, nothing else. */
+const MAX_DENIALS = 10_000;
+
+/** A denial is asked for again after this time, so that a plan that was raised meanwhile is soon noticed. */
+const MAX_AGE_MS = 10_000;
+
+/**
+ * The refusals that tenants' objects have given, for as long as they are sure to stand: an object promised that
+ * nothing of that cost passes before an instant, so until then there is no need to ask it again.
+ */
+export class Denials {
+  readonly #byRequest = new Map<string, Denial>();
+
+  /** Remembers a refusal of `cost` units, which was asked for and answered at these times, in ms. */
+  remember(tenantId: string, cost: number, refusal: Refusal, askedAt: number, answeredAt: number): void {
+    if (this.#byRequest.size >= MAX_DENIALS)
+      for (const oldest of this.#byRequest.keys()) if (this.#byRequest.delete(oldest)) break;
+    this.#byRequest.set(`${tenantId} ${cost}`, { askedAt, answeredAt, refusal });
+  }
+
+  /** The refusal that the object would repeat at `now`, in ms, or undefined when only the object can tell. */
+  recall(tenantId: string, cost: number, now: number): Refusal | undefined {
+    const denial = this.#byRequest.get(`${tenantId} ${cost}`);
+    if (!denial) return undefined;
+    const { askedAt, answeredAt, refusal } = denial;
+    // Until the earlier of the instants that the object may have named: nothing is refused that could pass.
+    if (now < askedAt || now >= askedAt + Math.min(refusal.retryAfterMs, MAX_AGE_MS)) {
+      this.#byRequest.delete(`${tenantId} ${cost}`);
+      return undefined;
+    }
+    // But the client is told the later one, so that waiting until then is enough.
+    const passed = Math.max(0, now - answeredAt);
+    return {
+      ...refusal,
+      retryAfterMs: refusal.retryAfterMs - passed,
+      standings: refusal.standings.map((standing) =>
+        Object.assign({}, standing, { resetMs: Math.max(0, standing.resetMs - passed) }),
+      ),
+    };
+  }
+}
