@@ -8,7 +8,10 @@ export type Spans = { admit?: number; db?: number };
 
 /** What each step of the pipeline adds to the request's context. */
 export type Edge = {
-  Bindings: Env;
+  Bindings: Env & {
+    /** Optional, in wrangler.toml: a flood guard by tenant in front of its object. */
+    TENANT_GUARD?: RateLimit;
+  };
   Variables: {
     /** From the first step: `X-Request-Id`. */
     requestId: string;

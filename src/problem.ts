@@ -93,6 +93,16 @@ export type ProblemDetails = {
   "violated-policies"?: string[];
 };
 
+/** One structured line about what went wrong on our side. Tells of the cause, which no client hears. */
+export function logProblem(problem: Problem, requestId: string, route: string): void {
+  console.error({
+    message: problem.code,
+    request_id: requestId,
+    route,
+    cause: String(problem.cause ?? problem.message),
+  });
+}
+
 /** The only error that a client is told of; everything else is answered as `internal` or `unavailable`. */
 export class Problem extends Error {
   override readonly name = "Problem";

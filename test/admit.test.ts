@@ -3,7 +3,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { parseList } from "structured-headers";
 import { describe, expect, it } from "vitest";
 import { PLAN_POLICIES } from "../src/tenant/plans.ts";
-import { tenantObject } from "../src/tenant/admit.ts";
+import { tenantObject } from "../src/tenant/ask.ts";
 import { answered, login, newTenant, request, signIn } from "./support/client.ts";
 
 type Item = { name: string; [parameter: string]: unknown };

@@ -3,11 +3,14 @@ import { runInDurableObject } from "cloudflare:test";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { identify } from "../src/identity/identify.ts";
+import { app } from "../src/app.ts";
 import { factory } from "../src/context.ts";
 import { answerProblem, observe } from "../src/http/request.ts";
 import { Tenant } from "../src/index.ts";
-import { admit, costs, tenantObject } from "../src/tenant/admit.ts";
+import { admit, costs } from "../src/tenant/admit.ts";
+import { tenantObject } from "../src/tenant/ask.ts";
 import type { Policy } from "../src/tenant/limits.ts";
+import { WITHOUT_OBJECT } from "../src/tenant/plans.ts";
 import { newTenant, request, type SignedIn } from "./support/client.ts";
 
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];
@@ -163,6 +166,48 @@ describe("when the object fails", () => {
     expect(await ask(tenant)).toBe(503);
     await runInDurableObject(objectOf(tenant), () => vi.restoreAllMocks());
     expect(await ask(tenant)).toBe(200);
+  });
+});
+
+describe("with the optional guard by tenant", () => {
+  const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
+  const guarded = ({ token }: SignedIn, guard: RateLimit = env.FLOOD_GUARD) =>
+    app.request(
+      "/v1/tenant/limits",
+      { headers: { authorization: `Bearer ${token}` } },
+      { ...env, TENANT_GUARD: guard },
+      context,
+    );
+
+  it("refuses a flood before the object is asked", async () => {
+    const tenant = await newTenant();
+    objectCalls = 0;
+    const statuses = await Promise.all(
+      Array.from({ length: 310 }, async () => (await guarded(tenant)).status),
+    );
+    expect(count(statuses, 200)).toBe(300);
+    expect(count(statuses, 429)).toBe(10);
+    expect(objectCalls).toBe(300);
+  });
+
+  it("lets a plan that says so pass without its object, and says that this is not exact", async () => {
+    const tenant = await newTenant();
+    const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const fail = () => vi.spyOn(Tenant.prototype, "admit").mockRejectedValue(new Error("down"));
+    expect((await guarded(tenant)).status).toBe(200);
+    fail();
+    expect((await guarded(tenant)).status).toBe(503);
+    WITHOUT_OBJECT.solo = "admit";
+    try {
+      const passed = await guarded(tenant);
+      expect(passed.status).toBe(200);
+      expect(passed.headers.get("ratelimit-exact")).toBe("?0");
+      expect(log).toHaveBeenCalledTimes(2);
+      expect((await guarded(tenant, { limit: async () => ({ success: false }) })).status).toBe(429);
+      expect(await ask(tenant)).toBe(503);
+    } finally {
+      WITHOUT_OBJECT.solo = "refuse";
+    }
   });
 });
 

@@ -5,7 +5,7 @@ import type { Context } from "hono";
 import { v7 as uuidv7 } from "uuid";
 import { factory, type Edge } from "../context.ts";
 import { settings } from "../env.ts";
-import { Problem } from "../problem.ts";
+import { logProblem, Problem } from "../problem.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
 
@@ -48,14 +48,7 @@ export const floodGuard = factory.createMiddleware(async function floodGuard(c, 
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {
   const problem = asProblem(error);
-  if (problem.status >= 500) {
-    console.error({
-      message: problem.code,
-      request_id: c.var.requestId,
-      route: `${c.req.method} ${c.req.path}`,
-      cause: String(problem.cause ?? error),
-    });
-  }
+  if (problem.status >= 500) logProblem(problem, c.var.requestId, `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");
   return c.body(JSON.stringify(problem.toDocument(c.var.requestId)), problem.status, problem.headers);
 }

@@ -1,6 +1,7 @@
 import { base64url, errors, importJWK, jwtVerify, SignJWT, type CryptoKey } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
+import { BoundedMap } from "../bounded-map.ts";
 import { ROLES } from "../db/schema.ts";
 import { settings } from "../env.ts";
 import { SCOPES, type Caller } from "./caller.ts";
@@ -62,7 +63,8 @@ export async function mintAccessToken(caller: Caller): Promise<string> {
     .sign(key.sign);
 }
 
-const verified = new Map<string, { caller: Caller; expiresAt: number }>();
+/** Only what was verified, by its exact bytes. */
+const verified = new BoundedMap<string, { caller: Caller; expiresAt: number }>(REMEMBERED);
 
 /** The caller of a token that this server signed and that has not expired, else undefined. Never throws for a token. */
 export async function verifyAccessToken(token: string): Promise<Caller | undefined> {
@@ -85,7 +87,7 @@ export async function verifyAccessToken(token: string): Promise<Caller | undefin
     });
     const claims = v.parse(Claims, payload);
     const caller = { tenantId: claims.tid, userId: claims.sub, sessionId: claims.sid, role: claims.role };
-    remember(token, caller, (claims.exp + CLOCK_TOLERANCE_S) * 1000);
+    verified.set(token, { caller, expiresAt: (claims.exp + CLOCK_TOLERANCE_S) * 1000 });
     return caller;
   } catch (error) {
     if (error instanceof errors.JOSEError || error instanceof v.ValiError) return undefined;
@@ -112,10 +114,4 @@ function reencoded(part: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-/** Only what was verified is remembered, by its exact bytes; the oldest goes first. */
-function remember(token: string, caller: Caller, expiresAt: number): void {
-  if (verified.size >= REMEMBERED) for (const oldest of verified.keys()) if (verified.delete(oldest)) break;
-  verified.set(token, { caller, expiresAt });
 }

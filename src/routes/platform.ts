@@ -7,7 +7,7 @@ import { operation } from "../http/openapi.ts";
 import { valid } from "../http/valid.ts";
 import { jwks } from "../identity/access-token.ts";
 import { Problem, PROBLEMS, type ProblemCode } from "../problem.ts";
-import { tenantObject } from "../tenant/admit.ts";
+import { tenantObject } from "../tenant/ask.ts";
 
 const tag = "Platform";
 const Health = v.object({ status: v.literal("ok") });

@@ -5,7 +5,7 @@ import { valid } from "../http/valid.ts";
 import { hashPassword } from "../identity/password.ts";
 import { refreshSession, Session, signIn, signUp, type Grant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
-import { tenantObject } from "../tenant/admit.ts";
+import { tenantObject } from "../tenant/ask.ts";
 
 const tag = "Sessions";
 

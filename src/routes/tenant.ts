@@ -8,7 +8,7 @@ import { operation } from "../http/openapi.ts";
 import { valid } from "../http/valid.ts";
 import { needs } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
-import { tenantObject } from "../tenant/admit.ts";
+import { tenantObject } from "../tenant/ask.ts";
 import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
 
 const tag = "Tenant";

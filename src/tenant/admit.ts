@@ -2,15 +2,10 @@ import type { Context } from "hono";
 import { matchedRoutes } from "hono/route";
 import { factory, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
-import { settings } from "../env.ts";
-import { Problem } from "../problem.ts";
-import { Calls } from "./calls.ts";
-import { Denials } from "./denials.ts";
+import { logProblem, Problem } from "../problem.ts";
+import { askTenant, knownRefusal, passesWithoutObject } from "./ask.ts";
 import { rateLimitHeaders } from "./headers.ts";
-import type { Answer, Tenant } from "./object.ts";
-
-const calls = new Calls();
-const denials = new Denials();
+import type { Admission } from "./object.ts";
 
 /**
  * Lets a request on only when the caller's tenant is active and within its limits, by one call to the tenant's
@@ -18,7 +13,8 @@ const denials = new Denials();
  */
 export const admit = factory.createMiddleware(async function admit(c, next) {
   const { tenantId, userId } = c.var.caller;
-  const answer = await askTenant(c, tenantId, costOf(c));
+  const cost = costOf(c);
+  const answer = knownRefusal(tenantId, cost) ?? (await timed(c, () => ask(c, tenantId, cost)));
   if (answer.status === "unknown") throw new Problem("unauthenticated");
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
 
@@ -40,11 +36,6 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
 });
 
-/** The tenant's Durable Object, beside the database if this is what creates it. */
-export function tenantObject(namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> {
-  return namespace.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
-}
-
 const weights = new WeakMap<object, number>();
 
 /** Makes a route cost more than the 1 unit that any request costs, such as a bulk route or an export. */
@@ -59,38 +50,28 @@ function costOf(c: Context<Edge>): number {
   return matchedRoutes(c).reduce((cost, { handler }) => weights.get(handler) ?? cost, 1);
 }
 
-/** The tenant's own answer: as it was given before if it must be the same, else in one call. Throws `unavailable`. */
-async function askTenant(c: Context<Edge>, tenantId: string, cost: number): Promise<Answer> {
-  const askedAt = Date.now();
-  const denied = denials.recall(tenantId, cost, askedAt);
-  if (denied) return { status: "active", decision: denied };
-  const started = performance.now();
+/** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
+async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Admission> {
+  const guard = c.env.TENANT_GUARD;
+  if (guard && !(await guard.limit({ key: tenantId })).success)
+    throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   try {
-    const ask = (all: number[]) => askObject(c.env.TENANT, tenantId, all);
-    const answer = await calls.ask(tenantId, cost, ask, (call) => c.executionCtx.waitUntil(call));
-    if (answer.status === "active" && answer.decision.outcome === "refused")
-      denials.remember(tenantId, cost, answer.decision, askedAt, Date.now());
-    return answer;
-  } catch (error) {
-    throw new Problem("unavailable", {
-      detail: "The tenant's limits are out of reach.",
-      headers: { "retry-after": "1" },
-      cause: error,
-    });
-  } finally {
-    c.var.spans.admit = performance.now() - started;
+    return await askTenant(c.env.TENANT, tenantId, cost, (call) => c.executionCtx.waitUntil(call));
+  } catch (cause) {
+    const detail = "The tenant's limits are out of reach.";
+    const problem = new Problem("unavailable", { detail, headers: { "retry-after": "1" }, cause });
+    if (!guard || !passesWithoutObject(tenantId)) throw problem;
+    logProblem(problem, c.var.requestId, c.req.path);
+    c.header("RateLimit-Exact", "?0");
+    return { status: "active", decision: { outcome: "admitted", standings: [] } };
   }
 }
 
-/** Asks the object once, and once more with the same id if the call may be made again (never when overloaded). */
-async function askObject(namespace: Env["TENANT"], tenantId: string, all: number[]): Promise<Answer[]> {
-  const callId = crypto.randomUUID();
+async function timed<T>(c: Context<Edge>, work: () => Promise<T>): Promise<T> {
+  const started = performance.now();
   try {
-    return await tenantObject(namespace, tenantId).admit(callId, all);
-  } catch (error) {
-    const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
-    if (!retryable || overloaded) throw error;
-    // A stub is broken after an error; the object may have decided, and then says so again.
-    return await tenantObject(namespace, tenantId).admit(callId, all);
+    return await work();
+  } finally {
+    c.var.spans.admit = performance.now() - started;
   }
 }

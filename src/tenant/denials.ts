@@ -1,3 +1,4 @@
+import { BoundedMap } from "../bounded-map.ts";
 import type { Decision } from "./limits.ts";
 
 type Refusal = Extract<Decision, { outcome: "refused" }>;
@@ -15,12 +16,10 @@ const MAX_AGE_MS = 10_000;
  * nothing of that cost passes before an instant, so until then there is no need to ask it again.
  */
 export class Denials {
-  readonly #byRequest = new Map<string, Denial>();
+  readonly #byRequest = new BoundedMap<string, Denial>(MAX_DENIALS);
 
   /** Remembers a refusal of `cost` units, which was asked for and answered at these times, in ms. */
   remember(tenantId: string, cost: number, refusal: Refusal, askedAt: number, answeredAt: number): void {
-    if (this.#byRequest.size >= MAX_DENIALS)
-      for (const oldest of this.#byRequest.keys()) if (this.#byRequest.delete(oldest)) break;
     this.#byRequest.set(`${tenantId} ${cost}`, { askedAt, answeredAt, refusal });
   }
 

@@ -1,4 +1,5 @@
 import { DurableObject } from "cloudflare:workers";
+import { BoundedMap } from "../bounded-map.ts";
 import { Ledger, type Row } from "./ledger.ts";
 import type { Decision, Policy } from "./limits.ts";
 import { loadRecord, policiesOf, type EdgeRecord } from "./record.ts";
@@ -9,10 +10,13 @@ const RECORD_REFRESH_MS = 300_000;
 /** Calls whose answers are kept, for one that is made again because its answer was lost. */
 const REMEMBERED_CALLS = 64;
 
-/** The answer to one request: may it pass, by the tenant's status and by its limits? */
-export type Answer =
+/** May a request pass, by the tenant's status and by its limits? */
+export type Admission =
   | { status: "active"; decision: Decision }
   | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" };
+
+/** An admission as the object gives it, with the tenant's plan. */
+export type Answer = Admission & { plan?: EdgeRecord["plan"] };
 
 /**
  * One tenant's single authority at the edge, named by the tenant's id: its status and its exact limits.
@@ -20,7 +24,7 @@ export type Answer =
  */
 export class Tenant extends DurableObject<Env> {
   readonly #ledger: Ledger;
-  readonly #recent = new Map<string, Promise<Answer[]>>();
+  readonly #recent = new BoundedMap<string, Promise<Answer[]>>(REMEMBERED_CALLS);
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
@@ -44,8 +48,6 @@ export class Tenant extends DurableObject<Env> {
     const known = this.#recent.get(callId);
     if (known) return known;
     const answers = this.#decide(costs);
-    if (this.#recent.size >= REMEMBERED_CALLS)
-      for (const oldest of this.#recent.keys()) if (this.#recent.delete(oldest)) break;
     this.#recent.set(callId, answers);
     return answers;
   }
@@ -56,8 +58,9 @@ export class Tenant extends DurableObject<Env> {
       // With any record at all the request need not wait for a newer one.
       if (!this.#record) await refreshed;
     }
-    const status = this.#record?.status ?? "unknown";
-    if (status !== "active") return costs.map(() => ({ status }));
+    if (!this.#record) return costs.map(() => ({ status: "unknown" }));
+    const { status, plan } = this.#record;
+    if (status !== "active") return costs.map(() => ({ status, plan }));
 
     // From here to the last decision nothing is awaited: no other request comes between.
     const now = Date.now();
@@ -65,7 +68,7 @@ export class Tenant extends DurableObject<Env> {
     this.#writeDueRow();
     const waiting = entries.findLast(({ wait }) => wait);
     if (waiting) await this.#covered(waiting.mark);
-    return entries.map(({ decision }) => ({ status, decision }));
+    return entries.map(({ decision }) => ({ status, plan, decision }));
   }
 
   /** Learns the tenant's record; an older version than the one it holds changes nothing. Durable once it returns. */

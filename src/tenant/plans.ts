@@ -20,3 +20,13 @@ export const PLAN_POLICIES = {
     { name: "minute", limit: 30_000, window: 60 },
   ],
 } as const satisfies Record<string, readonly Policy[]>;
+
+/**
+ * What becomes of a plan's requests while the tenant's object is out of reach: `refuse` answers 503; `admit` lets
+ * them pass on the binding TENANT_GUARD alone, which is approximate (the answer says so), and knows of no suspension.
+ */
+export const WITHOUT_OBJECT: Record<keyof typeof PLAN_POLICIES, "refuse" | "admit"> = {
+  solo: "refuse",
+  startup: "refuse",
+  enterprise: "refuse",
+};

@@ -1,0 +1,66 @@
+import { BoundedMap } from "../bounded-map.ts";
+import { settings } from "../env.ts";
+import { Calls } from "./calls.ts";
+import { Denials } from "./denials.ts";
+import type { Admission, Answer, Tenant } from "./object.ts";
+import { WITHOUT_OBJECT } from "./plans.ts";
+
+/** Tenants whose last known plan this isolate remembers. */
+const MAX_TENANTS = 10_000;
+
+const calls = new Calls();
+const denials = new Denials();
+const plans = new BoundedMap<string, keyof typeof WITHOUT_OBJECT>(MAX_TENANTS);
+
+/** The tenant's Durable Object, beside the database if this is what creates it. */
+export function tenantObject(namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> {
+  return namespace.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
+}
+
+/** The refusal that the tenant's object would give a request of `cost` units now, if that is known without a call. */
+export function knownRefusal(tenantId: string, cost: number): Admission | undefined {
+  const decision = denials.recall(tenantId, cost, Date.now());
+  return decision && { status: "active", decision };
+}
+
+/**
+ * The tenant's own answer to a request of `cost` units, in one call at most. Throws when its object is out of reach.
+ * `keepAlive` is the request's `waitUntil`: others may wait for the call that this one makes.
+ */
+export async function askTenant(
+  namespace: Env["TENANT"],
+  tenantId: string,
+  cost: number,
+  keepAlive: (call: Promise<unknown>) => void,
+): Promise<Admission> {
+  const askedAt = Date.now();
+  const answer = await calls.ask(
+    tenantId,
+    cost,
+    (costs) => callObject(namespace, tenantId, costs),
+    keepAlive,
+  );
+  if (answer.plan) plans.set(tenantId, answer.plan);
+  if (answer.status === "active" && answer.decision.outcome === "refused")
+    denials.remember(tenantId, cost, answer.decision, askedAt, Date.now());
+  return answer;
+}
+
+/** Whether the tenant's plan, as last heard of here, lets its requests pass without its object. */
+export function passesWithoutObject(tenantId: string): boolean {
+  const plan = plans.get(tenantId);
+  return plan !== undefined && WITHOUT_OBJECT[plan] === "admit";
+}
+
+/** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
+async function callObject(namespace: Env["TENANT"], tenantId: string, costs: number[]): Promise<Answer[]> {
+  const callId = crypto.randomUUID();
+  try {
+    return await tenantObject(namespace, tenantId).admit(callId, costs);
+  } catch (error) {
+    const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
+    if (!retryable || overloaded) throw error;
+    // A stub is broken after an error; the object may have decided, and then says so again.
+    return await tenantObject(namespace, tenantId).admit(callId, costs);
+  }
+}
