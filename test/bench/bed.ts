@@ -1,0 +1,97 @@
+import pg from "pg";
+import { prepareLocalDatabase } from "../../drizzle/local-database.ts";
+import { startStack, type Stack } from "../../drizzle/local/stack.ts";
+import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
+import { makeFolder, type Served } from "./workerd.ts";
+
+const PASSWORD = "correct horse battery staple";
+const ISSUER = "https://api.partywall.test";
+
+/** A migrated database of its own, behind its own endpoint. */
+export type Bed = {
+  stack: Stack;
+  /** What partywall's Worker needs to run on it. */
+  variables: Record<"DATABASE_URL" | "NEON_FETCH_ENDPOINT" | "TOKEN_SIGNING_KEYS" | "ISSUER", string> &
+    Record<string, string>;
+  operatorUrl: string;
+  /** Connection string of the superuser, to the same database. */
+  superuserUrl: string;
+};
+
+/** Who signed in, and the access token, good for ten minutes. */
+export type Member = { token: string; tenantId: string; userId: string };
+
+/** Makes the bed, until `bench` takes it down; its endpoint opens at most so many connections to Postgres. */
+export async function makeBed(bench: AsyncDisposableStack, maxConnections: number): Promise<Bed> {
+  const stack = await startStack({ dir: makeFolder(bench), ephemeral: true, maxConnections });
+  bench.defer(() => stack.stop());
+  const urls = makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`);
+  const { DATABASE_URL, IDENTITY_DATABASE_URL, OPERATOR_DATABASE_URL } = urls;
+  const secrets = await makeSecrets();
+  await prepareLocalDatabase(stack.superuserUrl, { ...urls, ...secrets });
+  const superuserUrl = new URL(stack.superuserUrl);
+  superuserUrl.pathname = new URL(DATABASE_URL).pathname;
+  return {
+    stack,
+    variables: {
+      DATABASE_URL,
+      IDENTITY_DATABASE_URL,
+      ...secrets,
+      NEON_FETCH_ENDPOINT: stack.endpoint,
+      ISSUER,
+      TENANT_LOCATION_HINT: "weur",
+      ALLOWED_ORIGINS: "",
+    },
+    operatorUrl: OPERATOR_DATABASE_URL,
+    superuserUrl: superuserUrl.href,
+  };
+}
+
+/** Runs SQL as the login of this connection string: one statement with values, or several without. */
+export async function runSql(url: string, text: string, values?: unknown[]): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(text, values);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Makes a tenant through the API, on the plan enterprise with these limits, which its object learns at a sign-in. */
+export async function makeTenant(bed: Bed, worker: Served, slug: string, limits: object[]): Promise<void> {
+  const body = { email: `${slug}@bench.test`, password: PASSWORD, tenant: { name: slug, slug } };
+  await ask(worker, "/v1/signup", { body });
+  await runSql(bed.operatorUrl, "update tenants set plan = 'enterprise', limits = $2 where slug = $1", [
+    slug,
+    JSON.stringify(limits),
+  ]);
+}
+
+/** Signs the tenant's owner in, through the API. */
+export async function signIn(worker: Served, slug: string): Promise<Member> {
+  const body = { email: `${slug}@bench.test`, password: PASSWORD };
+  const session = await ask<{ access_token: string; tenant: { id: string }; user: { id: string } }>(
+    worker,
+    "/v1/sessions",
+    { body },
+  );
+  return { token: session.access_token, tenantId: session.tenant.id, userId: session.user.id };
+}
+
+/** The answer to a GET, or to a POST of `body`, as JSON. Throws for any status but 2xx. */
+export async function ask<T>(
+  worker: Served,
+  path: string,
+  { token, body }: { token?: string; body?: object } = {},
+): Promise<T> {
+  const response = await fetch(`http://127.0.0.1:${worker.port}${path}`, {
+    headers: {
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(body && { "content-type": "application/json" }),
+    },
+    ...(body && { method: "POST", body: JSON.stringify(body) }),
+  });
+  if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
+  return (await response.json()) as T;
+}

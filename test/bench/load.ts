@@ -1,0 +1,131 @@
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { connect } from "node:net";
+
+/** No answer within this time ends the measurement. */
+const ANSWER_TIMEOUT_MS = 10_000;
+
+type Load = {
+  port: number;
+  path: string;
+  headers: Record<string, string>;
+  connections: number;
+  seconds: number;
+};
+
+/** What came back: answers by status, latencies in ms, and the share of its time that the generator was busy. */
+export type Outcome = {
+  perSecond: number;
+  answers: number;
+  statuses: Record<number, number>;
+  p50: number;
+  p99: number;
+  busy: number;
+};
+
+type Reply = { outcome: Outcome } | { fault: string };
+type Generator = { pid: number; run(load: Load): Promise<Outcome> };
+
+/** Starts a load generator in a process of its own, which `bench` ends. */
+export function startLoad(bench: AsyncDisposableStack): Generator {
+  const child = fork(new URL(import.meta.url), { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const ended = once(child, "exit");
+  bench.defer(async () => {
+    child.kill();
+    await ended;
+  });
+  return {
+    pid: child.pid ?? 0,
+    async run(load) {
+      child.send(load);
+      const [reply]: unknown[] = await Promise.race([once(child, "message"), ended.then(() => [undefined])]);
+      if (!reply) throw new Error("The load generator has ended.");
+      const answer = reply as Reply;
+      if ("fault" in answer) throw new Error(`Under load: ${answer.fault}`);
+      return answer.outcome;
+    },
+  };
+}
+
+/** Keeps every connection busy with one request after the other, for so many seconds. */
+async function generate({ port, path, headers, connections, seconds }: Load): Promise<Outcome> {
+  const lines = Object.entries({ host: `127.0.0.1:${port}`, ...headers }).map(
+    ([name, value]) => `${name}: ${value}\r\n`,
+  );
+  const request = `GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
+  const latencies: number[] = [];
+  const statuses: Record<number, number> = {};
+  const seen = (status: number, ms: number): void => {
+    latencies.push(ms);
+    statuses[status] = (statuses[status] ?? 0) + 1;
+  };
+  const idle = performance.eventLoopUtilization();
+  const started = performance.now();
+  const until = started + seconds * 1000;
+  await Promise.all(Array.from({ length: connections }, () => keepAsking(port, request, until, seen)));
+  const elapsed = performance.now() - started;
+  const sorted = Float64Array.from(latencies).sort();
+  const quantile = (share: number) => sorted[Math.floor(share * (sorted.length - 1))] ?? Number.NaN;
+  return {
+    perSecond: (latencies.length / elapsed) * 1000,
+    answers: latencies.length,
+    statuses,
+    p50: quantile(0.5),
+    p99: quantile(0.99),
+    busy: performance.eventLoopUtilization(idle).utilization,
+  };
+}
+
+/** Asks over one connection until `until`, each time once the last answer is whole; reports each answer. */
+function keepAsking(
+  port: number,
+  request: string,
+  until: number,
+  seen: (status: number, ms: number) => void,
+): Promise<void> {
+  // Bare sockets: node:http would take more of the CPU time that the measured Worker shares with this process.
+  return new Promise((resolve, reject) => {
+    const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    let asked = 0;
+    let answer = "";
+    const ask = (): void => {
+      answer = "";
+      asked = performance.now();
+      socket.write(request);
+    };
+    socket
+      .setEncoding("latin1")
+      .setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error(`no answer in ${ANSWER_TIMEOUT_MS} ms`)))
+      .on("connect", ask)
+      .on("data", (chunk) => {
+        answer += String(chunk);
+        if (!isWhole(answer)) return;
+        const now = performance.now();
+        seen(Number(answer.slice(9, 12)), now - asked);
+        if (now < until) return ask();
+        resolve();
+        socket.destroy();
+      })
+      .on("error", reject)
+      .on("close", () => reject(new Error("the Worker hung up")));
+  });
+}
+
+/** Whether this HTTP/1.1 answer, one character a byte, is there to its end. */
+function isWhole(answer: string): boolean {
+  const end = answer.indexOf("\r\n\r\n");
+  if (end < 0) return false;
+  const length = /\r\ncontent-length: (\d+)/i.exec(answer.slice(0, end));
+  return length ? answer.length >= end + 4 + Number(length[1]) : answer.endsWith("\r\n0\r\n\r\n");
+}
+
+if (import.meta.main) {
+  process.on("disconnect", () => process.exit());
+  process.on("SIGINT", () => undefined); // The parent ends this process, in its order.
+  process.on("message", (load: Load) => {
+    void generate(load)
+      .then((outcome): Reply => ({ outcome }))
+      .catch((error: unknown): Reply => ({ fault: error instanceof Error ? error.message : String(error) }))
+      .then((reply) => process.send?.(reply));
+  });
+}

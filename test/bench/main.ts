@@ -1,0 +1,77 @@
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { pipeline } from "./pipeline.ts";
+import type { Subject } from "./subject.ts";
+
+const SUBJECTS: Record<string, Subject> = { pipeline };
+
+const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5]
+Subjects: ${Object.keys(SUBJECTS).join(", ")}; all by default.`;
+
+/** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
+const bench = new AsyncDisposableStack();
+let ending: Promise<void> | undefined;
+const end = (): Promise<void> => (ending ??= bench.disposeAsync());
+
+for (const [signal, code] of [
+  ["SIGINT", 130],
+  ["SIGTERM", 143],
+  ["SIGHUP", 129],
+] as const)
+  process.on(signal, () => void end().finally(() => process.exit(code)));
+
+try {
+  await main();
+} catch (error) {
+  // An interrupted measurement fails too; the signal's own exit follows.
+  if (!ending) console.error(error instanceof Error ? error.message : error);
+  process.exitCode = 1;
+} finally {
+  await end();
+}
+
+/** Measures the subjects named on the command line and prints their figures. */
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: "string" },
+      rounds: { type: "string", default: "12" },
+      connections: { type: "string", default: "32" },
+      seconds: { type: "string", default: "1.5" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return console.log(USAGE);
+  const options = {
+    rounds: wholeNumber("rounds", values.rounds),
+    connections: wholeNumber("connections", values.connections),
+    seconds: positive("seconds", values.seconds),
+  };
+  const names = positionals.length > 0 ? positionals : Object.keys(SUBJECTS);
+  const subjects = names.map((name) => {
+    const subject = SUBJECTS[name];
+    if (!subject) throw new Error(`There is no subject ${name}.\n${USAGE}`);
+    return { name, subject };
+  });
+
+  const figures: Record<string, object> = {};
+  for (const { name, subject } of subjects) {
+    const { data, text } = await subject(bench, { ...options, say: (line) => console.error(`· ${line}`) });
+    figures[name] = data;
+    console.log(`\n${text}\n`);
+  }
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (value > 0 && Number.isFinite(value)) return value;
+  throw new Error(`--${name} ${text} is not a number above 0.\n${USAGE}`);
+}
+
+function wholeNumber(name: string, text: string): number {
+  const value = positive(name, text);
+  if (Number.isInteger(value)) return value;
+  throw new Error(`--${name} ${text} is not a whole number.\n${USAGE}`);
+}

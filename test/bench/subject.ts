@@ -1,0 +1,15 @@
+/** How each subject is to be measured. */
+export type Options = {
+  rounds: number;
+  connections: number;
+  /** Of each measurement. */
+  seconds: number;
+  /** Tells whoever waits how far it is. */
+  say: (line: string) => void;
+};
+
+/** The figures, and the same for people. */
+export type Result = { data: object; text: string };
+
+/** Measures one thing; what it starts, `bench` ends. */
+export type Subject = (bench: AsyncDisposableStack, options: Options) => Promise<Result>;

@@ -1,0 +1,185 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { createInterface } from "node:readline";
+import { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { unstable_readConfig } from "wrangler";
+
+/** Resolves what wrangler depends on: its workerd is the one that `wrangler dev` runs. */
+const requireOfWrangler = createRequire(createRequire(import.meta.url).resolve("wrangler"));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+/** wrangler neither phones home nor asks for a newer version of itself. */
+const OFFLINE = { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
+
+const config = unstable_readConfig({ config: join(root, "wrangler.toml") });
+const { default: workerd }: { default: string } = requireOfWrangler("workerd");
+
+/** A Worker's modules as they would be uploaded, in a folder, the entry first; and what beside variables it binds. */
+export type Bundle = { dir: string; modules: string[]; bindings: Bindings };
+
+type Bindings = { objects: { name: string; class_name: string }[]; rateLimits: { name: string }[] };
+const NO_BINDINGS: Bindings = { objects: [], rateLimits: [] };
+
+export type Served = { port: number; pid: number; stop(): Promise<void> };
+
+/** Makes a folder that `bench` deletes. Throws once the bench is over, so that nothing is started after that. */
+export function makeFolder(bench: AsyncDisposableStack): string {
+  if (bench.disposed) throw new Error("The bench is over.");
+  const dir = mkdtempSync(join(tmpdir(), "partywall-bench-"));
+  bench.defer(() => rmSync(dir, { recursive: true, force: true }));
+  return dir;
+}
+
+/** The whole Worker of wrangler.toml, as `wrangler deploy` would upload it. */
+export function bundleDeployed(bench: AsyncDisposableStack): Promise<Bundle> {
+  const bindings = { objects: config.durable_objects.bindings, rateLimits: config.ratelimits };
+  return bundle(bench, moduleOf(config.main ?? ""), `--config=${join(root, "wrangler.toml")}`, bindings);
+}
+
+/** Another Worker, bundled with the same compatibility and minification as the deployed one. */
+export function bundleWorker(bench: AsyncDisposableStack, entry: URL): Promise<Bundle> {
+  const { compatibility_date, compatibility_flags, minify } = config;
+  const main = fileURLToPath(entry);
+  const own = join(makeFolder(bench), "wrangler.json");
+  writeFileSync(
+    own,
+    JSON.stringify({ name: "bench", main, compatibility_date, compatibility_flags, minify }),
+  );
+  return bundle(bench, moduleOf(main), `--config=${own}`, NO_BINDINGS);
+}
+
+/** A Worker of one module, given as its text. */
+export function bundleText(bench: AsyncDisposableStack, text: string): Bundle {
+  const dir = makeFolder(bench);
+  writeFileSync(join(dir, "index.js"), text);
+  return { dir, modules: ["index.js"], bindings: NO_BINDINGS };
+}
+
+/** Bytes of all modules, as they are and gzipped. */
+export function sizeOf({ dir, modules }: Bundle): { raw: number; gzip: number } {
+  const files = modules.map((name) => readFileSync(join(dir, name)));
+  const sum = (sizes: number[]) => sizes.reduce((total, size) => total + size, 0);
+  return {
+    raw: sum(files.map((file) => file.length)),
+    gzip: sum(files.map((file) => gzipSync(file).length)),
+  };
+}
+
+const moduleOf = (main: string): string => `${basename(main, ".ts")}.js`;
+
+async function bundle(
+  bench: AsyncDisposableStack,
+  entry: string,
+  flag: string,
+  bindings: Bindings,
+): Promise<Bundle> {
+  const dir = makeFolder(bench);
+  const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
+  const child = spawn(process.execPath, [wrangler, "deploy", "--dry-run", `--outdir=${dir}`, flag], {
+    cwd: root,
+    env: OFFLINE,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const ended = once(child, "close");
+  // Killed late, it would write into a folder that is gone.
+  bench.defer(async () => {
+    child.kill("SIGKILL");
+    await ended;
+  });
+  const said: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => said.push(chunk));
+  const [code]: unknown[] = await ended;
+  if (code !== 0) throw new Error(`wrangler could not bundle ${entry}:\n${Buffer.concat(said).toString()}`);
+  const modules = readdirSync(dir).filter((name) => /\.(js|wasm)$/.test(name));
+  return { dir, modules: [entry, ...modules.filter((name) => name !== entry)], bindings };
+}
+
+/** Serves a bundle on bare workerd, on a free port of loopback, until `bench` or its own `stop()` ends it. */
+export async function serve(
+  bench: AsyncDisposableStack,
+  made: Bundle,
+  variables: Record<string, string>,
+): Promise<Served> {
+  const objects = makeFolder(bench);
+  // Beside the modules: an absolute path would be searched for among the imports.
+  const file = join(made.dir, `${basename(objects)}.capnp`);
+  writeFileSync(file, capnp(made, variables, objects));
+  const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", file], {
+    stdio: ["ignore", "ignore", "pipe", "pipe"],
+    detached: true, // Ctrl-C comes to this process, which then stops all in order.
+  });
+  const ended = once(child, "exit");
+  const stop = async (): Promise<void> => {
+    child.kill("SIGKILL");
+    await ended;
+  };
+  bench.defer(stop);
+  const complaint: string[] = [];
+  child.stderr?.on("data", (chunk: Buffer) => complaint.push(chunk.toString()));
+  const reports = child.stdio[3];
+  if (!(reports instanceof Readable)) throw new Error("workerd has no control pipe");
+  const listening = once(createInterface({ input: reports }), "line");
+  const [line]: unknown[] = await Promise.race([listening, ended.then(() => [undefined])]);
+  if (line === undefined) throw new Error(`workerd did not start:\n${complaint.join("")}`);
+  const { port }: { port: number } = JSON.parse(String(line));
+  return { port, pid: child.pid ?? 0, stop };
+}
+
+/** A config for workerd: the Worker, its objects on disk, a flood guard that lets all pass, and loopback alone. */
+function capnp({ modules, bindings }: Bundle, variables: Record<string, string>, objects: string): string {
+  const files = modules.map((name) => {
+    const kind = name.endsWith(".wasm") ? "wasm" : "esModule";
+    return `(name = ${quoted(name)}, ${kind} = embed ${quoted(name)})`;
+  });
+  const bound = [
+    ...Object.entries(variables).map(([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`),
+    ...bindings.objects.map(
+      ({ name, class_name }) => `(name = ${quoted(name)}, durableObjectNamespace = ${quoted(class_name)})`,
+    ),
+    // Bare workerd has no binding of this kind.
+    ...bindings.rateLimits.map(
+      ({ name }) => `(name = ${quoted(name)}, service = (name = "guard", entrypoint = "Guard"))`,
+    ),
+  ];
+  const namespaces = bindings.objects.map(
+    ({ class_name }) =>
+      `(className = ${quoted(class_name)}, uniqueKey = ${quoted(class_name)}, enableSql = true)`,
+  );
+  const compatibility =
+    `compatibilityDate = ${quoted(config.compatibility_date ?? "")}, ` +
+    `compatibilityFlags = [${config.compatibility_flags.map(quoted).join(", ")}]`;
+  return `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [
+    (name = "main", worker = .main),
+    (name = "guard", worker = .guard),
+    (name = "objects", disk = (path = ${quoted(objects)}, writable = true)),
+    (name = "internet", network = (allow = ["local"])),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+);
+const main :Workerd.Worker = (
+  modules = [${files.join(", ")}],
+  bindings = [${bound.join(",\n    ")}],
+  durableObjectNamespaces = [${namespaces.join(", ")}],
+  durableObjectStorage = (localDisk = "objects"),
+  ${compatibility},
+);
+const guard :Workerd.Worker = (
+  modules = [(name = "guard.js", esModule = ${quoted(GUARD)})],
+  ${compatibility},
+);
+`;
+}
+
+const GUARD = `import { WorkerEntrypoint } from "cloudflare:workers";
+export class Guard extends WorkerEntrypoint { limit() { return { success: true }; } }
+export default {};`;
+
+/** Cap'n Proto's strings escape as JSON's do, for the ASCII that is here. */
+const quoted = (text: string): string => JSON.stringify(text);
