@@ -1,7 +1,6 @@
 import { factory } from "./context.ts";
 import { allowedOrigins, answerProblem, floodGuard, limitedBody, observe } from "./http/request.ts";
 import { jsonBodies } from "./http/valid.ts";
-import { secureHeaders } from "hono/secure-headers";
 import { identify } from "./identity/identify.ts";
 import { Problem } from "./problem.ts";
 import { me } from "./routes/me.ts";
@@ -15,7 +14,7 @@ import { admit } from "./tenant/admit.ts";
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(observe, secureHeaders(), allowedOrigins, limitedBody, jsonBodies)
+  .use(observe, allowedOrigins, limitedBody, jsonBodies)
   .route("/", platform)
 
   .use("/v1/signup", floodGuard)

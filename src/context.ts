@@ -1,10 +1,8 @@
+import type { Context } from "hono";
 import { createFactory } from "hono/factory";
 import type { Caller } from "./identity/caller.ts";
 import type { TenantDb } from "./db/client.ts";
 import type { Standing } from "./tenant/limits.ts";
-
-/** Milliseconds that a request waited for others, for its Server-Timing. */
-export type Spans = { admit?: number; db?: number };
 
 /** What each step of the pipeline adds to the request's context. */
 export type Edge = {
@@ -15,7 +13,6 @@ export type Edge = {
   Variables: {
     /** From the first step: `X-Request-Id`. */
     requestId: string;
-    spans: Spans;
     /** From identify: who is calling, of which tenant. */
     caller: Caller;
     /** From admit: what is left of the tenant's limits. */
@@ -26,3 +23,8 @@ export type Edge = {
 };
 
 export const factory = createFactory<Edge>();
+
+/** Says in `Server-Timing` that the request waited so many ms, since `started`, for this part. */
+export function timed(c: Context<Edge>, part: "admit" | "db", started: number): void {
+  c.header("Server-Timing", `${part};dur=${(performance.now() - started).toFixed(1)}`, { append: true });
+}

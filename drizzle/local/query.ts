@@ -169,7 +169,19 @@ class Exchange {
   }
 }
 
-/** ROLLBACK if a transaction is open, then DISCARD ALL. It is submitted when the connection is ready. */
+/** What Neon's proxy resets, and the role. Not DISCARD ALL: that would also throw away the plans inside functions. */
+const RESET = [
+  "reset session authorization",
+  "close all",
+  "reset all",
+  "deallocate all",
+  "unlisten *",
+  "select pg_catalog.pg_advisory_unlock_all()",
+  "discard temp",
+  "discard sequences",
+].join("; ");
+
+/** ROLLBACK if a transaction is open, then RESET. It is submitted when the connection is ready. */
 class Reset {
   readonly #client: WireClient;
   readonly #resolve: () => void;
@@ -184,8 +196,12 @@ class Reset {
 
   submit(): void {
     this.#open = this.#client.getTransactionStatus() !== "I";
-    this.#client.connection.query(this.#open ? "ROLLBACK" : "DISCARD ALL");
+    this.#client.connection.query(this.#open ? "ROLLBACK" : RESET);
   }
+
+  handleRowDescription(): void {}
+
+  handleDataRow(): void {}
 
   handleCommandComplete(): void {}
 

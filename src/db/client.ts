@@ -2,13 +2,16 @@ import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
 import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
 import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
-import type { Spans } from "../context.ts";
+import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
-import { signContext } from "./signed-context.ts";
+import { CONTEXT_TTL_S, signContext } from "./signed-context.ts";
 
 /** A database that does not answer within this time is down. */
 const DATABASE_TIMEOUT_MS = 15_000;
+
+/** Signed contexts remembered per isolate. */
+const MAX_CONTEXTS = 10_000;
 
 neonConfig.fetchFunction = (url: string, init: RequestInit) =>
   fetch(url, { ...init, signal: AbortSignal.timeout(DATABASE_TIMEOUT_MS) });
@@ -34,27 +37,41 @@ export type TenantDb = {
   write<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
 };
 
-/** Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified token. */
-export function openTenantDb(tenant: string, actor: string, spans: Spans): TenantDb {
+/**
+ * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified token. `onAnswer` hears of
+ * each round trip when it ends: the time, of performance.now(), at which it began.
+ */
+export function openTenantDb(tenant: string, actor: string, onAnswer: (started: number) => void): TenantDb {
   const run = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
-    const key = settings.TENANT_CONTEXT_KEYS[0];
-    if (!key) throw new Error("TENANT_CONTEXT_KEYS is empty");
-    const context = signContext(key, APP_ROLE, tenant, actor, Date.now());
+    const started = performance.now();
     // Always a bind parameter: a literal would be readable in pg_stat_activity.
     const enter = db.execute(
-      sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)`,
+      sql`select set_config('app.tenant', ${contextOf(tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)`,
     );
-    const started = performance.now();
     const [, ...results] = await db
       .batch([enter, ...queries])
       .catch(rethrow)
-      .finally(() => (spans.db = (spans.db ?? 0) + performance.now() - started));
+      .finally(() => onAnswer(started));
     return results;
   };
   return {
     read: (queries) => run(reader, queries(reader)),
     write: (queries) => run(writer, queries(writer)),
   };
+}
+
+const contexts = new BoundedMap<string, { text: string; until: number }>(MAX_CONTEXTS);
+
+/** A signed context with at least half of its life left. */
+function contextOf(tenant: string, actor: string): string {
+  const now = Date.now();
+  const known = contexts.get(tenant + actor);
+  if (known && now < known.until) return known.text;
+  const [key] = settings.TENANT_CONTEXT_KEYS;
+  if (!key) throw new Error("TENANT_CONTEXT_KEYS is empty");
+  const text = signContext(key, APP_ROLE, tenant, actor, now);
+  contexts.set(tenant + actor, { text, until: now + (CONTEXT_TTL_S * 1000) / 2 });
+  return text;
 }
 
 /** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import type { NamedKey } from "../settings.ts";
 
 /** How long a context is good for. An attacker inside a transaction can read his own, so it is short. */
-const CONTEXT_TTL_S = 60;
+export const CONTEXT_TTL_S = 60;
 
 /**
  * The text that opens the wall for one tenant, one actor and one database role, for a minute:

@@ -1,6 +1,6 @@
 import { eq, sql } from "drizzle-orm";
 import * as v from "valibot";
-import { factory } from "../context.ts";
+import { factory, timed } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { memberships, ROLES, tenants, users } from "../db/schema.ts";
 import { operation } from "../http/openapi.ts";
@@ -35,7 +35,7 @@ export const me = factory
       .where(eq(memberships.user_id, userId))
       .orderBy(sql`${tenants.slug}`)
       .catch(rethrow);
-    c.var.spans.db = performance.now() - started;
+    timed(c, "db", started);
     const mine = rows.map(({ id, slug, name, role: held }) => ({ id, slug, name, role: held }));
     const tenant = mine.find(({ id }) => id === tenantId);
     const [first] = rows;

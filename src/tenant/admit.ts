@@ -1,10 +1,10 @@
 import type { Context } from "hono";
 import { matchedRoutes } from "hono/route";
-import { factory, type Edge } from "../context.ts";
+import { factory, timed, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { logProblem, Problem } from "../problem.ts";
 import { askTenant, knownRefusal, passesWithoutObject } from "./ask.ts";
-import { rateLimitHeaders } from "./headers.ts";
+import { rateLimit, rateLimitPolicy } from "./headers.ts";
 import type { Admission } from "./object.ts";
 
 /**
@@ -14,13 +14,15 @@ import type { Admission } from "./object.ts";
 export const admit = factory.createMiddleware(async function admit(c, next) {
   const { tenantId, userId } = c.var.caller;
   const cost = costOf(c);
-  const answer = knownRefusal(tenantId, cost) ?? (await timed(c, () => ask(c, tenantId, cost)));
+  const answer = knownRefusal(tenantId, cost) ?? (await ask(c, tenantId, cost));
   if (answer.status === "unknown") throw new Problem("unauthenticated");
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
 
   const { decision } = answer;
-  for (const [name, value] of Object.entries(rateLimitHeaders(decision.standings, Date.now())))
-    c.header(name, value);
+  if (decision.standings.length > 0) {
+    c.header("RateLimit-Policy", rateLimitPolicy(decision.standings, Date.now()));
+    c.header("RateLimit", rateLimit(decision.standings));
+  }
   switch (decision.outcome) {
     case "refused":
       throw new Problem("quota_exceeded", {
@@ -31,7 +33,10 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
       throw new Problem("cost_above_limit", { "violated-policies": decision.violated });
     case "admitted":
       c.set("standings", decision.standings);
-      c.set("db", openTenantDb(tenantId, userId, c.var.spans));
+      c.set(
+        "db",
+        openTenantDb(tenantId, userId, (started) => timed(c, "db", started)),
+      );
       await next();
   }
 });
@@ -52,6 +57,7 @@ function costOf(c: Context<Edge>): number {
 
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
 async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Admission> {
+  const started = performance.now();
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)
     throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
@@ -64,14 +70,7 @@ async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Ad
     logProblem(problem, c.var.requestId, c.req.path);
     c.header("RateLimit-Exact", "?0");
     return { status: "active", decision: { outcome: "admitted", standings: [] } };
-  }
-}
-
-async function timed<T>(c: Context<Edge>, work: () => Promise<T>): Promise<T> {
-  const started = performance.now();
-  try {
-    return await work();
   } finally {
-    c.var.spans.admit = performance.now() - started;
+    timed(c, "admit", started);
   }
 }

@@ -5,16 +5,20 @@ import { Denials } from "./denials.ts";
 import type { Admission, Answer, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 
-/** Tenants whose last known plan this isolate remembers. */
+/** Tenants whose id and last known plan this isolate remembers. */
 const MAX_TENANTS = 10_000;
 
 const calls = new Calls();
 const denials = new Denials();
+// Hashing a name to an id costs more than looking it up.
+const ids = new BoundedMap<string, DurableObjectId>(MAX_TENANTS);
 const plans = new BoundedMap<string, keyof typeof WITHOUT_OBJECT>(MAX_TENANTS);
 
 /** The tenant's Durable Object, beside the database if this is what creates it. */
 export function tenantObject(namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> {
-  return namespace.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
+  let id = ids.get(tenantId);
+  if (!id) ids.set(tenantId, (id = namespace.idFromName(tenantId)));
+  return namespace.get(id, { locationHint: settings.TENANT_LOCATION_HINT });
 }
 
 /** The refusal that the tenant's object would give a request of `cost` units now, if that is known without a call. */

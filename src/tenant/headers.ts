@@ -1,24 +1,22 @@
-import { serializeList } from "structured-headers";
 import type { Standing } from "./limits.ts";
 
-/**
- * `RateLimit-Policy` and `RateLimit` of draft-ietf-httpapi-ratelimit-headers-11: one item a policy, `q` and `r` in
- * cost units, `w` and `t` in whole seconds. `now` is in ms and gives a month its length.
- */
-export function rateLimitHeaders(standings: readonly Standing[], now: number): Record<string, string> {
-  const policy = standings.map(({ name, limit, window }) =>
-    item(name, { q: limit, w: window === "month" ? monthLength(now) : window }),
-  );
-  const left = standings.map(({ name, remaining, resetMs }) =>
-    item(name, { r: remaining, t: Math.ceil(resetMs / 1000) }),
-  );
-  return { "ratelimit-policy": serializeList(policy), ratelimit: serializeList(left) };
+// Structured fields (RFC 9651), written out: a policy's name is restricted to what needs no escaping.
+
+/** `RateLimit-Policy` of draft-ietf-httpapi-ratelimit-headers-11: `q` cost units in `w` s. `now`, in ms, is for months. */
+export function rateLimitPolicy(standings: readonly Standing[], now: number): string {
+  return standings
+    .map(
+      ({ name, limit, window }) => `"${name}";q=${limit};w=${window === "month" ? monthLength(now) : window}`,
+    )
+    .join(", ");
 }
 
-const item = (name: string, values: Record<string, number>): [string, Map<string, number>] => [
-  name,
-  new Map(Object.entries(values)),
-];
+/** `RateLimit` of the same draft: `r` cost units remain, and more come back in `t` seconds. */
+export function rateLimit(standings: readonly Standing[]): string {
+  return standings
+    .map(({ name, remaining, resetMs }) => `"${name}";r=${remaining};t=${Math.ceil(resetMs / 1000)}`)
+    .join(", ");
+}
 
 /** The seconds of the UTC month that `now`, in ms, lies in. */
 function monthLength(now: number): number {
