@@ -1,7 +1,7 @@
 import type { Answer } from "./object.ts";
 
 /** Calls to one tenant's object that this isolate has under way before further requests wait and go as one. */
-const UNJOINED_CALLS = 2;
+const UNJOINED_CALLS = 1;
 /**
  * A request may wait for what another one does only where workerd resumes each in its own context. It does by
  * default; the Vitest pool switches that off, and then every request asks for itself.
