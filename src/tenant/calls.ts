@@ -1,16 +1,15 @@
 import type { Answer } from "./object.ts";
 
-/** Calls to one tenant's object that this isolate has under way before further requests wait and go as one. */
-const UNJOINED_CALLS = 1;
+/** A call that takes longer has failed: a request is not kept waiting, and not admitted. */
+const CALL_TIMEOUT_MS = 5_000;
+/** A request whose turn does not come in this time asks for itself. */
+const TURN_TIMEOUT_MS = 2_000;
+
 /**
  * A request may wait for what another one does only where workerd resumes each in its own context. It does by
  * default; the Vitest pool switches that off, and then every request asks for itself.
  */
 const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
-/** A call that takes longer has failed: a request is not kept waiting, and not admitted. */
-const CALL_TIMEOUT_MS = 5_000;
-/** A request whose turn does not come in this time asks for itself. */
-const TURN_TIMEOUT_MS = 2_000;
 
 /** Asks the tenant's object about requests of these costs, in this order. */
 export type Ask = (costs: number[]) => Promise<Answer[]>;
@@ -18,11 +17,12 @@ export type Ask = (costs: number[]) => Promise<Answer[]>;
 /** What a waiting request is told: its answer, or that it now asks for all that wait behind it. */
 type Turn = { answer: Answer } | { lead: Waiter[] };
 type Waiter = { cost: number; settled: boolean; take: (turn: Turn) => void; fail: (error: unknown) => void };
-type Line = { calls: Set<{ readonly since: number }>; waiting: Waiter[] };
+/** Who waits for a tenant's object in this isolate, and since when somebody has been asking it. */
+type Line = { askedSince: number; waiting: Waiter[] };
 
 /**
- * The calls to tenants' objects that are under way in this isolate. While there are enough of them for a tenant, its
- * next requests wait, and go as one call, answered first come first served.
+ * The calls to tenants' objects that are under way in this isolate. While one is for a tenant, its next requests wait,
+ * and then go as one call, answered first come first served.
  */
 export class Calls {
   readonly #lines = new Map<string, Line>();
@@ -37,50 +37,33 @@ export class Calls {
     ask: Ask,
     keepAlive: (call: Promise<unknown>) => void,
   ): Promise<Answer> {
-    const line = this.#line(tenantId);
-    const now = Date.now();
-    for (const call of line.calls) if (now - call.since > CALL_TIMEOUT_MS) line.calls.delete(call);
-    if (!CAN_JOIN || line.calls.size < UNJOINED_CALLS)
-      return this.#call(tenantId, line, cost, [], ask, keepAlive);
-
-    const turn = await this.#wait(line, cost);
-    if (turn && "answer" in turn) return turn.answer;
-    return this.#call(tenantId, line, cost, turn?.lead ?? [], ask, keepAlive);
-  }
-
-  #line(tenantId: string): Line {
-    const line = this.#lines.get(tenantId) ?? { calls: new Set(), waiting: [] };
+    const line = this.#lines.get(tenantId) ?? { askedSince: -Infinity, waiting: [] };
     this.#lines.set(tenantId, line);
-    return line;
-  }
+    const isBusy = CAN_JOIN && Date.now() - line.askedSince < CALL_TIMEOUT_MS;
+    const turn = isBusy ? await this.#wait(line, cost) : undefined;
+    if (turn && "answer" in turn) return turn.answer;
 
-  /** Asks for one request and those that joined it, hands the answers out, then lets the next in line ask. */
-  async #call(
-    tenantId: string,
-    line: Line,
-    cost: number,
-    followers: Waiter[],
-    ask: Ask,
-    keepAlive: (call: Promise<unknown>) => void,
-  ): Promise<Answer> {
-    const call = { since: Date.now() };
-    line.calls.add(call);
+    const followers = turn?.lead ?? [];
+    line.askedSince = Date.now();
     const answering = within(CALL_TIMEOUT_MS, ask([cost, ...followers.map((follower) => follower.cost)]));
     const done = answering
       .then(
         (answers) => followers.forEach((follower, index) => settle(follower, answers[index + 1])),
         (error: unknown) => followers.forEach((follower) => follower.fail(error)),
       )
-      .finally(() => {
-        line.calls.delete(call);
-        const [next, ...rest] = line.waiting.splice(0).filter(({ settled }) => !settled);
-        if (next) next.take({ lead: rest });
-        else if (line.calls.size === 0 && this.#lines.get(tenantId) === line) this.#lines.delete(tenantId);
-      });
+      .finally(() => this.#next(tenantId, line));
     keepAlive(done);
     const [own] = await answering;
     if (!own) throw new Error("the tenant's object gave no answer");
     return own;
+  }
+
+  /** Lets the first who waits ask for all who do. Should it be gone, the others' time to wait runs out. */
+  #next(tenantId: string, line: Line): void {
+    const [first, ...rest] = line.waiting.splice(0).filter(({ settled }) => !settled);
+    line.askedSince = first ? Date.now() : -Infinity;
+    if (first) first.take({ lead: rest });
+    else this.#lines.delete(tenantId);
   }
 
   /** This request's turn, or undefined when it did not come in time. */
