@@ -84,7 +84,10 @@ describe("who asks", () => {
     expect(await neon(url("bob", "right"))`select 1 as one`).toEqual([{ one: 1 }]);
     // His session is in the pool now, where the wrong password must not find it.
     await expect
-      .poll(() => sessions("usename = 'bob' and query like 'reset session authorization;%' and state = 'idle'"), SOON)
+      .poll(
+        () => sessions("usename = 'bob' and query like 'reset session authorization;%' and state = 'idle'"),
+        SOON,
+      )
       .toBe(1);
     expect(await failure(neon(url("bob", "wrong"))`select 1`)).toMatchObject({ code: "28P01" });
     expect(await failure(neon(url("nobody", "x"))`select 1`)).toMatchObject({ code: "28P01" });
