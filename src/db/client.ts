@@ -5,6 +5,7 @@ import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
 import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
+import { within } from "../within.ts";
 import { CONTEXT_TTL_S, signContext } from "./signed-context.ts";
 
 /** A database that does not answer within this time is down. */
@@ -13,8 +14,7 @@ const DATABASE_TIMEOUT_MS = 15_000;
 /** Signed contexts remembered per isolate. */
 const MAX_CONTEXTS = 10_000;
 
-neonConfig.fetchFunction = (url: string, init: RequestInit) =>
-  fetch(url, { ...init, signal: AbortSignal.timeout(DATABASE_TIMEOUT_MS) });
+neonConfig.fetchFunction = (url: string, init: RequestInit) => within(DATABASE_TIMEOUT_MS, fetch(url, init));
 if (settings.NEON_FETCH_ENDPOINT) neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT;
 
 const reader = drizzle(neon(settings.DATABASE_URL, { readOnly: true }));

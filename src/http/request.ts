@@ -14,8 +14,6 @@ const SECURE_HEADERS = Object.entries({
   "X-Content-Type-Options": "nosniff",
   "X-Frame-Options": "DENY",
   "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-  "Cross-Origin-Resource-Policy": "same-origin",
-  "Referrer-Policy": "no-referrer",
 });
 
 /** Names the request, in `X-Request-Id` and every log line, and sets the headers that every answer has. */
@@ -60,9 +58,9 @@ export const floodGuard = factory.createMiddleware(async function floodGuard(c, 
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {
   const problem = asProblem(error);
-  if (problem.status >= 500) logProblem(problem, c.var.requestId, `${c.req.method} ${c.req.path}`);
+  if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");
-  return c.body(JSON.stringify(problem.toDocument(c.var.requestId)), problem.status, problem.headers);
+  return c.body(JSON.stringify(problem.toDocument(c.get("requestId"))), problem.status, problem.headers);
 }
 
 function asProblem(error: Error): Problem {

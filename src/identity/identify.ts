@@ -21,7 +21,7 @@ export const identify = factory.createMiddleware(async function identify(c, next
 /** Lets a request on only when the caller's role has the scope. */
 export const needs = (scope: Scope) =>
   factory.createMiddleware(async function needsScope(c, next) {
-    const { role } = c.var.caller;
+    const { role } = c.get("caller");
     if (!SCOPES[role].includes(scope)) {
       throw new Problem("insufficient_scope", {
         detail: `This needs the scope ${scope}, which the role ${role} does not have.`,

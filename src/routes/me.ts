@@ -19,7 +19,7 @@ const Me = v.object({
 export const me = factory
   .createApp()
   .get("/", operation({ summary: "Who is calling", tag: "Sessions", answers: { 200: Me } }), async (c) => {
-    const { userId, tenantId, role } = c.var.caller;
+    const { userId, tenantId, role } = c.get("caller");
     const started = performance.now();
     const rows = await identityDb
       .select({

@@ -56,8 +56,8 @@ export const projectRoutes = factory
     valid("query", ListQuery),
     async (c) => {
       const query = c.req.valid("query");
-      const pager = new Pager(query, c.var.caller.tenantId, c.req.path);
-      const [rows] = await c.var.db.read((db) => [
+      const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
+      const [rows] = await c.get("db").read((db) => [
         db
           .select(shown)
           .from(projects)
@@ -79,9 +79,9 @@ export const projectRoutes = factory
     needs("projects:write"),
     valid("json", NewProject),
     async (c) => {
-      const [[row]] = await c.var.db.write((db) => [
-        db.insert(projects).values(c.req.valid("json")).returning(versioned),
-      ]);
+      const [[row]] = await c
+        .get("db")
+        .write((db) => [db.insert(projects).values(c.req.valid("json")).returning(versioned)]);
       if (!row) throw new Error("the insert returned no row");
       c.header("Location", `/v1/projects/${row.id}`);
       return answerRow(c, row, 201);
@@ -94,9 +94,9 @@ export const projectRoutes = factory
     valid("param", ById),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[row]] = await c.var.db.read((db) => [
-        db.select(versioned).from(projects).where(eq(projects.id, id)),
-      ]);
+      const [[row]] = await c
+        .get("db")
+        .read((db) => [db.select(versioned).from(projects).where(eq(projects.id, id))]);
       if (!row) throw new Problem("not_found");
       return answerRow(c, row);
     },
@@ -115,7 +115,7 @@ export const projectRoutes = factory
     valid("json", ProjectPatch),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[row], [there]] = await c.var.db.write((db) => [
+      const [[row], [there]] = await c.get("db").write((db) => [
         db
           .update(projects)
           .set({ ...c.req.valid("json"), updated_at: sql`now()` })
@@ -140,7 +140,7 @@ export const projectRoutes = factory
     valid("header", IfMatch),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[gone], [there]] = await c.var.db.write((db) => [
+      const [[gone], [there]] = await c.get("db").write((db) => [
         db
           .delete(projects)
           .where(and(eq(projects.id, id), ifMatch(projects, c.req.valid("header"))))

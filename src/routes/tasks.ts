@@ -96,8 +96,8 @@ export const projectTasks = factory
     async (c) => {
       const { id } = c.req.valid("param");
       const query = c.req.valid("query");
-      const pager = new Pager(query, c.var.caller.tenantId, c.req.path);
-      const [[project], rows] = await c.var.db.read((db) => [
+      const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
+      const [[project], rows] = await c.get("db").read((db) => [
         db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
         db
           .select(shown)
@@ -123,7 +123,8 @@ export const projectTasks = factory
     valid("json", NewTask),
     async (c) => {
       const project_id = c.req.valid("param").id;
-      const [[row]] = await c.var.db
+      const [[row]] = await c
+        .get("db")
         .write((db) => [
           db
             .insert(tasks)
@@ -151,8 +152,8 @@ export const taskRoutes = factory
     valid("query", ListQuery),
     async (c) => {
       const query = c.req.valid("query");
-      const pager = new Pager(query, c.var.caller.tenantId, c.req.path);
-      const [rows] = await c.var.db.read((db) => [
+      const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
+      const [rows] = await c.get("db").read((db) => [
         db
           .select(shown)
           .from(tasks)
@@ -170,7 +171,9 @@ export const taskRoutes = factory
     valid("param", ById),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[row]] = await c.var.db.read((db) => [db.select(versioned).from(tasks).where(eq(tasks.id, id))]);
+      const [[row]] = await c
+        .get("db")
+        .read((db) => [db.select(versioned).from(tasks).where(eq(tasks.id, id))]);
       if (!row) throw new Problem("not_found");
       return answerRow(c, row);
     },
@@ -189,7 +192,8 @@ export const taskRoutes = factory
     valid("json", TaskPatch),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[row], [there]] = await c.var.db
+      const [[row], [there]] = await c
+        .get("db")
         .write((db) => [
           db
             .update(tasks)
@@ -216,7 +220,7 @@ export const taskRoutes = factory
     valid("header", IfMatch),
     async (c) => {
       const { id } = c.req.valid("param");
-      const [[gone], [there]] = await c.var.db.write((db) => [
+      const [[gone], [there]] = await c.get("db").write((db) => [
         db
           .delete(tasks)
           .where(and(eq(tasks.id, id), ifMatch(tasks, c.req.valid("header"))))

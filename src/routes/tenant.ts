@@ -62,7 +62,7 @@ export const tenant = factory
     operation({ summary: "The tenant", tag, answers: { 200: Tenant } }),
     needs("tenant:read"),
     async (c) => {
-      const [[row]] = await c.var.db.read((db) => [db.select(shown).from(tenants)]);
+      const [[row]] = await c.get("db").read((db) => [db.select(shown).from(tenants)]);
       if (!row) throw new Problem("not_found");
       return answerRow(c, row);
     },
@@ -79,7 +79,8 @@ export const tenant = factory
     valid("header", IfMatch),
     valid("json", TenantPatch),
     async (c) => {
-      const [[row]] = await c.var.db
+      const [[row]] = await c
+        .get("db")
         .write((db) => [
           db
             .update(tenants)
@@ -101,7 +102,7 @@ export const tenant = factory
     operation({ summary: "Start closing the tenant", tag, answers: { 204: null } }),
     needs("tenant:delete"),
     async (c) => {
-      const { tenantId } = c.var.caller;
+      const { tenantId } = c.get("caller");
       const { rows } = await identityDb
         .execute(
           sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status = 'active' returning ${edgeRecord} as tenant`,
@@ -116,7 +117,7 @@ export const tenant = factory
   )
   .get("/limits", operation({ summary: "What is left of each limit", tag, answers: { 200: Limits } }), (c) =>
     c.json({
-      data: c.var.standings.map(({ resetMs, ...standing }) => ({
+      data: c.get("standings").map(({ resetMs, ...standing }) => ({
         ...standing,
         reset: Math.ceil(resetMs / 1000),
       })),

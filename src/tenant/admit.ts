@@ -12,7 +12,7 @@ import type { Admission } from "./object.ts";
  * object at most; then opens the tenant's database for it. Over a limit: 429. Object out of reach: 503, not admitted.
  */
 export const admit = factory.createMiddleware(async function admit(c, next) {
-  const { tenantId, userId } = c.var.caller;
+  const { tenantId, userId } = c.get("caller");
   const cost = costOf(c);
   const answer = knownRefusal(tenantId, cost) ?? (await ask(c, tenantId, cost));
   if (answer.status === "unknown") throw new Problem("unauthenticated");
@@ -67,7 +67,7 @@ async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Ad
     const detail = "The tenant's limits are out of reach.";
     const problem = new Problem("unavailable", { detail, headers: { "retry-after": "1" }, cause });
     if (!guard || !passesWithoutObject(tenantId)) throw problem;
-    logProblem(problem, c.var.requestId, c.req.path);
+    logProblem(problem, c.get("requestId"), c.req.path);
     c.header("RateLimit-Exact", "?0");
     return { status: "active", decision: { outcome: "admitted", standings: [] } };
   } finally {

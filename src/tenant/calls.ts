@@ -1,3 +1,4 @@
+import { within } from "../within.ts";
 import type { Answer } from "./object.ts";
 
 /** A call that takes longer has failed: a request is not kept waiting, and not admitted. */
@@ -82,14 +83,12 @@ export class Calls {
       },
     };
     line.waiting.push(waiter);
-    const timer = setTimeout(() => {
-      waiter.settled = true;
-      resolve(undefined);
-    }, TURN_TIMEOUT_MS);
     try {
-      return await promise;
-    } finally {
-      clearTimeout(timer);
+      return await within(TURN_TIMEOUT_MS, promise);
+    } catch (error) {
+      if (waiter.settled) throw error;
+      waiter.settled = true;
+      return undefined;
     }
   }
 }
@@ -97,15 +96,4 @@ export class Calls {
 function settle(follower: Waiter, answer: Answer | undefined): void {
   if (answer) follower.take({ answer });
   else follower.fail(new Error("the tenant's object gave no answer"));
-}
-
-/** The promise's value, or an error when it takes longer than `ms`. */
-async function within<T>(ms: number, promise: Promise<T>): Promise<T> {
-  const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms} ms`)), ms);
-  try {
-    return await Promise.race([promise, late.promise]);
-  } finally {
-    clearTimeout(timer);
-  }
 }
