@@ -10,8 +10,9 @@ BEGIN
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
 			EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT NOCREATEDB NOCREATEROLE', name);
 		END IF;
-		IF EXISTS (SELECT FROM pg_roles WHERE rolname = name AND (rolsuper OR rolbypassrls OR rolcreaterole)) THEN
-			RAISE EXCEPTION 'role % is too strong: it must be none of SUPERUSER, BYPASSRLS, CREATEROLE', name
+		IF EXISTS (SELECT FROM pg_roles WHERE rolname = name AND (rolsuper OR rolbypassrls
+				OR rolcreaterole OR rolcreatedb OR rolreplication)) THEN
+			RAISE EXCEPTION 'role % is too strong: it must be none of SUPERUSER, BYPASSRLS, CREATEROLE, CREATEDB, REPLICATION', name
 				USING HINT = format('DROP ROLE %I and migrate again, or ALTER ROLE it as a superuser', name);
 		END IF;
 	END LOOP;

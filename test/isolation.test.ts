@@ -1,10 +1,14 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import { identityDb } from "../src/db/client.ts";
+import { memberships } from "../src/db/schema.ts";
 import {
   answered,
+  newMember,
   newProject,
   newTask,
   newTenant,
   request,
+  signIn,
   type Row,
   type SignedIn,
 } from "./support/client.ts";
@@ -97,6 +101,45 @@ it("refuses a tenant_id or an id in a body: the handler never sees one", async (
       body: { name: "x", ...intruder },
     });
     expect(response.status).toBe(422);
+  }
+});
+
+it("takes the tenant from the token alone, whatever a header says", async () => {
+  const headers = { "x-tenant-id": ada.tenant.id, "x-tenant": ada.tenant.id };
+  for (const token of [bob.token, undefined]) {
+    const response = await request("GET", "/v1/projects", { token, headers });
+    expect(response.status).toBe(token === undefined ? 401 : 200);
+    expect(await response.text()).not.toContain(hers.project);
+  }
+  expect(await answered(200, request("GET", "/v1/tenant", { token: bob.token, headers }))).toMatchObject({
+    id: bob.tenant.id,
+  });
+});
+
+it("tells a caller of the caller's own tenants alone", async () => {
+  const me = await answered<{ tenant: Row; other_tenants: Row[] }>(
+    200,
+    request("GET", "/v1/me", { token: bob.token }),
+  );
+  expect(me).toMatchObject({ tenant: { id: bob.tenant.id }, other_tenants: [] });
+});
+
+it("keeps one person's tenants apart, and one tenant's people", async () => {
+  const eve = await newMember(ada.tenant.id, "member");
+  await identityDb
+    .insert(memberships)
+    .values({ tenant_id: bob.tenant.id, user_id: eve.user.id, role: "member" });
+  const there = await signIn(eve.user.email, bob.tenant.slug);
+  const seen = async (token: string) =>
+    (await answered<Page>(200, request("GET", "/v1/projects", { token }))).data.map(({ id }) => id);
+  // One after the other, and back: contexts are remembered.
+  expect(await seen(eve.token)).toEqual([hers.project]);
+  expect(await seen(there.token)).toEqual([his.project]);
+  expect(await seen(eve.token)).toEqual([hers.project]);
+  for (const { token, user } of [ada, eve]) {
+    const task = await newTask(token, hers.project);
+    expect(task).toMatchObject({ created_by: user.id });
+    await answered(204, request("DELETE", `/v1/tasks/${task.id}`, { token }));
   }
 });
 

@@ -20,9 +20,12 @@ const askAtOnce = (who: SignedIn, times: number) =>
 const count = (statuses: number[], wanted: number) => statuses.filter((status) => status === wanted).length;
 const objectOf = ({ tenant }: SignedIn) => tenantObject(env.TENANT, tenant.id);
 
+/** A reason that the pool does not print once for each request it breaks. */
+const SILENT_CRASH = "Instance dispose";
+
 /** Ends the object as a crash does: its memory is lost, and so is what storage had not yet confirmed. */
 const crash = (who: SignedIn) =>
-  runInDurableObject(objectOf(who), (_, state) => state.abort("crash")).catch(() => undefined);
+  runInDurableObject(objectOf(who), (_, state) => state.abort(SILENT_CRASH)).catch(() => undefined);
 
 const original = Tenant.prototype.admit;
 let objectCalls = 0;
@@ -119,14 +122,14 @@ describe("when the object fails", () => {
     vi.spyOn(Tenant.prototype, "admit").mockRejectedValue(new Error("secret of the machine room"));
     const sql = vi.spyOn(globalThis, "fetch");
     const responses = await Promise.all(
-      Array.from({ length: 20 }, () => request("GET", "/v1/projects", { token: tenant.token })),
+      Array.from({ length: 5 }, () => request("GET", "/v1/projects", { token: tenant.token })),
     );
     for (const response of responses) {
       expect(response.status).toBe(503);
       expect(response.headers.get("retry-after")).toBe("1");
       expect(await response.text()).not.toContain("secret");
     }
-    expect(log).toHaveBeenCalledTimes(20);
+    expect(log).toHaveBeenCalledTimes(5);
     expect(sql).not.toHaveBeenCalled();
   });
 

@@ -63,6 +63,26 @@ it.each([
   },
 );
 
+// The stack and Neon's proxy reset a connection after each request, so no request can see that this went wrong.
+it("each transaction begins by setting its context, a bind parameter, for itself alone", async () => {
+  const fetching = vi.mocked(globalThis.fetch);
+  for (const [method, body] of [
+    ["GET", undefined],
+    ["POST", { name: "Roof" }],
+  ] as const) {
+    fetching.mockClear();
+    await request(method, "/v1/projects", { token: ada.token, body });
+    const sent = fetching.mock.calls
+      .map(([, init]) => String(init?.body))
+      .find((text) => text.includes("app.tenant"));
+    const { queries }: { queries: { query: string; params: string[] }[] } = JSON.parse(sent ?? "{}");
+    expect(queries[0]?.query).toMatch(/^select set_config\('app\.tenant', \$1, true\)/);
+    expect(queries[0]?.params[0]).toContain(ada.tenant.id);
+    const others = queries.slice(1).map(({ query }) => query);
+    expect(others.join()).not.toContain("set_config");
+  }
+});
+
 it("a bad token makes neither an object call nor a database request", async () => {
   for (const token of ["x", `${ada.token}x`, ada.token.slice(0, -1), ada.refresh_token])
     expect((await request("GET", "/v1/projects", { token })).status).toBe(401);

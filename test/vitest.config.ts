@@ -1,9 +1,14 @@
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
+import { unstable_readConfig } from "wrangler";
 
 /** What starts processes or reads folders; all else runs inside workerd. */
 const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
 const root = new URL("..", import.meta.url).pathname;
+
+// The run's own secrets come from postgres.ts, as bindings; without these, wrangler warns that there are none.
+for (const name of unstable_readConfig({ config: `${root}wrangler.toml` }).secrets?.required ?? [])
+  process.env[name] ??= "made for each run";
 
 export default defineConfig({
   root,

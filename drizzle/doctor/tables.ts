@@ -1,0 +1,178 @@
+import type { Check } from "./check.ts";
+
+const WALL = `USING ({wall} = (SELECT public.current_tenant_id())) WITH CHECK ({wall} = (SELECT public.current_tenant_id()))`;
+
+/** The tables themselves: whose rows they hold, and whether row level security stands before them. */
+export const tables: Check[] = [
+  {
+    code: "identity_table_open",
+    what: "is an identity table, and partywall_app may touch it",
+    why: "identity tables have no wall, so any SQL in one tenant's request reaches every tenant's people",
+    mend: "REVOKE ALL ON {object} FROM partywall_app",
+    sql: `select object from served, house where relkind in ('r', 'p') and not is_child and oid is distinct from keys
+      and oid not in (select oid from tables) and exists (select from grants g where g.oid = served.oid
+      and g.grantee = house.app)`,
+  },
+  {
+    code: "public_grant",
+    what: "is open to PUBLIC",
+    why: "PUBLIC is every role, so the grants that keep tenant content and identity apart mean nothing",
+    mend: "REVOKE ALL ON {object} FROM PUBLIC",
+    sql: `select distinct object from relations join grants using (oid), house
+      where oid is distinct from keys and relkind in ('r', 'p') and not is_child and extension is null and grantee = 0`,
+  },
+  {
+    code: "tenant_id_missing",
+    what: "is open to partywall_app and has no {wall}",
+    why: "no policy can tell whose rows these are, so every tenant sees and writes all of them",
+    mend: "REVOKE ALL ON {object} FROM partywall_app",
+    sql: `select object, wall from tables where attnum is null`,
+  },
+  {
+    code: "tenant_id_not_uuid",
+    what: "has a {wall} that is no uuid",
+    why: "a policy compares it through a cast, which keeps it from indexes and takes two spellings for one tenant",
+    mend: "{drops}ALTER TABLE {object} ALTER {wall} DROP DEFAULT, ALTER {wall} TYPE uuid USING {wall}::uuid, ALTER {wall} SET DEFAULT public.current_tenant_id(); {creates}",
+    sql: `select t.object, t.wall, string_agg(format('DROP POLICY %I ON %s; ', p.polname, t.object), '') as drops,
+      format('CREATE POLICY tenant_may ON %1$s USING (%2$I = (SELECT public.current_tenant_id()));'
+        ' CREATE POLICY tenant_only ON %1$s AS RESTRICTIVE USING (%2$I = (SELECT public.current_tenant_id()))',
+        t.object, t.wall) as creates
+      from tables t left join pg_policy p on p.polrelid = t.oid where t.atttypid <> 'uuid'::regtype group by 1, 2`,
+  },
+  {
+    code: "tenant_id_nullable",
+    what: "lets {wall} be null",
+    why: "a row without an owner is in no tenant's export or deletion, and foreign keys with a null are not checked",
+    mend: "ALTER TABLE {object} ALTER {wall} SET NOT NULL",
+    sql: `select object, wall from tables where not attnotnull`,
+  },
+  {
+    code: "rls_off",
+    what: "has row level security off",
+    why: "its policies are not applied: every tenant sees and writes all rows",
+    mend: "ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    sql: `select object from tables where not relrowsecurity and attnum is not null`,
+  },
+  {
+    code: "rls_not_forced",
+    what: "does not force row level security on its owner",
+    why: "whatever runs as the owner (a view, a SECURITY DEFINER function, a migration) sees every tenant",
+    mend: "ALTER TABLE {object} FORCE ROW LEVEL SECURITY",
+    sql: `select object from tables where relrowsecurity and not relforcerowsecurity and attnum is not null`,
+  },
+  {
+    code: "table_owner",
+    what: "belongs to {role}",
+    why: "an owner can switch the wall off; only partywall_owner, as whom nobody logs in, may own what it guards",
+    mend: "ALTER TABLE {object} OWNER TO partywall_owner{regrant}",
+    sql: `select object, quote_ident(relowner::regrole::text) as role,
+      case when relowner = house.app and not is_tenants
+        then format('; GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', object)
+        when relowner = house.app then format('; GRANT SELECT ON %s TO partywall_app', object) else '' end as regrant
+      from tables, house where relowner <> house.owner`,
+  },
+  {
+    code: "tenant_table_shared",
+    what: "holds tenants' content, and {grantee} may touch it",
+    why: "a login that serves all tenants at once must hold no tenant's content, behind a policy or not",
+    mend: "REVOKE ALL ON {object} FROM {grantee}",
+    sql: `select distinct object, s.grantee from tables join grants g using (oid)
+      join strangers s on s.oid = g.grantee, house
+      where not is_tenants and g.grantee in (house.identity, house.operator)`,
+  },
+  {
+    code: "tenants_writable",
+    what: "lets partywall_app {privileges}",
+    why: "SQL injected into a tenant's request could make a tenant, or give its own another plan, status or limits",
+    mend: "{mend}",
+    sql: `select object, string_agg(concat(privilege, ' (' || quote_ident(g.column) || ')'), ', ' order by privilege, g.column)
+        as privileges,
+      string_agg(format('REVOKE %s%s ON %s FROM partywall_app', privilege, ' (' || quote_ident(g.column) || ')', object),
+        '; ' order by privilege, g.column) as mend
+      from tables join grants g using (oid), house
+      where is_tenants and g.grantee = house.app and privilege in ('INSERT', 'UPDATE', 'DELETE')
+        and (g.column is null or g.column in ('id', 'plan', 'status', 'limits')) group by object`,
+  },
+  {
+    code: "child_reachable",
+    what: "is a partition or child of a walled table, and {grantees} may touch it directly",
+    why: "only the parent's policies stand before its rows, and a query of the child does not pass them",
+    mend: "REVOKE ALL ON {object} FROM {grantees}",
+    sql: `select object, grantees from served where grantees is not null and relkind in ('r', 'p', 'f') and is_child`,
+  },
+  {
+    code: "child_inherits",
+    what: "inherits from {parent}",
+    why: "keys and foreign keys of the parent do not cover its children, so one tenant's key may stand there twice",
+    mend: "ALTER TABLE {object} NO INHERIT {parent}",
+    sql: `select c.oid::regclass::text as object, t.object as parent from tables t join pg_inherits on inhparent = t.oid
+      join pg_class c on c.oid = inhrelid and not c.relispartition`,
+  },
+  {
+    code: "identity_column",
+    what: "counts {column} up for all tenants together",
+    why: "two inserts of one tenant tell how many rows the others made between them",
+    mend: "ALTER TABLE {object} ALTER {column} DROP IDENTITY",
+    sql: `select object, quote_ident(a.attname) as column from tables t join pg_attribute a on a.attrelid = t.oid
+      where a.attidentity <> '' and not a.attisdropped`,
+  },
+  {
+    code: "rule",
+    what: "has the rewrite rule {rule}",
+    why: "a rule's actions run with the rights of the table's owner, not of whoever asks",
+    mend: "DROP RULE {rule} ON {object}",
+    sql: `select object, quote_ident(rulename) as rule from relations join pg_rewrite on ev_class = relations.oid
+      where rulename <> '_RETURN' and extension is null`,
+  },
+];
+
+const REMAKE = `DROP POLICY {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} ${WALL}`;
+
+/** The two policies of each table: there, right, and alone. */
+export const policies: Check[] = [
+  {
+    code: "policy_missing",
+    what: "has no {kind} policy {policy}",
+    why: "a permissive one lets a tenant in; the restrictive one holds even when somebody adds a permissive one",
+    mend: `DROP POLICY IF EXISTS {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} ${WALL}`,
+    sql: `select t.object, t.wall, k.kind,
+      case when t.is_tenants then 'own_tenant' when k.permissive then 'tenant_may' else 'tenant_only' end as policy,
+      case when t.is_tenants then 'partywall_app' else 'PUBLIC' end as roles
+      from tables t, (values (true, 'PERMISSIVE'), (false, 'RESTRICTIVE')) k (permissive, kind)
+      where t.atttypid = 'uuid'::regtype and (k.permissive or not t.is_tenants)
+        and not exists (select from judged j where j.oid = t.oid and j.polpermissive = k.permissive
+          and (j.verdict = 'right' or j.is_ours))`,
+  },
+  {
+    code: "policy_wrong",
+    what: "has another rule in its policy {policy}",
+    why: "USING and WITH CHECK must both be {wall} = (select current_tenant_id()), for all commands and all roles",
+    mend: REMAKE,
+    sql: `select * from judged where verdict = 'wrong'`,
+  },
+  {
+    code: "policy_per_row",
+    what: "verifies the context once a row in its policy {policy}",
+    why: "without (select …) one large query of one tenant's takes minutes, index or not, and stalls the others",
+    mend: "{mend}",
+    sql: `select object, policy, case when is_ours then format('DROP POLICY %1$s ON %2$s; CREATE POLICY %1$s ON'
+        ' %2$s AS %3$s FOR ALL TO %4$s USING (%5$I = (SELECT public.current_tenant_id()))'
+        ' WITH CHECK (%5$I = (SELECT public.current_tenant_id()))', policy, object, kind, roles, wall)
+        else format('DROP POLICY %s ON %s', policy, object) end as mend
+      from judged where verdict = 'per row'`,
+  },
+  {
+    code: "policy_shed",
+    what: "has the restrictive policy {policy} for some roles only",
+    why: "a role sheds restrictive policies that name it with DROP OWNED BY (CVE-2026-116311); TO PUBLIC it cannot",
+    mend: "ALTER POLICY {policy} ON {object} TO PUBLIC",
+    sql: `select object, policy from judged where verdict = 'shed'`,
+  },
+  {
+    code: "policy_extra",
+    what: "has another permissive policy, {policy}",
+    why: "permissive policies are joined by OR: it shows more rows than the tenant's wherever no restrictive one stands",
+    mend: "DROP POLICY {policy} ON {object}",
+    sql: `select object, policy from judged where verdict = 'extra'`,
+  },
+];

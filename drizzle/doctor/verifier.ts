@@ -1,0 +1,27 @@
+import { createHash } from "node:crypto";
+import { readdirSync, readFileSync } from "node:fs";
+
+const MIGRATIONS = new URL("../migrations/", import.meta.url);
+const migrations = readdirSync(MIGRATIONS)
+  .filter((name) => name.endsWith(".sql"))
+  .sort()
+  .map((name) => readFileSync(new URL(name, MIGRATIONS), "utf8"))
+  .join("\n");
+
+/** The functions that read the signed context, as the migrations leave them: `(name, sha256 of its source, mend)`. */
+export const VERIFIERS = ["current_tenant_id", "current_actor_id"].map(verifier).join(", ");
+
+function verifier(name: string): string {
+  const definition = new RegExp(`FUNCTION (?:public\\.)?(${name}\\(\\)[^$]*) AS \\$\\$(.*?)\\$\\$`, "gs");
+  const [, head, source] = [...migrations.matchAll(definition)].at(-1) ?? [];
+  if (head === undefined || source === undefined) throw new Error(`No migration makes ${name}().`);
+  const hash = createHash("sha256").update(source).digest("hex");
+  // On one line, and yet the same to the letter.
+  const body = `E${quoted(source.replaceAll("\\", "\\\\")).replaceAll("\n", "\\n").replaceAll("\t", "\\t")}`;
+  const mend = `CREATE OR REPLACE FUNCTION public.${head.replaceAll(/\s+/g, " ")} AS ${body}`;
+  return `(${quoted(name)}, ${quoted(hash)}, ${quoted(mend)})`;
+}
+
+function quoted(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

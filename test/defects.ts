@@ -1,0 +1,452 @@
+/**
+ * Breaks the wall on purpose, one way at a time, each in a temporary copy of the project, and prints what notices:
+ * `node test/defects.ts [part of a name]`. Fails if a defect passes unseen, or if a text to replace is not there.
+ */
+import { spawn } from "node:child_process";
+import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { startStack } from "../drizzle/local/stack.ts";
+import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
+
+type Edit = { file: string; from: string; to: string };
+/** `watch` are those who might notice: the doctor, the linter, or a file of tests by its name. */
+type Defect = { name: string; edits: Edit[]; watch: string[] };
+
+const edit = (file: string, from: string, to: string): Edit => ({ file, from, to });
+const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
+
+const CONTEXT = "drizzle/migrations/0000_signed_context.sql";
+const ROLES = "drizzle/roles.sql";
+const WALL = "drizzle/wall.sql";
+const DOCTOR = ["doctor"];
+const BOTH = ["doctor", "wall"];
+const END = "EXECUTE FUNCTION touch_row()', t);\n\tEND LOOP;\nEND $$;\n";
+
+/** What a careless migration would do, as partywall_owner. */
+const migration = (sql: string) => edit(WALL, END, `${END}${sql};\n`);
+/** What a careless administrator would do. */
+const superuser = (sql: string) =>
+  edit(
+    "drizzle/local-database.ts",
+    "  await migrate(variables);\n",
+    `  await migrate(variables);
+  const admin = new pg.Client({ connectionString: superuserUrl.replace(/[^/]*$/, pathname.slice(1)) });
+  await admin.connect();
+  await admin.query(${JSON.stringify(sql)});
+  await admin.end();\n`,
+  );
+
+const MINE = "tenant_id = (SELECT current_tenant_id())";
+
+const DEFECTS: Defect[] = [
+  // The tables and their policies.
+  broken("a policy is dropped", DOCTOR, migration("DROP POLICY tenant_only ON projects")),
+  broken("row level security is off", BOTH, migration("ALTER TABLE tasks DISABLE ROW LEVEL SECURITY")),
+  broken(
+    "row level security is not forced",
+    BOTH,
+    migration("ALTER TABLE projects NO FORCE ROW LEVEL SECURITY"),
+  ),
+  broken("the app role owns a table", DOCTOR, superuser("ALTER TABLE projects OWNER TO partywall_app")),
+  broken(
+    "an extra policy shows every tenant's name",
+    BOTH,
+    migration("CREATE POLICY directory ON tenants FOR SELECT TO partywall_app USING (true)"),
+  ),
+  broken(
+    "a policy shows archived projects to all",
+    DOCTOR,
+    migration(`ALTER POLICY tenant_may ON projects USING (${MINE} OR status = 'archived')`),
+  ),
+  broken(
+    "a policy lets rows be given away",
+    BOTH,
+    migration(
+      "ALTER POLICY tenant_may ON projects WITH CHECK (true); ALTER POLICY tenant_only ON projects WITH CHECK (true)",
+    ),
+  ),
+  broken(
+    "the context is verified once a row",
+    DOCTOR,
+    migration("ALTER POLICY tenant_may ON tasks USING (tenant_id = current_tenant_id())"),
+  ),
+  broken(
+    "a restrictive policy names a role, who can shed it",
+    DOCTOR,
+    migration("ALTER POLICY tenant_only ON tasks TO partywall_app"),
+  ),
+  broken(
+    "a new table has no wall",
+    DOCTOR,
+    migration(
+      "CREATE TABLE notes (tenant_id uuid NOT NULL, id uuid PRIMARY KEY); GRANT SELECT ON notes TO partywall_app",
+    ),
+  ),
+
+  // Keys.
+  broken(
+    "a foreign key without tenant_id",
+    ["doctor", "wall", "isolation"],
+    migration(
+      "ALTER TABLE projects NO FORCE ROW LEVEL SECURITY, ADD UNIQUE (id); " +
+        "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY, DROP CONSTRAINT tasks_project, " +
+        "ADD CONSTRAINT tasks_project FOREIGN KEY (project_id) REFERENCES projects (id) ON DELETE CASCADE; " +
+        "ALTER TABLE tasks FORCE ROW LEVEL SECURITY; ALTER TABLE projects FORCE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken("a name unique over all tenants", DOCTOR, migration("CREATE UNIQUE INDEX ON projects (name)")),
+
+  // What runs and reads as somebody else.
+  broken(
+    "a definer function without search_path",
+    DOCTOR,
+    migration("CREATE FUNCTION purge() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM projects'"),
+  ),
+  broken(
+    "a definer function that the app role may run",
+    DOCTOR,
+    migration(
+      "CREATE FUNCTION person(uuid) RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = '' " +
+        "AS 'SELECT email FROM public.users WHERE id = $1'; GRANT EXECUTE ON FUNCTION person TO partywall_app",
+    ),
+  ),
+  broken(
+    "a view that reads as a role with BYPASSRLS",
+    DOCTOR,
+    superuser(
+      "CREATE ROLE support BYPASSRLS; GRANT USAGE ON SCHEMA public TO support; GRANT SELECT ON projects TO support; " +
+        "CREATE VIEW all_projects AS SELECT * FROM projects; ALTER VIEW all_projects OWNER TO support; " +
+        "GRANT SELECT ON all_projects TO partywall_app",
+    ),
+  ),
+  broken(
+    "a materialised view of all tenants",
+    DOCTOR,
+    superuser(
+      "CREATE MATERIALIZED VIEW totals AS SELECT tenant_id, count(*) FROM projects GROUP BY 1; " +
+        "GRANT SELECT ON totals TO partywall_app",
+    ),
+  ),
+
+  // Roles and grants.
+  broken("the app role bypasses row level security", BOTH, superuser("ALTER ROLE partywall_app BYPASSRLS")),
+  broken(
+    "the app role may become the owner",
+    BOTH,
+    superuser("GRANT partywall_owner TO partywall_app WITH INHERIT FALSE"),
+  ),
+  broken(
+    "the app role may make temporary tables",
+    BOTH,
+    edit(ROLES, "GRANT CONNECT ON DATABASE %I TO", "GRANT CONNECT, TEMPORARY ON DATABASE %I TO"),
+  ),
+  broken(
+    "the app role may TRUNCATE",
+    BOTH,
+    edit(
+      WALL,
+      "GRANT SELECT, INSERT, UPDATE, DELETE ON %s",
+      "GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s",
+    ),
+  ),
+  broken("the app role reads people", BOTH, migration("GRANT SELECT ON users TO partywall_app")),
+  broken(
+    "a tenant may choose its plan",
+    BOTH,
+    edit(WALL, "UPDATE (name, slug, updated_at) ON tenants", "UPDATE ON tenants"),
+  ),
+  broken(
+    "the app role reads the context keys",
+    BOTH,
+    migration(
+      "GRANT USAGE ON SCHEMA partywall TO partywall_app; GRANT SELECT ON partywall.context_keys TO partywall_app; " +
+        "ALTER TABLE partywall.context_keys DISABLE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken("the operator reads tasks", BOTH, migration("GRANT SELECT ON tasks TO partywall_operator")),
+  broken(
+    "the app role has no statement_timeout",
+    DOCTOR,
+    edit(ROLES, "SET statement_timeout = ''10s''", "SET statement_timeout = 0"),
+  ),
+
+  // The verifier.
+  broken(
+    "the verifier takes expired contexts",
+    ["wall"],
+    edit(
+      CONTEXT,
+      "genuine AND pg_catalog.substr(context, 87, 10)::bigint\n\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
+      "genuine",
+    ),
+  ),
+  broken(
+    "the MAC does not cover the role",
+    ["wall"],
+    edit(CONTEXT, " || '.' || session_user", ""),
+    edit("src/db/signed-context.ts", ".update(`${text}.${role}`)", ".update(text)"),
+  ),
+  broken(
+    "the MAC is compared in part",
+    ["wall"],
+    edit(
+      CONTEXT,
+      "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64)",
+      "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 98, 32) || '%'",
+    ),
+  ),
+  broken(
+    "the verifier's search_path is its caller's",
+    DOCTOR,
+    edit(
+      CONTEXT,
+      "CREATE FUNCTION current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
+      "CREATE FUNCTION current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
+    ),
+  ),
+  broken(
+    "somebody replaced the verifier in the database",
+    BOTH,
+    superuser(
+      "CREATE OR REPLACE FUNCTION current_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER " +
+        "SET search_path = '' AS $$ BEGIN RETURN substr(current_setting('app.tenant'), 13, 36)::uuid; END $$",
+    ),
+  ),
+
+  // The Worker.
+  broken(
+    "a handler trusts the body's tenant_id",
+    ["isolation"],
+    edit(
+      "src/routes/projects.ts",
+      "const NewProject = v.strictObject({\n",
+      "const NewProject = v.strictObject({\n  tenant_id: v.optional(v.string()),\n",
+    ),
+  ),
+  broken(
+    "the tenant comes from a header",
+    ["isolation"],
+    edit(
+      "src/tenant/admit.ts",
+      "openTenantDb(tenantId,",
+      `openTenantDb(c.req.header("x-tenant-id") ?? tenantId,`,
+    ),
+  ),
+  broken(
+    "SQL is put together from a request's text",
+    ["lint"],
+    edit(
+      "src/routes/projects.ts",
+      "query.status && eq(projects.status, query.status)",
+      "query.status && sql.raw(`status = '${query.status}'`)",
+    ),
+  ),
+  broken(
+    "the context outlives its transaction",
+    ["roundtrips"],
+    edit("src/db/client.ts", ", true), set_config('search_path'", ", false), set_config('search_path'"),
+  ),
+  broken(
+    "a context is remembered for its actor alone",
+    ["isolation"],
+    edit("src/db/client.ts", "contexts.get(tenant + actor)", "contexts.get(actor)"),
+    edit("src/db/client.ts", "contexts.set(tenant + actor,", "contexts.set(actor,"),
+  ),
+  broken(
+    "a context is remembered for its tenant alone",
+    ["isolation"],
+    edit("src/db/client.ts", "contexts.get(tenant + actor)", "contexts.get(tenant)"),
+    edit("src/db/client.ts", "contexts.set(tenant + actor,", "contexts.set(tenant,"),
+  ),
+  broken(
+    "a context is good for an hour",
+    ["wall"],
+    edit("src/db/signed-context.ts", "CONTEXT_TTL_S = 60", "CONTEXT_TTL_S = 3600"),
+  ),
+  broken(
+    "a read may write",
+    ["wall"],
+    edit(
+      "src/db/client.ts",
+      "neon(settings.DATABASE_URL, { readOnly: true })",
+      "neon(settings.DATABASE_URL)",
+    ),
+  ),
+  broken(
+    "a route has a driver of its own",
+    ["lint"],
+    edit(
+      "src/routes/me.ts",
+      `import * as v from "valibot";\n`,
+      `import * as v from "valibot";\nimport { neon } from "@neondatabase/serverless";\nexport const own = neon("postgres://");\n`,
+    ),
+  ),
+  broken(
+    "a cursor is not bound to its tenant",
+    ["isolation"],
+    edit("src/http/page.ts", "      tenantId,\n      path,", `      tenantId && "",\n      path,`),
+  ),
+  broken(
+    "a filter is not bound to its cursor",
+    ["isolation"],
+    edit("src/http/page.ts", "Object.entries(filters)", "Object.entries({ ...filters, status: undefined })"),
+  ),
+  broken(
+    "a caller is shown every tenant there is",
+    ["isolation"],
+    edit("src/routes/me.ts", ".where(eq(memberships.user_id, userId))", ".where(sql`true`)"),
+  ),
+];
+
+const root = join(import.meta.dirname, "..");
+const COPIED = ["src", "drizzle", "test", "package.json", "tsconfig.json", "wrangler.toml", ".oxlintrc.json"];
+
+/** Copies the project into `path`; the packages are linked. */
+async function copy(path: string): Promise<void> {
+  for (const name of COPIED) await cp(join(root, name), join(path, name), { recursive: true });
+  await symlink(join(root, "node_modules"), join(path, "node_modules"));
+}
+
+/** Changes a file as the edit says, or throws if its text is not there exactly once. */
+async function apply(path: string, { file, from, to }: Edit, name: string): Promise<void> {
+  const source = await readFile(join(path, file), "utf8");
+  if (source.split(from).length !== 2) throw new Error(`${name}: ${file} must contain once: ${from}`);
+  await writeFile(
+    join(path, file),
+    source.replace(from, () => to),
+  );
+}
+
+/** Runs a program of the copy to its end: its exit code and what it printed. */
+async function run(
+  path: string,
+  program: string,
+  args: string[],
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, [join(path, program), ...args], {
+    cwd: path,
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 180_000,
+  });
+  const chunks: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  return { code, output: Buffer.concat(chunks).toString() };
+}
+
+type Report = {
+  testResults: { message: string; assertionResults: { status: string; fullName: string }[] }[];
+};
+
+/**
+ * The name of the first test of the file that fails; undefined if all pass. Throws if none runs, twice: that is no
+ * test that notices, and a busy machine may have been the reason.
+ */
+async function test(path: string, file: string, attempts = 2): Promise<string | undefined> {
+  const report = join(path, `${file}.json`);
+  const { code } = await run(path, "node_modules/vitest/vitest.mjs", [
+    "run",
+    "--config=test/vitest.config.ts",
+    "--project=workers",
+    "--bail=1",
+    "--reporter=json",
+    `--outputFile=${report}`,
+    `test/${file}.test.ts`,
+  ]);
+  if (code === 0) return undefined;
+  const { testResults }: Report = JSON.parse(await readFile(report, "utf8"));
+  const failed = testResults
+    .flatMap((result) => result.assertionResults)
+    .find(({ status }) => status === "failed");
+  if (failed) return `test/${file}.test.ts: ${failed.fullName.trim()}`;
+  if (attempts > 1) return test(path, file, attempts - 1);
+  throw new Error(`test/${file}.test.ts does not run: ${testResults[0]?.message.split("\n")[0] ?? ""}`);
+}
+
+/** What the linter says first; undefined if nothing. */
+async function lint(path: string): Promise<string | undefined> {
+  const { code, output } = await run(path, "node_modules/oxlint/bin/oxlint", [
+    "--deny-warnings",
+    "--format=json",
+    "src",
+  ]);
+  if (code === 0) return undefined;
+  const { diagnostics }: { diagnostics: { code: string; filename: string }[] } = JSON.parse(output);
+  return `oxlint: ${diagnostics.map((found) => `${found.code} in ${found.filename}`).join(", ")}`;
+}
+
+/** What the doctor finds in a database made from the copy; undefined if nothing. */
+async function doctor(path: string): Promise<string | undefined> {
+  const dir = join(path, "database");
+  await mkdir(dir, { mode: 0o711 });
+  const stack = await startStack({ dir, ephemeral: true });
+  try {
+    const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
+    const { prepareLocalDatabase }: typeof import("../drizzle/local-database.ts") = await import(
+      pathToFileURL(join(path, "drizzle/local-database.ts")).href
+    );
+    try {
+      await prepareLocalDatabase(stack.superuserUrl, variables);
+    } catch (error) {
+      return `db:migrate: ${error instanceof Error ? error.message : String(error)}`;
+    }
+    const { code, output } = await run(path, "drizzle/doctor.ts", [
+      "--json",
+      variables.OPERATOR_DATABASE_URL,
+    ]);
+    if (code === 0) return undefined;
+    const found: { code: string; object: string; severity: string }[] = JSON.parse(output);
+    const errors = found.filter(({ severity }) => severity === "error");
+    return `doctor: ${errors.map((error) => `${error.code} ${error.object}`).join(", ")}`;
+  } finally {
+    await stack.stop();
+  }
+}
+
+/** What notices, of those who watch. Leaves nothing behind. */
+async function hunt(watch: string[], defect?: Defect): Promise<string[]> {
+  const path = await mkdtemp(join(tmpdir(), "defects-"));
+  try {
+    // Postgres runs as another user when this runs as root, and reaches its data in here.
+    await chmod(path, 0o711);
+    await copy(path);
+    for (const change of defect?.edits ?? []) await apply(path, change, defect?.name ?? "");
+    const seen: (string | undefined)[] = [];
+    for (const watcher of watch) {
+      if (watcher === "doctor") seen.push(await doctor(path));
+      else if (watcher === "lint") seen.push(await lint(path));
+      else seen.push(await test(path, watcher));
+    }
+    return seen.filter((line) => line !== undefined);
+  } finally {
+    await rm(path, { recursive: true, force: true });
+  }
+}
+
+const [wanted = ""] = process.argv.slice(2);
+const chosen = DEFECTS.filter(({ name }) => name.includes(wanted));
+const alarms = await hunt([...new Set(chosen.flatMap(({ watch }) => watch))]);
+if (alarms.length > 0) throw new Error(`without any defect this is reported already: ${alarms.join("; ")}`);
+
+let unseen = 0;
+const queue = [...chosen];
+async function work(): Promise<void> {
+  for (let next = queue.shift(); next; next = queue.shift()) {
+    const seen = await hunt(next.watch, next).catch((error: unknown) => {
+      process.exitCode = 1;
+      return [`FAULT: ${error instanceof Error ? error.message : String(error)}`];
+    });
+    if (seen.length === 0) unseen += 1;
+    const [first = "NOTHING", ...others] = seen;
+    console.log(`${next.name.padEnd(54)}  ${first}`);
+    for (const other of others) console.log(`${"".padEnd(54)}  ${other}`);
+  }
+}
+await Promise.all(Array.from({ length: availableParallelism() }, work));
+console.log(`${chosen.length} defects, ${unseen} unseen`);
+if (unseen > 0) process.exitCode = 1;
