@@ -11,7 +11,7 @@ import { admit, costs } from "../src/tenant/admit.ts";
 import { tenantObject } from "../src/tenant/ask.ts";
 import type { Policy } from "../src/tenant/limits.ts";
 import { WITHOUT_OBJECT } from "../src/tenant/plans.ts";
-import { newTenant, request, type SignedIn } from "./support/client.ts";
+import { newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];
 const ask = async ({ token }: SignedIn) => (await request("GET", "/v1/tenant/limits", { token })).status;
@@ -131,6 +131,17 @@ describe("when the object fails", () => {
     }
     expect(log).toHaveBeenCalledTimes(5);
     expect(sql).not.toHaveBeenCalled();
+  });
+
+  it("answers a sign-in with 503 as well: no token is given out on what the object does not know", async () => {
+    const { user } = await newTenant();
+    vi.spyOn(console, "error").mockImplementation(() => undefined);
+    vi.spyOn(Tenant.prototype, "learn").mockRejectedValue(new Error("down"));
+    const body = { email: user.email, password: PASSWORD };
+    const response = await request("POST", "/v1/sessions", { body });
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(await response.text()).not.toContain("access_token");
   });
 
   it("asks once more, with the same id, when the call may be made again", async () => {

@@ -5,21 +5,15 @@ import { valid } from "../http/valid.ts";
 import { hashPassword } from "../identity/password.ts";
 import { refreshSession, Session, signIn, signUp, type Grant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
-import { tenantObject } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/ask.ts";
+import { Slug, TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";
 
 const Email = v.pipe(v.string(), v.trim(), v.toLowerCase(), v.email(), v.maxLength(254));
 // No shorter than NIST SP 800-63B asks for, no longer than is worth hashing.
 const NewPassword = v.pipe(v.string(), v.minLength(8), v.maxLength(256));
-const Slug = v.pipe(
-  v.string(),
-  v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
-);
-const NewTenant = v.strictObject({
-  name: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100)),
-  slug: Slug,
-});
+const NewTenant = v.strictObject({ name: TenantName, slug: Slug });
 const SignUp = v.strictObject({ email: Email, password: NewPassword, tenant: NewTenant });
 const SignIn = v.strictObject({
   email: Email,
@@ -36,7 +30,7 @@ async function answer(namespace: Env["TENANT"], grant: Grant | undefined, refusa
       headers: { "www-authenticate": 'Bearer realm="partywall"' },
     });
   }
-  await tenantObject(namespace, grant.record.id).learn(grant.record);
+  await teachTenant(namespace, grant.record);
   return grant.session;
 }
 

@@ -8,8 +8,8 @@ import { operation } from "../http/openapi.ts";
 import { valid } from "../http/valid.ts";
 import { needs } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
-import { tenantObject } from "../tenant/ask.ts";
-import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
+import { teachTenant } from "../tenant/ask.ts";
+import { EdgeRecord, edgeRecord, Slug, TenantName } from "../tenant/record.ts";
 
 const tag = "Tenant";
 
@@ -22,15 +22,7 @@ const Tenant = v.object({
   created_at: v.string(),
   updated_at: v.string(),
 });
-const TenantPatch = v.strictObject({
-  name: v.optional(v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100))),
-  slug: v.optional(
-    v.pipe(
-      v.string(),
-      v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits, inner hyphens"),
-    ),
-  ),
-});
+const TenantPatch = v.partial(v.strictObject({ name: TenantName, slug: Slug }));
 const Limits = v.object({
   data: v.array(
     v.object({
@@ -111,7 +103,7 @@ export const tenant = factory
       const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
       if (!row) throw new Problem("not_found");
       // Acknowledged only once the object refuses the next request.
-      await tenantObject(c.env.TENANT, tenantId).learn(row.tenant);
+      await teachTenant(c.env.TENANT, row.tenant);
       return c.body(null, 204);
     },
   )

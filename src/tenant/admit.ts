@@ -3,7 +3,7 @@ import { matchedRoutes } from "hono/route";
 import { factory, timed, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { logProblem, Problem } from "../problem.ts";
-import { askTenant, knownRefusal, passesWithoutObject } from "./ask.ts";
+import { askTenant, knownRefusal, outOfReach, passesWithoutObject } from "./ask.ts";
 import { rateLimit, rateLimitPolicy } from "./headers.ts";
 import type { Admission } from "./object.ts";
 
@@ -64,8 +64,7 @@ async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Ad
   try {
     return await askTenant(c.env.TENANT, tenantId, cost, (call) => c.executionCtx.waitUntil(call));
   } catch (cause) {
-    const detail = "The tenant's limits are out of reach.";
-    const problem = new Problem("unavailable", { detail, headers: { "retry-after": "1" }, cause });
+    const problem = outOfReach(cause);
     if (!guard || !passesWithoutObject(tenantId)) throw problem;
     logProblem(problem, c.get("requestId"), c.req.path);
     c.header("RateLimit-Exact", "?0");

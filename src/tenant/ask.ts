@@ -1,12 +1,17 @@
 import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
+import { Problem } from "../problem.ts";
+import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
 import { Denials } from "./denials.ts";
 import type { Admission, Answer, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
+import type { EdgeRecord } from "./record.ts";
 
 /** Tenants whose id and last known plan this isolate remembers. */
 const MAX_TENANTS = 10_000;
+/** An object that does not confirm a record within this time is out of reach. */
+const LEARN_TIMEOUT_MS = 5_000;
 
 const calls = new Calls();
 const denials = new Denials();
@@ -49,6 +54,23 @@ export async function askTenant(
     denials.remember(tenantId, cost, answer.decision, askedAt, Date.now());
   return answer;
 }
+
+/** Has the tenant's object confirm the record, durably, so that its next answer goes by it. Throws `unavailable`. */
+export async function teachTenant(namespace: Env["TENANT"], record: EdgeRecord): Promise<void> {
+  try {
+    await within(LEARN_TIMEOUT_MS, tenantObject(namespace, record.id).learn(record));
+  } catch (cause) {
+    throw outOfReach(cause);
+  }
+}
+
+/** The problem of a tenant's object that does not answer: never a 429, and never an admission. */
+export const outOfReach = (cause: unknown) =>
+  new Problem("unavailable", {
+    detail: "The tenant's limits are out of reach.",
+    headers: { "retry-after": "1" },
+    cause,
+  });
 
 /** Whether the tenant's plan, as last heard of here, lets its requests pass without its object. */
 export function passesWithoutObject(tenantId: string): boolean {

@@ -11,6 +11,14 @@ const Limit = v.object({
   window: v.union([v.literal("month"), v.pipe(v.number(), v.integer(), v.minValue(1))]),
 });
 
+export const TenantName = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100));
+
+/** A tenant's name in hosts and sign-ins: one DNS label, in lower case. */
+export const Slug = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
+);
+
 /** What the edge knows of a tenant: a copy of its row in Postgres, of the version that it names. */
 export const EdgeRecord = v.object({
   id: v.pipe(v.string(), v.uuid()),
