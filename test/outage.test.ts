@@ -1,0 +1,53 @@
+import { neonConfig } from "@neondatabase/serverless";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { settings } from "../src/env.ts";
+import { newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
+
+let ada: SignedIn;
+beforeEach(async () => {
+  ada = await newTenant();
+  // Nobody listens there.
+  neonConfig.fetchEndpoint = "http://127.0.0.1:1/sql";
+});
+afterEach(() => {
+  neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
+  vi.restoreAllMocks();
+});
+
+it.each([
+  ["GET", "/v1/projects", true, undefined],
+  ["POST", "/v1/projects", true, { name: "Roof" }],
+  ["GET", "/v1/me", true, undefined],
+  ["POST", "/v1/sessions", false, { email: "ada@acme.test", password: PASSWORD }],
+  ["GET", "/ready", false, undefined],
+] as const)(
+  "without Postgres, %s %s answers 503, logs one line and leaks nothing",
+  async (method, path, signedIn, body) => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    const response = await request(method, path, { token: signedIn ? ada.token : undefined, body });
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("5");
+    expect(response.headers.get("content-type")).toBe("application/problem+json");
+    const told = await response.text();
+    const logged = JSON.stringify(log.mock.calls);
+    expect(log).toHaveBeenCalledTimes(1);
+    expect(logged).toContain(response.headers.get("x-request-id"));
+    for (const secret of [PASSWORD, ada.token, new URL(settings.DATABASE_URL).password]) {
+      expect(told).not.toContain(secret);
+      expect(logged).not.toContain(secret);
+    }
+    for (const inner of ["127.0.0.1:1", "postgres:", "select", "Error"]) expect(told).not.toContain(inner);
+  },
+);
+
+it("without Postgres, what needs none still answers", async () => {
+  expect((await request("GET", "/health")).status).toBe(200);
+  expect((await request("GET", "/v1/tenant/limits", { token: ada.token })).status).toBe(200);
+});
+
+it("serves again as soon as Postgres is back", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(503);
+  neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
+  expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(200);
+});
