@@ -2,18 +2,12 @@ import * as v from "valibot";
 
 const bytes = (encoded: string) => new Uint8Array(Buffer.from(encoded, "base64url"));
 
-const postgresUrl = v.pipe(
-  v.string(),
-  v.regex(/^postgres(ql)?:\/\/[^:@/]+:[^@/]+@[^/]+\/.+$/, "postgres://role:password@host/database"),
-);
+const postgresUrl = v.pipe(v.string(), v.regex(/^postgres(ql)?:\/\/[^:@/]+:[^@/]+@[^/]+\/.+$/));
 
 /** Named keys, newest first: `kid:key,kid:key`, each kid of 8 characters and each key of 32 bytes in base64url. */
 export const keyRing = v.pipe(
   v.string(),
-  v.regex(
-    /^[a-z0-9]{8}:[\w-]{43}(,[a-z0-9]{8}:[\w-]{43})*$/,
-    "kid:key[,kid:key]: an 8-character id and 32 bytes in base64url for each, newest first",
-  ),
+  v.regex(/^[a-z0-9]{8}:[\w-]{43}(,[a-z0-9]{8}:[\w-]{43})*$/),
   v.transform((text) =>
     text.split(",").map((pair) => ({ kid: pair.slice(0, 8), key: bytes(pair.slice(9)) }) satisfies NamedKey),
   ),
@@ -32,31 +26,45 @@ const Jwk = v.object({
 /** A private JWK Set (RFC 7517): the first key signs, all verify. */
 const signingKeys = v.pipe(
   v.string(),
-  v.parseJson({}, "a JWK Set in JSON"),
-  v.object({ keys: v.pipe(v.array(Jwk), v.minLength(1, "at least one key")) }),
+  v.parseJson(),
+  v.object({ keys: v.pipe(v.array(Jwk), v.minLength(1)) }),
 );
 
 const Settings = v.object({
   DATABASE_URL: postgresUrl,
   IDENTITY_DATABASE_URL: postgresUrl,
-  NEON_FETCH_ENDPOINT: v.optional(
-    v.union([v.literal(""), v.pipe(v.string(), v.url("a URL, or nothing for Neon"))]),
-  ),
+  NEON_FETCH_ENDPOINT: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url())])),
   TENANT_CONTEXT_KEYS: keyRing,
   TOKEN_SIGNING_KEYS: signingKeys,
   OPAQUE_TOKEN_KEYS: keyRing,
   PASSWORD_PEPPER: v.pipe(
     v.string(),
-    v.regex(/^[\w-]{43}$/, "32 bytes in base64url"),
+    v.regex(/^[\w-]{43}$/),
     v.transform((text) => bytes(text)),
   ),
-  ISSUER: v.pipe(v.string(), v.url("the URL of this API, such as https://api.example.com")),
+  ISSUER: v.pipe(v.string(), v.url()),
   TENANT_LOCATION_HINT: v.picklist(["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"]),
   ALLOWED_ORIGINS: v.pipe(
     v.optional(v.string(), ""),
     v.transform((text) => text.split(",").filter(Boolean)),
   ),
 });
+
+const KEY_RING = "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, newest first";
+
+/** What to set each variable to, for whoever has to. */
+const MEANING: Record<keyof typeof Settings.entries, string> = {
+  DATABASE_URL: "postgres://partywall_app:password@host/database",
+  IDENTITY_DATABASE_URL: "postgres://partywall_identity:password@host/database",
+  NEON_FETCH_ENDPOINT: "the URL of a local Neon endpoint, or nothing for Neon itself",
+  TENANT_CONTEXT_KEYS: KEY_RING,
+  TOKEN_SIGNING_KEYS: "a JWK Set in JSON, of private keys for Ed25519 or ES256, the signing one first",
+  OPAQUE_TOKEN_KEYS: KEY_RING,
+  PASSWORD_PEPPER: "32 random bytes in base64url, never to be changed",
+  ISSUER: "the URL of this API, such as https://api.example.com",
+  TENANT_LOCATION_HINT: "a location hint of Durable Objects, such as weur",
+  ALLOWED_ORIGINS: "origins with commas between them, or nothing",
+};
 
 export type NamedKey = { kid: string; key: Uint8Array<ArrayBuffer> };
 export type Settings = v.InferOutput<typeof Settings>;
@@ -65,11 +73,13 @@ export type Settings = v.InferOutput<typeof Settings>;
 export function readSettings(variables: object): Settings {
   const parsed = v.safeParse(Settings, variables, { abortPipeEarly: true });
   if (parsed.success) return parsed.output;
-  const faults = parsed.issues.map((issue) => {
-    const name = String(issue.path?.[0].key);
-    const state = issue.path?.[0].value ? "is not well formed" : "is missing";
-    return `  ${name} ${state}: expected ${issue.type === "string" ? "a value" : issue.message}`;
-  });
+  const names = new Set(parsed.issues.map((issue) => issue.path?.[0].key));
+  const faults = Object.entries(MEANING)
+    .filter(([name]) => names.has(name))
+    .map(([name, meaning]) => {
+      const value: unknown = Reflect.get(variables, name);
+      return `  ${name} is ${value === undefined || value === "" ? "missing" : "not well formed"}. Set it to ${meaning}.`;
+    });
   throw new Error(
     `partywall cannot start:\n${faults.join("\n")}\n` +
       "Run `npm run dev` once to generate local values into .dev.vars, or see “Deploy” in README.md.",

@@ -18,12 +18,12 @@ const REQUIRED = [
 ];
 
 it.each(REQUIRED)("refuses to start without %s, and says so", (name) => {
-  expect(() => readSettings({ ...whole(), [name]: undefined })).toThrow(`${name} is missing`);
-  expect(() => readSettings({ ...whole(), [name]: "" })).toThrow(`${name} is missing`);
+  expect(() => readSettings({ ...whole(), [name]: undefined })).toThrow(`${name} is missing. Set it to `);
+  expect(() => readSettings({ ...whole(), [name]: "" })).toThrow(`${name} is missing. Set it to `);
 });
 
 it.each(REQUIRED)("refuses a placeholder for %s, and does not repeat its value", (name) => {
   const start = () => readSettings({ ...whole(), [name]: "changeme-s3cret" });
-  expect(start).toThrow(`${name} is not well formed: expected `);
+  expect(start).toThrow(`${name} is not well formed. Set it to `);
   expect(start).not.toThrow(/s3cret/);
 });
