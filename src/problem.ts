@@ -118,7 +118,11 @@ export class Problem extends Error {
       ...details
     }: ProblemDetails & { cause?: unknown; headers?: Record<string, string> } = {},
   ) {
+    // A trace is dear to take, and of no use where nothing is wrong with us.
+    const depth = Error.stackTraceLimit;
+    if (PROBLEMS[code].status < 500) Error.stackTraceLimit = 0;
     super(details.detail ?? PROBLEMS[code].title, { cause });
+    Error.stackTraceLimit = depth;
     this.code = code;
     this.details = details;
     this.headers = headers;

@@ -66,6 +66,35 @@ it("refuses a tenant that is known to be over without asking its object", async 
   expect(await ask(other)).toBe(200);
 });
 
+it("turns nobody away from a route without a token, whatever token is sent along", async () => {
+  const over = await newTenant(minute(1));
+  await askAtOnce(over, 2);
+  expect(await ask(over)).toBe(429);
+  const body = { email: over.user.email, password: PASSWORD };
+  expect((await request("POST", "/v1/sessions", { token: over.token, body })).status).toBe(201);
+  expect((await request("GET", "/health", { token: over.token })).status).toBe(200);
+});
+
+it("turns a request away with the same answer whichever way it goes", async () => {
+  const over = await newTenant(minute(1));
+  await askAtOnce(over, 2);
+  const answer = async (headers: Record<string, string>) => {
+    const response = await request("GET", "/v1/projects", {
+      token: over.token,
+      headers: { ...headers, "x-request-id": "the-same-id" },
+    });
+    const told = [...response.headers].filter(
+      ([name]) => !/^(access-control-.*|vary|traceparent|server-timing)$/.test(name),
+    );
+    return { status: response.status, told: Object.fromEntries(told), body: await response.text() };
+  };
+  const short = await answer({});
+  expect(short.status).toBe(429);
+  expect(await answer({ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" })).toEqual(
+    short,
+  );
+});
+
 describe("over any order of requests and crashes", () => {
   it(
     "never more than the limit is admitted, and fewer only by a reserve each",

@@ -9,21 +9,27 @@ import { logProblem, Problem } from "../problem.ts";
 const MAX_BODY_BYTES = 256 * 1024;
 
 /** On every answer: it is JSON for programs, never a page, and no page may frame or sniff it. */
-const SECURE_HEADERS = Object.entries({
+export const SECURE_HEADERS = {
   "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
   "X-Content-Type-Options": "nosniff",
   "X-Frame-Options": "DENY",
   "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-});
+};
+const secureHeaders = Object.entries(SECURE_HEADERS);
+
+/** The request's id: the client's, if it is well formed, else a new one. */
+export function requestIdOf(c: Context<Edge>): string {
+  const given = c.req.header("x-request-id");
+  return given && /^[\w.-]{8,128}$/.test(given) ? given : crypto.randomUUID();
+}
 
 /** Names the request, in `X-Request-Id` and every log line, and sets the headers that every answer has. */
 export const observe = factory.createMiddleware(async function observe(c, next) {
-  const given = c.req.header("x-request-id");
-  const requestId = given && /^[\w.-]{8,128}$/.test(given) ? given : crypto.randomUUID();
+  const requestId = requestIdOf(c);
   c.set("requestId", requestId);
   // Before there is an answer, so that it is built with them once.
   c.header("X-Request-Id", requestId);
-  for (const [name, value] of SECURE_HEADERS) c.header(name, value);
+  for (const [name, value] of secureHeaders) c.header(name, value);
   const traceparent = c.req.header("traceparent");
   if (traceparent) c.header("traceparent", traceparent);
   await next();

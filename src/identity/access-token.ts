@@ -66,14 +66,18 @@ export async function mintAccessToken(caller: Caller): Promise<string> {
 /** Only what was verified, by its exact bytes. */
 const verified = new BoundedMap<string, { caller: Caller; expiresAt: number }>(REMEMBERED);
 
+/** The caller of a token that was verified here before and has not expired. */
+export function rememberedCaller(token: string): Caller | undefined {
+  const known = verified.get(token);
+  if (known && known.expiresAt > Date.now()) return known.caller;
+  verified.delete(token);
+  return undefined;
+}
+
 /** The caller of a token that this server signed and that has not expired, else undefined. Never throws for a token. */
 export async function verifyAccessToken(token: string): Promise<Caller | undefined> {
-  const known = verified.get(token);
-  if (known) {
-    if (known.expiresAt > Date.now()) return known.caller;
-    verified.delete(token);
-    return undefined;
-  }
+  const known = rememberedCaller(token);
+  if (known) return known;
   if (!isCanonical(token)) return undefined;
   try {
     const { payload } = await jwtVerify(token, ({ kid, alg }) => keyOf(kid, alg), {

@@ -1,11 +1,16 @@
-import { factory } from "../context.ts";
+import type { Context } from "hono";
+import { factory, type Edge } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "./access-token.ts";
 import { SCOPES, type Scope } from "./caller.ts";
 
+/** What the request carries as its bearer token (RFC 6750), whatever it may be worth. */
+export const bearerToken = (c: Context<Edge>): string | undefined =>
+  /^Bearer ([^\s]+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+
 /** Lets a request on only with a valid access token, and says whose it is. Calls nothing outside this isolate. */
 export const identify = factory.createMiddleware(async function identify(c, next) {
-  const token = /^Bearer ([^\s]+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+  const token = bearerToken(c);
   const caller = token && (await verifyAccessToken(token));
   if (!caller) {
     // RFC 6750, 3.1: a request without credentials is told no error code.

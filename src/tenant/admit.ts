@@ -2,7 +2,11 @@ import type { Context } from "hono";
 import { matchedRoutes } from "hono/route";
 import { factory, timed, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
+import { requestIdOf, SECURE_HEADERS } from "../http/request.ts";
+import { rememberedCaller } from "../identity/access-token.ts";
+import { bearerToken } from "../identity/identify.ts";
 import { logProblem, Problem } from "../problem.ts";
+import type { Refusal } from "./denials.ts";
 import { askTenant, knownRefusal, outOfReach, passesWithoutObject } from "./ask.ts";
 import { rateLimit, rateLimitPolicy } from "./headers.ts";
 import type { Admission } from "./object.ts";
@@ -13,8 +17,7 @@ import type { Admission } from "./object.ts";
  */
 export const admit = factory.createMiddleware(async function admit(c, next) {
   const { tenantId, userId } = c.get("caller");
-  const cost = costOf(c);
-  const answer = knownRefusal(tenantId, cost) ?? (await ask(c, tenantId, cost));
+  const answer = await ask(c, tenantId, costOf(c) ?? 1);
   if (answer.status === "unknown") throw new Problem("unauthenticated");
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
 
@@ -25,10 +28,7 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
   switch (decision.outcome) {
     case "refused":
-      throw new Problem("quota_exceeded", {
-        "violated-policies": decision.violated,
-        headers: { "retry-after": String(Math.ceil(decision.retryAfterMs / 1000)) },
-      });
+      throw quotaExceeded(decision);
     case "impossible":
       throw new Problem("cost_above_limit", { "violated-policies": decision.violated });
     case "admitted":
@@ -41,7 +41,39 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
 });
 
-const weights = new WeakMap<object, number>();
+/**
+ * Turns a request away before anything else is done for it, when its token was verified here before and its tenant's
+ * object has said that it would be refused. What browsers and traces add to an answer is left to the whole way.
+ */
+export const turnAway = factory.createMiddleware(async function turnAway(c, next) {
+  const token = bearerToken(c);
+  const caller = token && rememberedCaller(token);
+  const cost = caller && costOf(c);
+  const refusal = cost && knownRefusal(caller.tenantId, cost);
+  if (!refusal || c.req.header("origin") || c.req.header("traceparent")) return next();
+  const problem = quotaExceeded(refusal);
+  const requestId = requestIdOf(c);
+  return new Response(JSON.stringify(problem.toDocument(requestId)), {
+    status: problem.status,
+    headers: {
+      ...SECURE_HEADERS,
+      ...problem.headers,
+      "Content-Type": "application/problem+json",
+      "X-Request-Id": requestId,
+      "RateLimit-Policy": rateLimitPolicy(refusal.standings, Date.now()),
+      RateLimit: rateLimit(refusal.standings),
+    },
+  });
+});
+
+const quotaExceeded = ({ violated, retryAfterMs }: Refusal) =>
+  new Problem("quota_exceeded", {
+    "violated-policies": violated,
+    headers: { "retry-after": String(Math.ceil(retryAfterMs / 1000)) },
+  });
+
+/** The units that a handler makes its route cost. */
+const weights = new WeakMap<object, number>([[admit, 1]]);
 
 /** Makes a route cost more than the 1 unit that any request costs, such as a bulk route or an export. */
 export function costs(units: number) {
@@ -50,13 +82,20 @@ export function costs(units: number) {
   return weighing;
 }
 
-/** The units that the route behind this request says it costs. */
-function costOf(c: Context<Edge>): number {
-  return matchedRoutes(c).reduce((cost, { handler }) => weights.get(handler) ?? cost, 1);
+/** The units that the route behind this request costs; undefined when it is not one that `admit` guards. */
+function costOf(c: Context<Edge>): number | undefined {
+  const routes = matchedRoutes(c);
+  // Routes without a token match admit's path as well, but have answered before it would run.
+  if (routes.at(-1)?.handler === admit) return undefined;
+  let cost: number | undefined;
+  for (const { handler } of routes) cost = weights.get(handler) ?? cost;
+  return cost;
 }
 
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
 async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Admission> {
+  const denied = knownRefusal(tenantId, cost);
+  if (denied) return { status: "active", decision: denied };
   const started = performance.now();
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)

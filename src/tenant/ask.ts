@@ -3,7 +3,7 @@ import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
-import { Denials } from "./denials.ts";
+import { Denials, type Refusal } from "./denials.ts";
 import type { Admission, Answer, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
@@ -27,9 +27,8 @@ export function tenantObject(namespace: Env["TENANT"], tenantId: string): Durabl
 }
 
 /** The refusal that the tenant's object would give a request of `cost` units now, if that is known without a call. */
-export function knownRefusal(tenantId: string, cost: number): Admission | undefined {
-  const decision = denials.recall(tenantId, cost, Date.now());
-  return decision && { status: "active", decision };
+export function knownRefusal(tenantId: string, cost: number): Refusal | undefined {
+  return denials.recall(tenantId, cost, Date.now());
 }
 
 /**
@@ -78,9 +77,14 @@ export function passesWithoutObject(tenantId: string): boolean {
   return plan !== undefined && WITHOUT_OBJECT[plan] === "admit";
 }
 
+// A call's id: unlike any other that its object may still remember. No random number may be made at start-up.
+let isolate: string | undefined;
+let made = 0;
+
 /** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
 async function callObject(namespace: Env["TENANT"], tenantId: string, costs: number[]): Promise<Answer[]> {
-  const callId = crypto.randomUUID();
+  isolate ??= crypto.randomUUID();
+  const callId = `${isolate}.${(made += 1)}`;
   try {
     return await tenantObject(namespace, tenantId).admit(callId, costs);
   } catch (error) {

@@ -1,7 +1,7 @@
 import { BoundedMap } from "../bounded-map.ts";
 import type { Decision } from "./limits.ts";
 
-type Refusal = Extract<Decision, { outcome: "refused" }>;
+export type Refusal = Extract<Decision, { outcome: "refused" }>;
 /** The object decided between `askedAt` and `answeredAt`, both in ms. */
 type Denial = { askedAt: number; answeredAt: number; refusal: Refusal };
 

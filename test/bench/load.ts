@@ -8,10 +8,19 @@ const ANSWER_TIMEOUT_MS = 10_000;
 type Load = {
   port: number;
   path: string;
-  headers: Record<string, string>;
+  headers?: Record<string, string>;
+  /** Access tokens that the requests take in turn. */
+  tokens?: readonly string[];
   connections: number;
   seconds: number;
+  /** A refused connection waits for so long before it asks again: 0 unless given. */
+  pauseMs?: number;
+  /** Notes when each admitted request was asked and answered; the Worker may then die under the load. */
+  traced?: boolean;
 };
+
+/** Of an admitted request, in ms of one clock: it was decided at some time from `asked` to `answered`. */
+export type Admitted = { asked: number; answered: number };
 
 /** What came back: answers by status, latencies in ms, and the share of its time that the generator was busy. */
 export type Outcome = {
@@ -21,10 +30,12 @@ export type Outcome = {
   p50: number;
   p99: number;
   busy: number;
+  /** Of a traced load. */
+  admitted: Admitted[];
 };
 
 type Reply = { outcome: Outcome } | { fault: string };
-type Generator = { pid: number; run(load: Load): Promise<Outcome> };
+export type Generator = { pid: number; run(load: Load): Promise<Outcome> };
 
 /** Starts a load generator in a process of its own, which `bench` ends. */
 export function startLoad(bench: AsyncDisposableStack): Generator {
@@ -48,21 +59,22 @@ export function startLoad(bench: AsyncDisposableStack): Generator {
 }
 
 /** Keeps every connection busy with one request after the other, for so many seconds. */
-async function generate({ port, path, headers, connections, seconds }: Load): Promise<Outcome> {
-  const lines = Object.entries({ host: `127.0.0.1:${port}`, ...headers }).map(
-    ([name, value]) => `${name}: ${value}\r\n`,
-  );
-  const request = `GET ${path} HTTP/1.1\r\n${lines.join("")}\r\n`;
+async function generate(load: Load): Promise<Outcome> {
+  const { connections, seconds, traced = false } = load;
   const latencies: number[] = [];
   const statuses: Record<number, number> = {};
-  const seen = (status: number, ms: number): void => {
-    latencies.push(ms);
+  const admitted: Admitted[] = [];
+  const seen = (status: number, asked: number, answered: number): void => {
+    latencies.push(answered - asked);
     statuses[status] = (statuses[status] ?? 0) + 1;
+    if (traced && status === 200) admitted.push({ asked, answered });
   };
   const idle = performance.eventLoopUtilization();
   const started = performance.now();
   const until = started + seconds * 1000;
-  await Promise.all(Array.from({ length: connections }, () => keepAsking(port, request, until, seen)));
+  await Promise.all(
+    Array.from({ length: connections }, (_, connection) => keepAsking(load, connection, until, seen)),
+  );
   const elapsed = performance.now() - started;
   const sorted = Float64Array.from(latencies).sort();
   const quantile = (share: number) => sorted[Math.floor(share * (sorted.length - 1))] ?? Number.NaN;
@@ -73,26 +85,41 @@ async function generate({ port, path, headers, connections, seconds }: Load): Pr
     p50: quantile(0.5),
     p99: quantile(0.99),
     busy: performance.eventLoopUtilization(idle).utilization,
+    admitted,
   };
+}
+
+/** The requests of a load, one for each token. */
+function requestsOf({ port, path, headers = {}, tokens }: Load): string[] {
+  const write = (fields: Record<string, string>): string => {
+    const lines = Object.entries({ host: `127.0.0.1:${port}`, ...headers, ...fields });
+    return `GET ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+  };
+  return tokens ? tokens.map((token) => write({ authorization: `Bearer ${token}` })) : [write({})];
 }
 
 /** Asks over one connection until `until`, each time once the last answer is whole; reports each answer. */
 function keepAsking(
-  port: number,
-  request: string,
+  load: Load,
+  connection: number,
   until: number,
-  seen: (status: number, ms: number) => void,
+  seen: (status: number, asked: number, answered: number) => void,
 ): Promise<void> {
+  const { port, connections, pauseMs = 0, traced = false } = load;
+  const requests = requestsOf(load);
   // Bare sockets: node:http would take more of the CPU time that the measured Worker shares with this process.
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
+    let turn = connection;
     let asked = 0;
     let answer = "";
     const ask = (): void => {
       answer = "";
       asked = performance.now();
-      socket.write(request);
+      socket.write(requests[turn % requests.length] ?? "");
+      turn += connections;
     };
+    const end = (error: Error): void => (traced ? resolve() : reject(error));
     socket
       .setEncoding("latin1")
       .setTimeout(ANSWER_TIMEOUT_MS, () => socket.destroy(new Error(`no answer in ${ANSWER_TIMEOUT_MS} ms`)))
@@ -101,13 +128,16 @@ function keepAsking(
         answer += String(chunk);
         if (!isWhole(answer)) return;
         const now = performance.now();
-        seen(Number(answer.slice(9, 12)), now - asked);
-        if (now < until) return ask();
-        resolve();
-        socket.destroy();
+        const status = Number(answer.slice(9, 12));
+        seen(status, asked, now);
+        if (now >= until) {
+          resolve();
+          socket.destroy();
+        } else if (pauseMs > 0 && status !== 200) setTimeout(ask, pauseMs);
+        else ask();
       })
-      .on("error", reject)
-      .on("close", () => reject(new Error("the Worker hung up")));
+      .on("error", end)
+      .on("close", () => end(new Error("the Worker hung up")));
   });
 }
 

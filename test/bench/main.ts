@@ -1,9 +1,10 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { limits } from "./limits.ts";
 import { pipeline } from "./pipeline.ts";
 import type { Subject } from "./subject.ts";
 
-const SUBJECTS: Record<string, Subject> = { pipeline };
+const SUBJECTS: Record<string, Subject> = { limits, pipeline };
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; all by default.`;

@@ -1,9 +1,10 @@
 import { spawn } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -41,16 +42,23 @@ export function bundleDeployed(bench: AsyncDisposableStack): Promise<Bundle> {
   return bundle(bench, moduleOf(config.main ?? ""), `--config=${join(root, "wrangler.toml")}`, bindings);
 }
 
-/** Another Worker, bundled with the same compatibility and minification as the deployed one. */
-export function bundleWorker(bench: AsyncDisposableStack, entry: URL): Promise<Bundle> {
+/** Another Worker, bundled with the same compatibility and minification as the deployed one, and its object classes. */
+export function bundleWorker(
+  bench: AsyncDisposableStack,
+  entry: URL,
+  objects: Bindings["objects"] = [],
+): Promise<Bundle> {
   const { compatibility_date, compatibility_flags, minify } = config;
   const main = fileURLToPath(entry);
   const own = join(makeFolder(bench), "wrangler.json");
+  const alias = Object.fromEntries(
+    Object.entries(config.alias ?? {}).map(([name, file]) => [name, resolve(root, String(file))]),
+  );
   writeFileSync(
     own,
-    JSON.stringify({ name: "bench", main, compatibility_date, compatibility_flags, minify }),
+    JSON.stringify({ name: "bench", main, compatibility_date, compatibility_flags, minify, alias }),
   );
-  return bundle(bench, moduleOf(main), `--config=${own}`, NO_BINDINGS);
+  return bundle(bench, moduleOf(main), `--config=${own}`, { ...NO_BINDINGS, objects });
 }
 
 /** A Worker of one module, given as its text. */
@@ -99,16 +107,19 @@ async function bundle(
   return { dir, modules: [entry, ...modules.filter((name) => name !== entry)], bindings };
 }
 
-/** Serves a bundle on bare workerd, on a free port of loopback, until `bench` or its own `stop()` ends it. */
+/**
+ * Serves a bundle on bare workerd, on a free port of loopback, until `bench` or its own `stop()` ends it. Its objects
+ * are stored in a new folder, or go on in the one given; `flags` are compatibility flags beside the deployed Worker's.
+ */
 export async function serve(
   bench: AsyncDisposableStack,
   made: Bundle,
   variables: Record<string, string>,
+  { objects = makeFolder(bench), flags = [] }: { objects?: string; flags?: string[] } = {},
 ): Promise<Served> {
-  const objects = makeFolder(bench);
   // Beside the modules: an absolute path would be searched for among the imports.
-  const file = join(made.dir, `${basename(objects)}.capnp`);
-  writeFileSync(file, capnp(made, variables, objects));
+  const file = join(made.dir, `${randomUUID()}.capnp`);
+  writeFileSync(file, capnp(made, variables, objects, flags));
   const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", file], {
     stdio: ["ignore", "ignore", "pipe", "pipe"],
     detached: true, // Ctrl-C comes to this process, which then stops all in order.
@@ -131,7 +142,12 @@ export async function serve(
 }
 
 /** A config for workerd: the Worker, its objects on disk, a flood guard that lets all pass, and loopback alone. */
-function capnp({ modules, bindings }: Bundle, variables: Record<string, string>, objects: string): string {
+function capnp(
+  { modules, bindings }: Bundle,
+  variables: Record<string, string>,
+  objects: string,
+  flags: string[],
+): string {
   const files = modules.map((name) => {
     const kind = name.endsWith(".wasm") ? "wasm" : "esModule";
     return `(name = ${quoted(name)}, ${kind} = embed ${quoted(name)})`;
@@ -152,7 +168,7 @@ function capnp({ modules, bindings }: Bundle, variables: Record<string, string>,
   );
   const compatibility =
     `compatibilityDate = ${quoted(config.compatibility_date ?? "")}, ` +
-    `compatibilityFlags = [${config.compatibility_flags.map(quoted).join(", ")}]`;
+    `compatibilityFlags = [${[...config.compatibility_flags, ...flags].map(quoted).join(", ")}]`;
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [

@@ -1,0 +1,72 @@
+import { app } from "../../../src/app.ts";
+import { tenantObject } from "../../../src/tenant/ask.ts";
+import { Tenant as Uncounted } from "../../../src/tenant/object.ts";
+
+/** What partywall's Worker and its objects have done; they run in one isolate. */
+const counts = { rows: 0, objectCalls: 0, decisions: 0, databaseRequests: 0 };
+
+const uncounted = globalThis.fetch;
+// Only the database driver fetches.
+globalThis.fetch = (...request: Parameters<typeof fetch>) => {
+  counts.databaseRequests += 1;
+  return uncounted(...request);
+};
+
+/** The deployed class, counting the calls to it and the rows that it writes. */
+export class Tenant extends Uncounted {
+  constructor(ctx: DurableObjectState, env: Env) {
+    countCalls(ctx.storage, "put");
+    countCalls(ctx.storage.kv, "put");
+    countCalls(ctx.storage.sql, "exec");
+    super(ctx, env);
+  }
+
+  override admit(...call: Parameters<Uncounted["admit"]>): ReturnType<Uncounted["admit"]> {
+    counts.objectCalls += 1;
+    counts.decisions += call[1].length;
+    return super.admit(...call);
+  }
+}
+
+/** Has each call of a storage method count as one row written. */
+function countCalls(storage: object, method: string): void {
+  const write: unknown = Reflect.get(storage, method);
+  if (typeof write !== "function") throw new Error(`The storage has no ${method}().`);
+  Object.defineProperty(storage, method, {
+    value: (...args: unknown[]): unknown => {
+      counts.rows += 1;
+      return Reflect.apply(write, storage, args);
+    },
+  });
+}
+
+/** Calls one tenant's object with `batch` requests at a time, `callers` at once, for so many ms. */
+async function saturate(namespace: Env["TENANT"], parameters: URLSearchParams): Promise<object> {
+  const [batch = 1, callers = 1, ms = 0] = ["batch", "callers", "ms"].map((name) =>
+    Number(parameters.get(name)),
+  );
+  const object = tenantObject(namespace, parameters.get("tenant") ?? "");
+  const costs = Array.from({ length: batch }, () => 1);
+  const started = Date.now();
+  let [calls, admitted] = [0, 0];
+  const keepCalling = async (): Promise<void> => {
+    while (Date.now() - started < ms) {
+      const answers = await object.admit(crypto.randomUUID(), costs);
+      calls += 1;
+      admitted += answers.filter(
+        (answer) => answer.status === "active" && answer.decision.outcome === "admitted",
+      ).length;
+    }
+  };
+  await Promise.all(Array.from({ length: callers }, keepCalling));
+  return { calls, admitted, ms: Date.now() - started };
+}
+
+export default {
+  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+    const { pathname, searchParams } = new URL(request.url);
+    if (pathname === "/bench/counts") return Response.json(counts);
+    if (pathname === "/bench/saturate") return Response.json(await saturate(env.TENANT, searchParams));
+    return app.fetch(request, env, ctx);
+  },
+};

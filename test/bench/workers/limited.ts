@@ -1,0 +1,59 @@
+import { env } from "cloudflare:workers";
+import { factory, timed } from "../../../src/context.ts";
+import { allowedOrigins, answerProblem, limitedBody, observe } from "../../../src/http/request.ts";
+import { jsonBodies } from "../../../src/http/valid.ts";
+import { identify } from "../../../src/identity/identify.ts";
+import { Problem } from "../../../src/problem.ts";
+import { rateLimit, rateLimitPolicy } from "../../../src/tenant/headers.ts";
+import type { Standing } from "../../../src/tenant/limits.ts";
+
+/** What a limiter finds; after a refusal, more is to be had in `resetMs`. */
+export type Verdict = { admitted: boolean; remaining: number; resetMs: number };
+
+/** Decides on one request of this tenant, of a cost of 1. */
+export type Limiter = (tenantId: string) => Promise<Verdict>;
+
+const variables = env as unknown as Record<string, unknown>;
+
+/** At most `limit` in any window of so many seconds, or in each. */
+export const POLICY = {
+  name: "window",
+  limit: Number(variables["LIMIT"]),
+  window: Number(variables["WINDOW"]),
+};
+
+/** What the limiters of this Worker have done: its objects run in the same isolate. */
+export const counts = { rows: 0 };
+
+/** Everything that partywall does with `GET /v1/tenant/limits` but for its limiter, which is another. */
+export function limitedApp(limiter: Limiter) {
+  const admit = factory.createMiddleware(async function admit(c, next) {
+    const started = performance.now();
+    const { admitted, remaining, resetMs } = await limiter(c.var.caller.tenantId);
+    timed(c, "admit", started);
+    const standings: Standing[] = [{ ...POLICY, remaining, resetMs }];
+    c.header("RateLimit-Policy", rateLimitPolicy(standings, Date.now()));
+    c.header("RateLimit", rateLimit(standings));
+    if (!admitted)
+      throw new Problem("quota_exceeded", {
+        "violated-policies": [POLICY.name],
+        headers: { "retry-after": String(Math.ceil(resetMs / 1000)) },
+      });
+    c.set("standings", standings);
+    await next();
+  });
+  return factory
+    .createApp()
+    .use(observe, allowedOrigins, limitedBody, jsonBodies)
+    .get("/bench/counts", (c) => c.json(counts))
+    .use("/v1/*", identify, admit)
+    .get("/v1/tenant/limits", (c) =>
+      c.json({
+        data: c.var.standings.map(({ resetMs, ...standing }) => ({
+          ...standing,
+          reset: Math.ceil(resetMs / 1000),
+        })),
+      }),
+    )
+    .onError(answerProblem);
+}
