@@ -118,11 +118,7 @@ export class Problem extends Error {
       ...details
     }: ProblemDetails & { cause?: unknown; headers?: Record<string, string> } = {},
   ) {
-    // A trace is dear to take, and of no use where nothing is wrong with us.
-    const depth = Error.stackTraceLimit;
-    if (PROBLEMS[code].status < 500) Error.stackTraceLimit = 0;
     super(details.detail ?? PROBLEMS[code].title, { cause });
-    Error.stackTraceLimit = depth;
     this.code = code;
     this.details = details;
     this.headers = headers;
@@ -131,10 +127,10 @@ export class Problem extends Error {
   get status(): ContentfulStatusCode {
     return PROBLEMS[this.code].status;
   }
+}
 
-  /** The document that RFC 9457 names `application/problem+json`, with the request id as its instance. */
-  toDocument(requestId: string) {
-    const { status, title, help, type = `/problems/${this.code}` }: Kind = PROBLEMS[this.code];
-    return { type, title, status, detail: help, ...this.details, instance: requestId };
-  }
+/** The document that RFC 9457 names `application/problem+json`, with the request id as its instance. */
+export function problemDocument(code: ProblemCode, details: ProblemDetails, requestId: string): string {
+  const { status, title, help, type = `/problems/${code}` }: Kind = PROBLEMS[code];
+  return JSON.stringify({ type, title, status, detail: help, ...details, instance: requestId });
 }

@@ -4,7 +4,7 @@ import { HTTPException } from "hono/http-exception";
 import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
 import { settings } from "../env.ts";
-import { logProblem, Problem } from "../problem.ts";
+import { logProblem, Problem, problemDocument } from "../problem.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
 
@@ -66,7 +66,11 @@ export function answerProblem(error: Error, c: Context<Edge>): Response {
   const problem = asProblem(error);
   if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");
-  return c.body(JSON.stringify(problem.toDocument(c.get("requestId"))), problem.status, problem.headers);
+  return c.body(
+    problemDocument(problem.code, problem.details, c.get("requestId")),
+    problem.status,
+    problem.headers,
+  );
 }
 
 function asProblem(error: Error): Problem {

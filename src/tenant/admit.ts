@@ -1,15 +1,18 @@
 import type { Context } from "hono";
 import { matchedRoutes } from "hono/route";
+import { BoundedMap } from "../bounded-map.ts";
 import { factory, timed, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { requestIdOf, SECURE_HEADERS } from "../http/request.ts";
 import { rememberedCaller } from "../identity/access-token.ts";
 import { bearerToken } from "../identity/identify.ts";
-import { logProblem, Problem } from "../problem.ts";
+import { logProblem, Problem, problemDocument, PROBLEMS } from "../problem.ts";
 import type { Refusal } from "./denials.ts";
 import { askTenant, knownRefusal, outOfReach, passesWithoutObject } from "./ask.ts";
 import { rateLimit, rateLimitPolicy } from "./headers.ts";
 import type { Admission } from "./object.ts";
+
+const MAX_KNOWN_COSTS = 10_000;
 
 /**
  * Lets a request on only when the caller's tenant is active and within its limits, by one call to the tenant's
@@ -28,7 +31,10 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
   switch (decision.outcome) {
     case "refused":
-      throw quotaExceeded(decision);
+      throw new Problem("quota_exceeded", {
+        "violated-policies": decision.violated,
+        headers: { "retry-after": retryAfter(decision) },
+      });
     case "impossible":
       throw new Problem("cost_above_limit", { "violated-policies": decision.violated });
     case "admitted":
@@ -51,26 +57,28 @@ export const turnAway = factory.createMiddleware(async function turnAway(c, next
   const cost = caller && costOf(c);
   const refusal = cost && knownRefusal(caller.tenantId, cost);
   if (!refusal || c.req.header("origin") || c.req.header("traceparent")) return next();
-  const problem = quotaExceeded(refusal);
   const requestId = requestIdOf(c);
-  return new Response(JSON.stringify(problem.toDocument(requestId)), {
-    status: problem.status,
-    headers: {
-      ...SECURE_HEADERS,
-      ...problem.headers,
-      "Content-Type": "application/problem+json",
-      "X-Request-Id": requestId,
-      "RateLimit-Policy": rateLimitPolicy(refusal.standings, Date.now()),
-      RateLimit: rateLimit(refusal.standings),
+  // No Problem is thrown, nor the answer touched once it is made: this has to be cheaper than to ask.
+  return new Response(
+    problemDocument("quota_exceeded", { "violated-policies": refusal.violated }, requestId),
+    {
+      status: PROBLEMS.quota_exceeded.status,
+      headers: {
+        ...SECURE_HEADERS,
+        "Retry-After": retryAfter(refusal),
+        "Content-Type": "application/problem+json",
+        "X-Request-Id": requestId,
+        "RateLimit-Policy": rateLimitPolicy(refusal.standings, Date.now()),
+        RateLimit: rateLimit(refusal.standings),
+      },
     },
-  });
+  );
 });
 
-const quotaExceeded = ({ violated, retryAfterMs }: Refusal) =>
-  new Problem("quota_exceeded", {
-    "violated-policies": violated,
-    headers: { "retry-after": String(Math.ceil(retryAfterMs / 1000)) },
-  });
+const retryAfter = ({ retryAfterMs }: Refusal) => String(Math.ceil(retryAfterMs / 1000));
+
+/** Costs by method and path, because to find out takes longer than to refuse. */
+const knownCosts = new BoundedMap<string, number>(MAX_KNOWN_COSTS);
 
 /** The units that a handler makes its route cost. */
 const weights = new WeakMap<object, number>([[admit, 1]]);
@@ -84,11 +92,14 @@ export function costs(units: number) {
 
 /** The units that the route behind this request costs; undefined when it is not one that `admit` guards. */
 function costOf(c: Context<Edge>): number | undefined {
+  const request = `${c.req.method} ${c.req.path}`;
+  let cost = knownCosts.get(request);
+  if (cost !== undefined) return cost;
   const routes = matchedRoutes(c);
   // Routes without a token match admit's path as well, but have answered before it would run.
   if (routes.at(-1)?.handler === admit) return undefined;
-  let cost: number | undefined;
   for (const { handler } of routes) cost = weights.get(handler) ?? cost;
+  if (cost !== undefined) knownCosts.set(request, cost);
   return cost;
 }
 
