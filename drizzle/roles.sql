@@ -25,6 +25,9 @@ BEGIN
 	EXECUTE format('GRANT CONNECT ON DATABASE %I TO partywall_app, partywall_identity, partywall_operator',
 		current_database());
 	FOREACH name IN ARRAY ARRAY['partywall_app', 'partywall_identity', 'partywall_operator'] LOOP
+		-- A role may change its own settings; here they are as meant again.
+		EXECUTE format('ALTER ROLE %I RESET ALL', name);
+		EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', name, current_database());
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = pg_catalog, public, pg_temp',
 			name, current_database());
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET statement_timeout = ''10s''', name, current_database());

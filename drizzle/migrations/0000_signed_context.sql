@@ -36,9 +36,12 @@ BEGIN
 			INTO genuine
 			FROM partywall.context_keys k
 			WHERE k.kid = pg_catalog.substr(context, 4, 8);
-		IF genuine AND pg_catalog.substr(context, 87, 10)::bigint
-				> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) THEN
-			RETURN pg_catalog.substr(context, 13, 36)::uuid;
+		-- Only what the MAC covers is parsed: null AND … would parse what a forger wrote.
+		IF genuine THEN
+			IF pg_catalog.substr(context, 87, 10)::bigint
+					> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) THEN
+				RETURN pg_catalog.substr(context, 13, 36)::uuid;
+			END IF;
 		END IF;
 	END IF;
 	RAISE EXCEPTION 'no valid tenant context' USING ERRCODE = '28000';

@@ -97,6 +97,6 @@ CREATE POLICY "tenant_may" ON "projects" AS PERMISSIVE FOR ALL TO public USING (
 CREATE POLICY "tenant_only" ON "projects" AS RESTRICTIVE FOR ALL TO public USING (tenant_id = (select current_tenant_id())) WITH CHECK (tenant_id = (select current_tenant_id()));--> statement-breakpoint
 CREATE POLICY "tenant_may" ON "tasks" AS PERMISSIVE FOR ALL TO public USING (tenant_id = (select current_tenant_id())) WITH CHECK (tenant_id = (select current_tenant_id()));--> statement-breakpoint
 CREATE POLICY "tenant_only" ON "tasks" AS RESTRICTIVE FOR ALL TO public USING (tenant_id = (select current_tenant_id())) WITH CHECK (tenant_id = (select current_tenant_id()));--> statement-breakpoint
-CREATE POLICY "own_tenant" ON "tenants" AS PERMISSIVE FOR ALL TO "partywall_app" USING (id = (select current_tenant_id())) WITH CHECK (id = (select current_tenant_id()));--> statement-breakpoint
+CREATE POLICY "own_tenant" ON "tenants" AS PERMISSIVE FOR ALL TO public USING (id = (select current_tenant_id())) WITH CHECK (id = (select current_tenant_id()));--> statement-breakpoint
 CREATE POLICY "identity_all" ON "tenants" AS PERMISSIVE FOR ALL TO "partywall_identity" USING (true) WITH CHECK (true);--> statement-breakpoint
 CREATE POLICY "operator_all" ON "tenants" AS PERMISSIVE FOR ALL TO "partywall_operator" USING (true) WITH CHECK (true);

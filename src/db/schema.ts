@@ -60,7 +60,8 @@ export const tenants = pgTable(
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("plan", PLANS),
     oneOf("status", TENANT_STATUSES),
-    pgPolicy("own_tenant", { for: "all", to: "partywall_app", using: ownTenant, withCheck: ownTenant }),
+    // To all, because DROP OWNED BY a role drops the policies that name it alone.
+    pgPolicy("own_tenant", { for: "all", to: "public", using: ownTenant, withCheck: ownTenant }),
     pgPolicy("identity_all", {
       for: "all",
       to: "partywall_identity",

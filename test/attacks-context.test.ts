@@ -1,0 +1,151 @@
+import { createHash, createHmac } from "node:crypto";
+import { beforeAll, describe, expect, it } from "vitest";
+import { signContext } from "../src/db/signed-context.ts";
+import { settings } from "../src/env.ts";
+import { attempt, app, contextOf, inside, newTargets, shows, type Target } from "./support/attacks.ts";
+
+let ada: Target;
+let bob: Target;
+
+beforeAll(async () => {
+  [ada, bob] = await newTargets();
+});
+
+const ROLE = "partywall_app";
+const MAC = 64;
+const [key] = settings.TENANT_CONTEXT_KEYS;
+if (!key) throw new Error("no context key");
+
+/** What the MAC covers, with Ada's ids in it: all of that an attacker knows. */
+const claim = (expiry = Math.floor(Date.now() / 1000) + 60) =>
+  `v1.${key.kid}.${ada.tenant}.${ada.actor}.${expiry}`;
+const own = () => contextOf(bob);
+const withKey = (secret: Uint8Array<ArrayBuffer>) =>
+  signContext({ kid: key.kid, key: secret }, ROLE, ada.tenant, ada.actor, Date.now());
+const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
+
+const forgeries: [string, () => string][] = [
+  ["nothing", () => ""],
+  ["a bare tenant id", () => ada.tenant],
+  ["the target's id in one's own context", () => own().replace(bob.tenant, ada.tenant)],
+  ["the target's whole claim under one's own MAC", () => `${claim()}.${own().slice(-MAC)}`],
+  ["a MAC of zeros", () => `${claim()}.${"0".repeat(MAC)}`],
+  ["no MAC, blanks in its place", () => `${claim()}.${" ".repeat(MAC)}`],
+  ["a hash without a key", () => `${claim()}.${sha256(`${claim()}.${ROLE}`)}`],
+  ["the empty key", () => withKey(new Uint8Array(0))],
+  ["a key of zeros", () => withKey(new Uint8Array(32))],
+  ["the key's id for a key", () => withKey(new Uint8Array(Buffer.from(key.kid)))],
+  [
+    "the right key, no role signed",
+    () => `${claim()}.${createHmac("sha256", key.key).update(claim()).digest("hex")}`,
+  ],
+  ["the MAC in capitals", () => contextOf(ada).slice(0, 97) + contextOf(ada).slice(97).toUpperCase()],
+  ["another version", () => contextOf(ada).replace(/^v1/, "v2")],
+  ["an unknown key", () => contextOf(ada).replace(key.kid, "deadbeef")],
+  ["a pattern for a key id", () => contextOf(ada).replace(key.kid, "%%%%%%%%")],
+  ["SQL for a key id", () => contextOf(ada).replace(key.kid, "' or 1=1")],
+  ["a later expiry", () => contextOf(ada, ROLE, Date.now() - 61_000).replace(/\.\d{10}\./, ".9999999999.")],
+  ["an expiry that is no number", () => contextOf(ada).replace(/\.\d{10}\./, ".infinity!!.")],
+  ["wider digits", () => contextOf(ada).replace(/\.\d{10}\./, ".９９９９９９９９９９.")],
+  ["multi-byte filling", () => `v1.${key.kid}.${"é".repeat(149)}`],
+  ["a NUL's escape", () => `${contextOf(ada).slice(0, 159)}\\0`],
+  ["one character less", () => contextOf(ada).slice(0, -1)],
+  ["one character more", () => `${contextOf(ada)} `],
+  ["a megabyte", () => "v1.".repeat(350_000)],
+];
+
+const stale: [string, () => string][] = [
+  ["that has just expired", () => contextOf(ada, ROLE, Date.now() - 61_000)],
+  ["that expired long ago", () => contextOf(ada, ROLE, 0)],
+  ["made for the identity role", () => contextOf(ada, "partywall_identity")],
+  ["made for the operator role", () => contextOf(ada, "partywall_operator")],
+  ["made for the migrating login", () => contextOf(ada, "partywall_migrator")],
+  ["made for the owner", () => contextOf(ada, "partywall_owner")],
+  ["of a role whose name only begins alike", () => contextOf(ada, `${ROLE}2`)],
+];
+
+const probes = [
+  "select name from projects",
+  "select title from tasks",
+  "select name from tenants",
+  "update projects set name = 'x' returning description",
+  "delete from tasks returning title",
+];
+
+const claimed = (text: string) => `select set_config('app.tenant', $loot$${text}$loot$, true)`;
+
+describe("forge", () => {
+  it.each(forgeries)("%s opens nothing", async (_, forge) => {
+    for (const probe of probes) {
+      const outcome = await inside(bob, claimed(forge()), probe);
+      expect(outcome).toMatchObject({ error: { code: "28000", message: "no valid tenant context" } });
+      expect(shows(outcome, ada)).toBe(false);
+    }
+  });
+
+  it.each([
+    ["RESET", "reset app.tenant"],
+    ["RESET ALL", "reset all"],
+    ["SET TO DEFAULT", "set local app.tenant to default"],
+    ["a null", "select set_config('app.tenant', null, true)"],
+    ["another spelling", "set local App.TENANT = 'x'"],
+  ])("%s leaves nothing open, and never everything", async (_, statement) => {
+    const outcome = await inside(bob, statement, "select name from projects");
+    expect(outcome).toMatchObject({ error: { code: "28000" } });
+  });
+
+  it("filling that is no number where the expiry is, under an unknown key, opens nothing", async () => {
+    const outcome = await inside(bob, claimed("é".repeat(161)), "select name from projects");
+    expect(outcome.error?.["code"]).toBe("28000");
+  });
+
+  it("opens for the genuine one, set in the same way: the control of the above", async () => {
+    for (const probe of probes.slice(0, 3)) {
+      const outcome = await inside(bob, claimed(contextOf(ada)), probe);
+      expect(outcome.error).toBeUndefined();
+      expect(shows(outcome, ada)).toBe(true);
+    }
+  });
+});
+
+describe("replay", () => {
+  it.each(stale)("a context %s opens nothing", async (_, context) => {
+    const outcome = await inside(bob, claimed(context()), "select name from projects");
+    expect(outcome).toMatchObject({ error: { code: "28000" } });
+  });
+
+  it("a context expires inside its own transaction, too", async () => {
+    // It has between one and two seconds left at this point.
+    const context = contextOf(bob, ROLE, Date.now() - 58_000);
+    const outcome = await attempt(app, context, [
+      "select name from projects",
+      "select pg_sleep(2.1)",
+      "select name from projects",
+    ]);
+    expect(outcome).toMatchObject({ error: { code: "28000" } });
+    const control = await attempt(app, context, ["select 1"]);
+    expect(control.error).toBeUndefined();
+  });
+
+  it.each([
+    ["COMMIT", ["commit"]],
+    ["ROLLBACK", ["rollback"]],
+    ["COMMIT AND CHAIN", ["commit and chain"]],
+    ["ROLLBACK AND CHAIN", ["rollback and chain"]],
+    ["a savepoint set before and rolled back to", ["commit", "begin", "savepoint s", "rollback to s"]],
+  ])("%s ends the context, and leaves nothing open", async (_, statements) => {
+    const outcome = await inside(bob, ...statements, "select name from projects");
+    expect(outcome).toMatchObject({ error: { code: "28000" } });
+  });
+
+  it("a savepoint rolled back to brings back one's own context, and no other", async () => {
+    const outcome = await inside(
+      bob,
+      "savepoint s",
+      claimed(contextOf(ada)),
+      "rollback to s",
+      "select name from projects",
+    );
+    expect(outcome.rows.at(-1)).toEqual([{ name: bob.marker }]);
+  });
+});

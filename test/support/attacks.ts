@@ -1,0 +1,251 @@
+import { neon, NeonDbError, type NeonQueryFunction } from "@neondatabase/serverless";
+import { beforeAll, describe, expect, inject, it } from "vitest";
+import { signContext } from "../../src/db/signed-context.ts";
+import { settings } from "../../src/env.ts";
+import { login, newTenant, type SignedIn } from "./client.ts";
+
+/** A tenant as its attacker knows it: every id, but not the marker that all of its content holds. */
+export type Target = {
+  who: SignedIn;
+  tenant: string;
+  actor: string;
+  slug: string;
+  project: string;
+  task: string;
+  marker: string;
+};
+
+/** What came back, whole: the rows of each statement, or the error with all that Postgres said. */
+export type Outcome = { rows: unknown[][]; error: Record<string, unknown> | undefined };
+
+type Login = NeonQueryFunction<false, false>;
+
+/** How the same SQL shows that a leak would be seen. */
+export type Control =
+  /** Its own tenant's marker comes back. */
+  | "reads"
+  /** Its own tenant's rows change. */
+  | "writes"
+  /** Aimed at one's own tenant it comes out differently. */
+  | "differs"
+  /** The tables' owner is not refused; undone afterwards. */
+  | "owner"
+  /** The migrating login is not refused; undone afterwards. */
+  | "migrator"
+  /** Only a superuser may, so the group's other controls speak for it. */
+  | "superuser"
+  /** The same answer inside one's own tenant: the way does not exist for anybody. */
+  | "closed"
+  /** Other SQL, as the tables' owner, with an error that tells the marker. */
+  | { ownerSees: (t: Target) => string[] };
+
+/** `holds` is the SQLSTATE of a refusal, or the rows of the last statement, or "own" for anything but the target's. */
+export type Attack = {
+  name: string;
+  sql: (t: Target) => string[];
+  holds: string | unknown[];
+  control: Control;
+};
+
+const [key] = settings.TENANT_CONTEXT_KEYS;
+if (!key) throw new Error("no context key");
+const contextKey = key;
+
+export const app = login("DATABASE_URL");
+export const migrator = neon(inject("variables")["MIGRATION_DATABASE_URL"] ?? "");
+
+/** The target's genuine context, as the Worker would sign it. */
+export const contextOf = (t: Target, role = "partywall_app", now = Date.now()): string =>
+  signContext(contextKey, role, t.tenant, t.actor, now);
+
+/** Runs statements as one batch of the login, one transaction that commits when all of them pass. */
+export async function attempt(
+  as: Login,
+  context: string | undefined,
+  statements: string[],
+): Promise<Outcome> {
+  const enter =
+    context === undefined
+      ? []
+      : [
+          as`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)`,
+        ];
+  try {
+    const results = await as.transaction([...enter, ...statements.map((text) => as.query(text))]);
+    return { rows: results.slice(enter.length), error: undefined };
+  } catch (error) {
+    if (!(error instanceof NeonDbError)) throw error;
+    const { message, ...rest } = error;
+    return { rows: [], error: { ...rest, message } };
+  }
+}
+
+/** Arbitrary SQL inside the tenant's own valid context. */
+export const inside = (t: Target, ...statements: string[]): Promise<Outcome> =>
+  attempt(app, contextOf(t), statements);
+
+export const UNDONE = "PW000";
+const UNDO = `do $$ begin raise exception 'undone' using errcode = '${UNDONE}'; end $$`;
+
+/** The same, with nothing left of it: error UNDONE when every statement passed. */
+export const undone = (t: Target, ...statements: string[]): Promise<Outcome> =>
+  inside(t, ...statements, UNDO);
+
+/** As the tables' owner, in the target's context, undone. */
+export const asOwner = (t: Target, ...statements: string[]): Promise<Outcome> =>
+  attempt(migrator, contextOf(t, "partywall_migrator"), [
+    "set local role partywall_owner",
+    ...statements,
+    UNDO,
+  ]);
+
+const asMigrator = (...statements: string[]): Promise<Outcome> =>
+  attempt(migrator, undefined, [...statements, UNDO]);
+
+export const codeOf = ({ error }: Outcome): unknown => error?.["code"];
+export const lastRows = ({ rows }: Outcome): unknown[] => rows.at(-1) ?? [];
+
+/** Whether anything that came back, rows or any field of an error, holds the target's marker. */
+export const shows = (outcome: Outcome, { marker }: Target): boolean =>
+  JSON.stringify(outcome).includes(marker);
+
+/** A tenant with content; `marker` is its every text. */
+async function newTarget(marker: string): Promise<Target> {
+  const who = await newTenant();
+  const [project, task] = [crypto.randomUUID(), crypto.randomUUID()];
+  const target = {
+    who,
+    tenant: who.tenant.id,
+    actor: who.user.id,
+    slug: who.tenant.slug,
+    project,
+    task,
+    marker,
+  };
+  await restore(target);
+  return target;
+}
+
+/** Gives the tenant the content that it began with. */
+async function restore({ project, task, marker, ...of }: Target): Promise<void> {
+  const { error } = await inside(
+    { project, task, marker, ...of },
+    `update tenants set name = '${marker}', slug = '${of.slug}'`,
+    "delete from projects",
+    `insert into projects (id, name, description) values ('${project}', '${marker}', '${marker}')`,
+    `insert into tasks (id, project_id, title, notes) values ('${task}', '${project}', '${marker}', '${marker}')`,
+  );
+  if (error) throw new Error(`cannot set the stage: ${JSON.stringify(error)}`);
+}
+
+/** Every row of the tenant, as it sees it itself. */
+async function contentOf(t: Target): Promise<unknown> {
+  const { rows } = await inside(
+    t,
+    "select * from tenants",
+    "select * from projects order by id",
+    "select * from tasks order by id",
+  );
+  if (rows[1]?.length === undefined) throw new Error("the target cannot see its own rows");
+  return rows;
+}
+
+export const attack = (
+  name: string,
+  sql: string | string[] | ((t: Target) => string | string[]),
+  holds: Attack["holds"],
+  control: Control,
+): Attack => ({
+  name,
+  sql: (t) => [typeof sql === "function" ? sql(t) : sql].flat(),
+  holds,
+  control,
+});
+
+/** SQL that only a privilege could carry out. */
+export const denied = (sql: string, control: Control): Attack => attack(sql, sql, "42501", control);
+
+export const MISSING = "01234567-89ab-7cde-8f01-23456789abcd";
+/** What the attacker sees of the table: his one row. His every text is a number, which casts cleanly. */
+export const OWN = [{ name: "42" }];
+export const raise = (expression: string): string =>
+  `do $$ begin raise exception using errcode = 'PW001', message = ${expression}; end $$`;
+
+/** What came back at the end, but for what names the tenant, so that two tenants' outcomes compare. */
+const judged = (outcome: Outcome, { tenant, marker }: Target): string =>
+  JSON.stringify([lastRows(outcome), codeOf(outcome)])
+    .replaceAll(tenant, "")
+    .replaceAll(marker, "");
+
+/** The same SQL, where it must succeed: by its own tenant, or as somebody stronger. */
+async function prove({ sql, holds, control }: Attack, own: Target, attacked: string): Promise<void> {
+  if (control === "superuser") return;
+  if (typeof control === "object") {
+    expect(shows(await asOwner(own, ...control.ownerSees(own)), own)).toBe(true);
+    return;
+  }
+  if (control === "owner" || control === "migrator") {
+    const outcome = await (control === "owner" ? asOwner(own, ...sql(own)) : asMigrator(...sql(own)));
+    expect(outcome).toMatchObject({ error: { code: UNDONE } });
+    return;
+  }
+  await restore(own);
+  const before = await contentOf(own);
+  const outcome = await inside(own, ...sql(own));
+  switch (control) {
+    case "reads":
+      expect(shows(outcome, own)).toBe(true);
+      break;
+    case "writes":
+      expect(await contentOf(own)).not.toEqual(before);
+      break;
+    case "differs":
+      expect(judged(outcome, own)).not.toBe(attacked);
+      break;
+    case "closed":
+      expect(codeOf(outcome)).toBe(typeof holds === "string" && holds !== "own" ? holds : undefined);
+      break;
+  }
+}
+
+/**
+ * Tests of attacks by group. Bob runs each inside his own valid context against Ada; Carol runs it on her own rows,
+ * which shows that a leak would be seen.
+ */
+export function describeAttacks(groups: Record<string, Attack[]>): void {
+  let [ada, bob, carol]: Target[] = [];
+  beforeAll(async () => {
+    [ada, bob, carol] = await newTargets();
+  });
+
+  describe.each(Object.entries(groups))("%s", (_, attacks) => {
+    it.each(attacks.map((each) => [each.name, each] as const))("%s", async (_name, each) => {
+      if (!ada || !bob || !carol) throw new Error("no stage");
+      await restore(bob);
+      const before = await contentOf(ada);
+      const outcome = await inside(bob, ...each.sql(ada));
+      if (typeof each.holds === "string" && each.holds !== "own") {
+        expect(outcome).toMatchObject({ error: { code: each.holds } });
+      } else {
+        expect(outcome.error).toBeUndefined();
+        if (each.holds !== "own") expect(lastRows(outcome)).toEqual(each.holds);
+      }
+      expect(shows(outcome, ada)).toBe(false);
+      expect(await contentOf(ada)).toEqual(before);
+      await prove(each, carol, judged(outcome, ada));
+    });
+
+    it("has a control that could see a leak", () => {
+      const strong = attacks.filter(({ control }) => control !== "superuser" && control !== "closed");
+      expect(strong.length).toBeGreaterThan(0);
+    });
+  });
+}
+
+/** The victim, the attacker, and a third one for the controls. */
+export const newTargets = (): Promise<[Target, Target, Target]> =>
+  Promise.all([
+    newTarget(`secret-of-ada-${crypto.randomUUID()}`),
+    newTarget("42"),
+    newTarget(`secret-of-carol-${crypto.randomUUID()}`),
+  ]);
