@@ -178,8 +178,8 @@ const DEFECTS: Defect[] = [
     ["wall"],
     edit(
       CONTEXT,
-      "genuine AND pg_catalog.substr(context, 87, 10)::bigint\n\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
-      "genuine",
+      "pg_catalog.substr(context, 87, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
+      "true",
     ),
   ),
   broken(

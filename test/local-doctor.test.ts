@@ -328,7 +328,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
       revoke execute on function watch() from public; create event trigger watch on ddl_command_end execute function watch()`,
   ],
 
-  ["verifier_body", "public.current_tenant_id()", verifier("'genuine AND', 'genuine OR'")],
+  ["verifier_body", "public.current_tenant_id()", verifier("'IF genuine THEN', 'IF true THEN'")],
   ["verifier_body", "public.current_tenant_id()", verifier("'session_user', '''partywall_app'''")],
   [
     "verifier_body",

@@ -359,6 +359,6 @@ describe.runIf(asRoot && onLinux)("a folder that only root can enter", () => {
     expect(processesOf(place)).not.toEqual([]);
     child.kill("SIGKILL");
     await expect.poll(() => existsSync(place) || existsSync(dir), GONE).toBe(false);
-    expect(processesOf(project)).toEqual([]);
+    await expect.poll(() => processesOf(project), GONE).toEqual([]);
   });
 });
