@@ -5,7 +5,7 @@ import { runSql, type Bed } from "./bed.ts";
 import { bundleDeployed, bundleWorker, serve, type Bundle, type Served } from "./workerd.ts";
 
 /** partywall, and what one would write or install in its place. */
-export const NAMES = ["partywall", "memory", "stored", "postgres", "flexible"] as const;
+const NAMES = ["partywall", "memory", "stored", "postgres", "flexible"] as const;
 export type Name = (typeof NAMES)[number];
 
 export const TITLES: Record<Name, string> = {
@@ -17,9 +17,9 @@ export const TITLES: Record<Name, string> = {
 };
 
 /** Of the Workers beside partywall: their own limit, in any or each window of so many seconds. */
-export type Bound = { limit: number; window: number };
+type Bound = { limit: number; window: number };
 
-export type Bundles = {
+type Bundles = {
   /** What `wrangler deploy` uploads. */
   deployed: Bundle;
   /** The same, counting what its objects do. */
