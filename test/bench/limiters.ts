@@ -19,16 +19,6 @@ export const TITLES: Record<Name, string> = {
 /** Of the Workers beside partywall: their own limit, in any or each window of so many seconds. */
 type Bound = { limit: number; window: number };
 
-type Bundles = {
-  /** What `wrangler deploy` uploads. */
-  deployed: Bundle;
-  /** The same, counting what its objects do. */
-  counting: Bundle;
-  others: Bundle;
-  /** rate-limiter-flexible, where it is installed. */
-  flexible: Bundle | undefined;
-};
-
 /** Serves a Worker; one beside partywall with a bound of its own. */
 export type Serve = (
   name: Name | "counting" | "none",
