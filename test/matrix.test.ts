@@ -448,7 +448,7 @@ describe("every route that takes a token", () => {
     );
   const refers = routes.filter((route) => idsInBody(route).length > 0);
 
-  it("is found, and a token signed here for now is good: the control of the tokens", async () => {
+  it("is found, and a fresh token signed here is good: the control of the tokens", async () => {
     for (const some of [takesIds, takesNone, writes, pages, filtered, refers])
       expect(some.length).toBeGreaterThan(0);
     const token = await resigned(alice.token, -1);

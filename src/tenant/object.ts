@@ -7,6 +7,9 @@ import { loadRecord, policiesOf, type EdgeRecord } from "./record.ts";
 /** How old the tenant's record may grow while requests come in; operators' changes reach the object at once. */
 const RECORD_REFRESH_MS = 300_000;
 
+/** How soon a re-reading that failed is tried again. */
+const RECORD_RETRY_MS = 10_000;
+
 /** Calls whose answers are kept, for one that is made again because its answer was lost. */
 const REMEMBERED_CALLS = 64;
 
@@ -95,6 +98,8 @@ export class Tenant extends DurableObject<Env> {
         if (record) await this.learn(record);
       } catch (error) {
         if (!this.#record) throw error;
+        // Not at every request: a database that is down is not helped by that.
+        this.#refreshedAt = Date.now() - RECORD_REFRESH_MS + RECORD_RETRY_MS;
         console.error({
           message: "tenant record not refreshed",
           tenant: this.#record.id,
