@@ -9,12 +9,12 @@ import { projectRoutes } from "./routes/projects.ts";
 import { sessions, signup } from "./routes/sessions.ts";
 import { projectTasks, taskRoutes } from "./routes/tasks.ts";
 import { tenant } from "./routes/tenant.ts";
-import { admit, turnAway } from "./tenant/admit.ts";
+import { admit } from "./tenant/admit.ts";
 
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(turnAway, observe, allowedOrigins, limitedBody, jsonBodies)
+  .use(observe, allowedOrigins, limitedBody, jsonBodies)
   .route("/", platform)
 
   .use("/v1/signup", floodGuard)

@@ -1,2 +1,7 @@
-export { app as default } from "./app.ts";
+import { app } from "./app.ts";
+import { turnAway } from "./tenant/turn-away.ts";
+
+export default {
+  fetch: (request, env, ctx) => turnAway(request) ?? app.fetch(request, env, ctx),
+} satisfies ExportedHandler<Env>;
 export { Tenant } from "./tenant/object.ts";

@@ -18,14 +18,14 @@ export const SECURE_HEADERS = {
 const secureHeaders = Object.entries(SECURE_HEADERS);
 
 /** The request's id: the client's, if it is well formed, else a new one. */
-export function requestIdOf(c: Context<Edge>): string {
-  const given = c.req.header("x-request-id");
+export function requestIdOf(headers: Headers): string {
+  const given = headers.get("x-request-id");
   return given && /^[\w.-]{8,128}$/.test(given) ? given : crypto.randomUUID();
 }
 
 /** Names the request, in `X-Request-Id` and every log line, and sets the headers that every answer has. */
 export const observe = factory.createMiddleware(async function observe(c, next) {
-  const requestId = requestIdOf(c);
+  const requestId = requestIdOf(c.req.raw.headers);
   c.set("requestId", requestId);
   // Before there is an answer, so that it is built with them once.
   c.header("X-Request-Id", requestId);

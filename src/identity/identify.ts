@@ -1,18 +1,17 @@
-import type { Context } from "hono";
-import { factory, type Edge } from "../context.ts";
+import { factory } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "./access-token.ts";
 import { SCOPES, type Scope } from "./caller.ts";
 
 /** What the request carries as its bearer token (RFC 6750), whatever it may be worth. */
-export function bearerToken(c: Context<Edge>): string | undefined {
-  const header = c.req.header("authorization");
+export function bearerToken(headers: Headers): string | undefined {
+  const header = headers.get("authorization");
   return header && /^bearer /i.test(header) ? header.slice("bearer ".length) : undefined;
 }
 
 /** Lets a request on only with a valid access token, and says whose it is. Calls nothing outside this isolate. */
 export const identify = factory.createMiddleware(async function identify(c, next) {
-  const token = bearerToken(c);
+  const token = bearerToken(c.req.raw.headers);
   const caller = token && (await verifyAccessToken(token));
   if (!caller) {
     // RFC 6750, 3.1: a request without credentials is told no error code.

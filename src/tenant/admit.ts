@@ -3,13 +3,10 @@ import { matchedRoutes } from "hono/route";
 import { BoundedMap } from "../bounded-map.ts";
 import { factory, timed, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
-import { requestIdOf, SECURE_HEADERS } from "../http/request.ts";
-import { rememberedCaller } from "../identity/access-token.ts";
-import { bearerToken } from "../identity/identify.ts";
-import { logProblem, Problem, problemDocument, PROBLEMS } from "../problem.ts";
-import type { Refusal } from "./denials.ts";
-import { askTenant, knownRefusal, outOfReach, passesWithoutObject } from "./ask.ts";
-import { rateLimit, rateLimitPolicy } from "./headers.ts";
+import { logProblem, Problem } from "../problem.ts";
+import { refusalAt } from "./denials.ts";
+import { askTenant, knownDenial, outOfReach, passesWithoutObject } from "./ask.ts";
+import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 import type { Admission } from "./object.ts";
 
 const MAX_KNOWN_COSTS = 10_000;
@@ -47,37 +44,7 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
 });
 
-/**
- * Turns a request away before anything else is done for it, when its token was verified here before and its tenant's
- * object has said that it would be refused. What browsers and traces add to an answer is left to the whole way.
- */
-export const turnAway = factory.createMiddleware(async function turnAway(c, next) {
-  const token = bearerToken(c);
-  const caller = token && rememberedCaller(token);
-  const cost = caller && costOf(c);
-  const refusal = cost && knownRefusal(caller.tenantId, cost);
-  if (!refusal || c.req.header("origin") || c.req.header("traceparent")) return next();
-  const requestId = requestIdOf(c);
-  // No Problem is thrown, nor the answer touched once it is made: this has to be cheaper than to ask.
-  return new Response(
-    problemDocument("quota_exceeded", { "violated-policies": refusal.violated }, requestId),
-    {
-      status: PROBLEMS.quota_exceeded.status,
-      headers: {
-        ...SECURE_HEADERS,
-        "Retry-After": retryAfter(refusal),
-        "Content-Type": "application/problem+json",
-        "X-Request-Id": requestId,
-        "RateLimit-Policy": rateLimitPolicy(refusal.standings, Date.now()),
-        RateLimit: rateLimit(refusal.standings),
-      },
-    },
-  );
-});
-
-const retryAfter = ({ retryAfterMs }: Refusal) => String(Math.ceil(retryAfterMs / 1000));
-
-/** Costs by method and path, because to find out takes longer than to refuse. */
+/** Costs by method and address, because to find out takes longer than to refuse. */
 const knownCosts = new BoundedMap<string, number>(MAX_KNOWN_COSTS);
 
 /** The units that a handler makes its route cost. */
@@ -90,23 +57,30 @@ export function costs(units: number) {
   return weighing;
 }
 
+/** What this isolate has found before that a request to this address costs. */
+export const knownCost = (request: Request) => knownCosts.get(addressOf(request));
+
+function addressOf({ method, url }: Request): string {
+  const query = url.indexOf("?");
+  return method + (query < 0 ? url : url.slice(0, query));
+}
+
 /** The units that the route behind this request costs; undefined when it is not one that `admit` guards. */
 function costOf(c: Context<Edge>): number | undefined {
-  const request = `${c.req.method} ${c.req.path}`;
-  let cost = knownCosts.get(request);
+  let cost = knownCost(c.req.raw);
   if (cost !== undefined) return cost;
   const routes = matchedRoutes(c);
   // Routes without a token match admit's path as well, but have answered before it would run.
   if (routes.at(-1)?.handler === admit) return undefined;
   for (const { handler } of routes) cost = weights.get(handler) ?? cost;
-  if (cost !== undefined) knownCosts.set(request, cost);
+  if (cost !== undefined) knownCosts.set(addressOf(c.req.raw), cost);
   return cost;
 }
 
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
 async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Admission> {
-  const denied = knownRefusal(tenantId, cost);
-  if (denied) return { status: "active", decision: denied };
+  const denial = knownDenial(tenantId, cost, Date.now());
+  if (denial) return { status: "active", decision: refusalAt(denial, Date.now()) };
   const started = performance.now();
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)

@@ -3,7 +3,7 @@ import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
-import { Denials, type Refusal } from "./denials.ts";
+import { Denials } from "./denials.ts";
 import type { Admission, Answer, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
@@ -26,10 +26,9 @@ export function tenantObject(namespace: Env["TENANT"], tenantId: string): Durabl
   return namespace.get(id, { locationHint: settings.TENANT_LOCATION_HINT });
 }
 
-/** The refusal that the tenant's object would give a request of `cost` units now, if that is known without a call. */
-export function knownRefusal(tenantId: string, cost: number): Refusal | undefined {
-  return denials.recall(tenantId, cost, Date.now());
-}
+/** What makes sure, without a call, that the tenant's object would refuse a request of `cost` units at `now`, in ms. */
+export const knownDenial = (tenantId: string, cost: number, now: number) =>
+  denials.recall(tenantId, cost, now);
 
 /**
  * The tenant's own answer to a request of `cost` units, in one call at most. Throws when its object is out of reach.

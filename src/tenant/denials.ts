@@ -2,8 +2,8 @@ import { BoundedMap } from "../bounded-map.ts";
 import type { Decision } from "./limits.ts";
 
 export type Refusal = Extract<Decision, { outcome: "refused" }>;
-/** The object decided between `askedAt` and `answeredAt`, both in ms. */
-type Denial = { askedAt: number; answeredAt: number; refusal: Refusal };
+/** A refusal that the object decided between `askedAt` and `answeredAt`, both in ms. */
+export type Denial = { askedAt: number; answeredAt: number; refusal: Refusal };
 
 /** Denials remembered in one isolate. Forgetting one costs a call to the object, nothing else. */
 const MAX_DENIALS = 10_000;
@@ -23,24 +23,29 @@ export class Denials {
     this.#byRequest.set(`${tenantId} ${cost}`, { askedAt, answeredAt, refusal });
   }
 
-  /** The refusal that the object would repeat at `now`, in ms, or undefined when only the object can tell. */
-  recall(tenantId: string, cost: number, now: number): Refusal | undefined {
+  /** What was remembered, as long as the object would repeat it at `now`, in ms; undefined when only it can tell. */
+  recall(tenantId: string, cost: number, now: number): Denial | undefined {
     const denial = this.#byRequest.get(`${tenantId} ${cost}`);
     if (!denial) return undefined;
-    const { askedAt, answeredAt, refusal } = denial;
+    const { askedAt, refusal } = denial;
     // Until the earlier of the instants that the object may have named: nothing is refused that could pass.
-    if (now < askedAt || now >= askedAt + Math.min(refusal.retryAfterMs, MAX_AGE_MS)) {
-      this.#byRequest.delete(`${tenantId} ${cost}`);
-      return undefined;
-    }
-    // But the client is told the later one, so that waiting until then is enough.
-    const passed = Math.max(0, now - answeredAt);
-    return {
-      ...refusal,
-      retryAfterMs: refusal.retryAfterMs - passed,
-      standings: refusal.standings.map((standing) =>
-        Object.assign({}, standing, { resetMs: Math.max(0, standing.resetMs - passed) }),
-      ),
-    };
+    if (now >= askedAt && now < askedAt + Math.min(refusal.retryAfterMs, MAX_AGE_MS)) return denial;
+    this.#byRequest.delete(`${tenantId} ${cost}`);
+    return undefined;
   }
+}
+
+/**
+ * The refusal that the object would give at `now`, in ms. A client is told the later one of the instants that the
+ * object may have named, so that waiting until then is enough.
+ */
+export function refusalAt({ answeredAt, refusal }: Denial, now: number): Refusal {
+  const passed = Math.max(0, now - answeredAt);
+  return {
+    ...refusal,
+    retryAfterMs: refusal.retryAfterMs - passed,
+    standings: refusal.standings.map((standing) =>
+      Object.assign({}, standing, { resetMs: Math.max(0, standing.resetMs - passed) }),
+    ),
+  };
 }

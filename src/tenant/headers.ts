@@ -18,6 +18,10 @@ export function rateLimit(standings: readonly Standing[]): string {
     .join(", ");
 }
 
+/** `Retry-After` in whole seconds: waiting so long is enough. */
+export const retryAfter = ({ retryAfterMs }: { retryAfterMs: number }) =>
+  String(Math.ceil(retryAfterMs / 1000));
+
 /** The seconds of the UTC month that `now`, in ms, lies in. */
 function monthLength(now: number): number {
   const date = new Date(now);

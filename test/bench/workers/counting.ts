@@ -1,4 +1,4 @@
-import { app } from "../../../src/app.ts";
+import worker from "../../../src/index.ts";
 import { tenantObject } from "../../../src/tenant/ask.ts";
 import { Tenant as Uncounted } from "../../../src/tenant/object.ts";
 
@@ -63,10 +63,10 @@ async function saturate(namespace: Env["TENANT"], parameters: URLSearchParams): 
 }
 
 export default {
-  async fetch(request: Request, env: Env, ctx: ExecutionContext): Promise<Response> {
+  async fetch(request, env, ctx) {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === "/bench/counts") return Response.json(counts);
     if (pathname === "/bench/saturate") return Response.json(await saturate(env.TENANT, searchParams));
-    return app.fetch(request, env, ctx);
+    return worker.fetch(request, env, ctx);
   },
-};
+} satisfies ExportedHandler<Env>;
