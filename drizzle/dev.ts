@@ -78,6 +78,8 @@ async function dev(): Promise<void> {
     ...makeDatabaseUrls(`${HOST}:${stack.postgresPort}`, known),
     NEON_FETCH_ENDPOINT: stack.endpoint,
     ISSUER: `http://${HOST}:${port}`,
+    API_KEY_ENVIRONMENT: "dev",
+    BASE_DOMAIN: "localhost",
   };
   console.log("· migrating");
   await prepareLocalDatabase(stack.superuserUrl, variables);

@@ -5,14 +5,16 @@
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, partywall_app, partywall_identity, partywall_operator;
 REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app;
+GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app, partywall_identity;
+-- Its policies ask for it, whoever reads the table.
+GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_identity, partywall_operator;
 
 ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
 -- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
 GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
 
 GRANT SELECT, INSERT, UPDATE (name, slug, status) ON tenants TO partywall_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON users, memberships, sessions TO partywall_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON users, memberships, sessions, invitations, api_keys, issuers TO partywall_identity;
 
 GRANT SELECT, UPDATE (plan, status, limits) ON tenants TO partywall_operator;
 GRANT SELECT ON memberships TO partywall_operator;
@@ -24,6 +26,18 @@ BEGIN
 	FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive LOOP
 		EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
 		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', t);
+		-- Neither what happened nor which answers were given is an event of its own.
+		IF t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass) THEN
+			EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '
+				'FOR EACH ROW EXECUTE FUNCTION audit_row(%L)', t, 'id');
+		END IF;
+	END LOOP;
+	-- Append-only, and not even that by hand: audit_row() alone writes it.
+	REVOKE INSERT, UPDATE, DELETE ON audit_events FROM partywall_app;
+
+	FOREACH t IN ARRAY ARRAY['memberships', 'invitations', 'api_keys', 'issuers', 'tenants']::regclass[] LOOP
+		EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '
+			'FOR EACH ROW EXECUTE FUNCTION audit_row(%L)', t, CASE t WHEN 'memberships'::regclass THEN 'user_id' ELSE 'id' END);
 	END LOOP;
 
 	FOR t IN SELECT a.attrelid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid

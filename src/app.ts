@@ -1,12 +1,13 @@
 import { factory } from "./context.ts";
-import { allowedOrigins, answerProblem, floodGuard, limitedBody, observe } from "./http/request.ts";
+import { allowedOrigins, answerProblem, limitedBody, observe } from "./http/request.ts";
 import { jsonBodies } from "./http/valid.ts";
 import { identify } from "./identity/identify.ts";
 import { Problem } from "./problem.ts";
 import { me } from "./routes/me.ts";
 import { describeApi, platform } from "./routes/platform.ts";
 import { projectRoutes } from "./routes/projects.ts";
-import { sessions, signup } from "./routes/sessions.ts";
+import { ownSessions } from "./routes/sessions.ts";
+import { signIns, signup } from "./routes/sign-in.ts";
 import { projectTasks, taskRoutes } from "./routes/tasks.ts";
 import { tenant } from "./routes/tenant.ts";
 import { admit } from "./tenant/admit.ts";
@@ -17,13 +18,12 @@ export const app = factory
   .use(observe, allowedOrigins, limitedBody, jsonBodies)
   .route("/", platform)
 
-  .use("/v1/signup", floodGuard)
-  .use("/v1/sessions/*", floodGuard)
   .route("/v1/signup", signup)
-  .route("/v1/sessions", sessions)
+  .route("/v1/sessions", signIns)
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", me)
+  .route("/v1/sessions", ownSessions)
   .route("/v1/tenant", tenant)
   .route("/v1/projects", projectRoutes)
   .route("/v1/projects", projectTasks)

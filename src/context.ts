@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { createFactory } from "hono/factory";
-import type { Caller } from "./identity/caller.ts";
+import type { Caller, Credential } from "./identity/caller.ts";
 import type { TenantDb } from "./db/client.ts";
 import type { Standing } from "./tenant/limits.ts";
 
@@ -13,12 +13,16 @@ export type Edge = {
   Variables: {
     /** From the first step: `X-Request-Id`. */
     requestId: string;
-    /** From identify: who is calling, of which tenant. */
+    /** From identify: what the request showed to say who calls. */
+    credential: Credential;
+    /** From admit: who calls. */
     caller: Caller;
     /** From admit: what is left of the tenant's limits. */
     standings: Standing[];
     /** From admit: the tenant's rows, and no others. */
     db: TenantDb;
+    /** From admit: the tenant's people and their credentials, and no others. */
+    identity: TenantDb;
   };
 };
 

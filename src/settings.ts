@@ -43,6 +43,8 @@ const Settings = v.object({
     v.transform((text) => bytes(text)),
   ),
   ISSUER: v.pipe(v.string(), v.url()),
+  API_KEY_ENVIRONMENT: v.pipe(v.string(), v.regex(/^[a-z]{1,16}$/)),
+  BASE_DOMAIN: v.pipe(v.optional(v.string(), ""), v.regex(/^([a-z0-9-]+(\.[a-z0-9-]+)*)?$/)),
   TENANT_LOCATION_HINT: v.picklist(["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"]),
   ALLOWED_ORIGINS: v.pipe(
     v.optional(v.string(), ""),
@@ -62,6 +64,8 @@ const MEANING: Record<keyof typeof Settings.entries, string> = {
   OPAQUE_TOKEN_KEYS: KEY_RING,
   PASSWORD_PEPPER: "32 random bytes in base64url, never to be changed",
   ISSUER: "the URL of this API, such as https://api.example.com",
+  API_KEY_ENVIRONMENT: "the word in each API key that says where it is good, such as live",
+  BASE_DOMAIN: "the domain whose subdomains are tenants' slugs, or nothing",
   TENANT_LOCATION_HINT: "a location hint of Durable Objects, such as weur",
   ALLOWED_ORIGINS: "origins with commas between them, or nothing",
 };

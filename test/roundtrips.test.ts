@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { Tenant } from "../src/index.ts";
-import { newProject, newTenant, request, type SignedIn } from "./support/client.ts";
+import { newProject, newTenant, request, signIn, type SignedIn } from "./support/client.ts";
 
 let ada: SignedIn;
 let project: string;
@@ -39,12 +39,28 @@ it.each([
   ["GET", "/v1/tasks", undefined, 200],
   ["GET", "/v1/me", undefined, 200],
   ["GET", "/v1/tenant", undefined, 200],
-  ["PATCH", "/v1/tenant", { name: "Acme" }, 200],
+  ["GET", "/v1/sessions", undefined, 200],
 ] as const)("%s %s makes one object call and one database request", async (method, path, body, status) => {
   const response = await request(method, path.replace(":project", project), { token: ada.token, body });
   expect(response.status).toBe(status);
   expect(calls).toEqual({ object: 1, sql: 1 });
 });
+
+it.each([
+  ["PATCH", "/v1/tenant", { name: "Acme" }, 200],
+  ["POST", "/v1/sessions/switch", "own", 201],
+  ["DELETE", "/v1/sessions/current", undefined, 204],
+  ["DELETE", "/v1/sessions", undefined, 204],
+] as const)(
+  "%s %s makes one object call and one database request, and has the object confirm what changed",
+  async (method, path, body, status) => {
+    const { token } = await signIn(ada.user.email);
+    calls = { object: 0, sql: 0 };
+    const given = body === "own" ? { tenant: ada.tenant.slug } : body;
+    expect((await request(method, path, { token, body: given })).status).toBe(status);
+    expect(calls).toEqual({ object: 2, sql: 1 });
+  },
+);
 
 it("GET /v1/tenant/limits makes one object call and no database request", async () => {
   expect((await request("GET", "/v1/tenant/limits", { token: ada.token })).status).toBe(200);

@@ -1,7 +1,7 @@
 import { expect, inject, it } from "vitest";
 import { readSettings } from "../src/settings.ts";
 
-const whole = () => ({ ...inject("variables"), TENANT_LOCATION_HINT: "weur" });
+const whole = () => ({ ...inject("variables"), TENANT_LOCATION_HINT: "weur", API_KEY_ENVIRONMENT: "test" });
 
 it("reads a whole configuration", () => {
   expect(readSettings(whole()).TENANT_CONTEXT_KEYS[0]?.key).toHaveLength(32);

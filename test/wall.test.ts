@@ -175,7 +175,7 @@ it("gives no login of the Worker a way around RLS", async () => {
 });
 
 it("lets no GET write: its transaction is READ ONLY", async () => {
-  const db = openTenantDb(ada.tenant.id, ada.user.id, () => undefined);
+  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "", onAnswer: () => undefined });
   await expect(db.read((q) => [q.delete(tasks).returning({ id: tasks.id })])).rejects.toMatchObject({
     code: "25006",
   });

@@ -62,3 +62,13 @@ BEGIN
 	NEW.updated_at := pg_catalog.now();
 	RETURN NEW;
 END $$;
+--> statement-breakpoint
+-- The tenant of the context, or null where there is none: what binds partywall_identity, which signs people in
+-- without one. A context that is not valid raises here too.
+CREATE FUNCTION context_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+BEGIN
+	IF pg_catalog.length(pg_catalog.current_setting('app.tenant', true)) > 0 THEN
+		RETURN public.current_tenant_id();
+	END IF;
+	RETURN NULL;
+END $$;

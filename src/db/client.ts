@@ -17,12 +17,15 @@ const MAX_CONTEXTS = 10_000;
 neonConfig.fetchFunction = (url: string, init: RequestInit) => within(DATABASE_TIMEOUT_MS, fetch(url, init));
 if (settings.NEON_FETCH_ENDPOINT) neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT;
 
-const reader = drizzle(neon(settings.DATABASE_URL, { readOnly: true }));
-const writer = drizzle(neon(settings.DATABASE_URL));
-const APP_ROLE = decodeURIComponent(new URL(settings.DATABASE_URL).username);
+const connect = (url: string) => ({
+  reader: drizzle(neon(url, { readOnly: true })),
+  writer: drizzle(neon(url)),
+  role: decodeURIComponent(new URL(url).username),
+});
+const logins = { app: connect(settings.DATABASE_URL), identity: connect(settings.IDENTITY_DATABASE_URL) };
 
-/** The database as sign-up, sign-in and the tenant's edge record see it: identity tables, no tenant's data. */
-export const identityDb: NeonHttpDatabase = drizzle(neon(settings.IDENTITY_DATABASE_URL));
+/** The database as sign-up, sign-in and the tenant's edge record see it: the people of all tenants, nobody's data. */
+export const identityDb: NeonHttpDatabase = logins.identity.writer;
 
 type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
 type Results<Q extends Queries> = BatchResponse<Q>;
@@ -38,15 +41,22 @@ export type TenantDb = {
 };
 
 /**
- * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified token. `onAnswer` hears of
- * each round trip when it ends: the time, of performance.now(), at which it began.
+ * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. `app` sees the
+ * tenant's data, `identity` its people and their credentials. The audit trail names the request by its `id`; `onAnswer`
+ * hears of each round trip when it ends: the time, of performance.now(), at which it began.
  */
-export function openTenantDb(tenant: string, actor: string, onAnswer: (started: number) => void): TenantDb {
+export function openTenantDb(
+  login: keyof typeof logins,
+  tenant: string,
+  actor: string,
+  { id, onAnswer }: { id: string; onAnswer: (started: number) => void },
+): TenantDb {
+  const { reader, writer, role } = logins[login];
   const run = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
     const started = performance.now();
     // Always a bind parameter: a literal would be readable in pg_stat_activity.
     const enter = db.execute(
-      sql`select set_config('app.tenant', ${contextOf(tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)`,
+      sql`select set_config('app.tenant', ${contextOf(role, tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${id}, true)`,
     );
     const [, ...results] = await db
       .batch([enter, ...queries])
@@ -63,20 +73,21 @@ export function openTenantDb(tenant: string, actor: string, onAnswer: (started: 
 const contexts = new BoundedMap<string, { text: string; until: number }>(MAX_CONTEXTS);
 
 /** A signed context with at least half of its life left. */
-function contextOf(tenant: string, actor: string): string {
+function contextOf(role: string, tenant: string, actor: string): string {
   const now = Date.now();
-  const known = contexts.get(tenant + actor);
+  const name = role + tenant + actor;
+  const known = contexts.get(name);
   if (known && now < known.until) return known.text;
   const [key] = settings.TENANT_CONTEXT_KEYS;
   if (!key) throw new Error("TENANT_CONTEXT_KEYS is empty");
-  const text = signContext(key, APP_ROLE, tenant, actor, now);
-  contexts.set(tenant + actor, { text, until: now + (CONTEXT_TTL_S * 1000) / 2 });
+  const text = signContext(key, role, tenant, actor, now);
+  contexts.set(name, { text, until: now + (CONTEXT_TTL_S * 1000) / 2 });
   return text;
 }
 
 /** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */
 export async function pingDatabase(): Promise<void> {
-  await reader.execute(sql`select`).catch(rethrow);
+  await logins.app.reader.execute(sql`select`).catch(rethrow);
 }
 
 /** The Postgres constraint that a failed write violated, or undefined when that was not its fault. */

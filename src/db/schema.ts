@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import {
+  boolean,
   check,
   customType,
   date,
@@ -13,9 +14,10 @@ import {
   text,
   uniqueIndex,
   uuid,
+  type AnyPgColumn,
 } from "drizzle-orm/pg-core";
 import { v7 as uuidv7 } from "uuid";
-import { instant, rowHistory, tenantTable } from "./tenant-table.ts";
+import { instant, rowHistory, tenantPolicies, tenantTable } from "./tenant-table.ts";
 import type { Policy } from "../tenant/limits.ts";
 
 const bytea = customType<{ data: Uint8Array; driverData: string }>({
@@ -38,6 +40,17 @@ export const TENANT_STATUSES = ["active", "suspended", "closing"] as const;
 export const ROLES = ["viewer", "member", "admin", "owner"] as const;
 export const PROJECT_STATUSES = ["active", "archived"] as const;
 export const TASK_STATUSES = ["todo", "doing", "done"] as const;
+
+/** What an API key may be given; `caller.ts` says what each role may. */
+export const API_KEY_SCOPES = [
+  "projects:read",
+  "projects:write",
+  "tasks:read",
+  "tasks:write",
+  "members:read",
+  "audit:read",
+  "usage:read",
+] as const;
 
 // --- Identity: who there is. Served by partywall_identity; a tenant request sees its own tenants row alone. ---
 
@@ -77,18 +90,46 @@ export const tenants = pgTable(
   ],
 );
 
+// Signing in looks across tenants, so it has no context. With one, not even partywall_identity sees another tenant's
+// rows: a route that forgets whose they are is closed as well.
+const inContext = sql`(select context_tenant_id()) is null or tenant_id = (select context_tenant_id())`;
+const oneTenant = () =>
+  pgPolicy("one_tenant", { for: "all", to: "public", using: inContext, withCheck: inContext });
+
+const ofTenant = () =>
+  uuid("tenant_id")
+    .notNull()
+    .references(() => tenants.id, { onDelete: "cascade" });
+
+/**
+ * A person. `version` counts the changes to what its tokens may say: its roles, and the tenants that it is in
+ * (bump_user()). One who came from a tenant's own issuer belongs to that issuer: nobody else's email is theirs.
+ */
 export const users = pgTable(
   "users",
-  { ...ids, email: text("email").notNull(), password_hash: text("password_hash"), ...rowHistory() },
-  (t) => [uniqueIndex("users_email").on(t.email), check("email_is_lower_case", sql`email = lower(email)`)],
+  {
+    ...ids,
+    email: text("email").notNull(),
+    password_hash: text("password_hash"),
+    issuer_id: uuid("issuer_id").references(() => issuers.id, { onDelete: "cascade" }),
+    /** The issuer's `sub`. */
+    subject: text("subject"),
+    ...rowHistory(),
+  },
+  (t) => [
+    uniqueIndex("users_email")
+      .on(t.email)
+      .where(sql`issuer_id is null`),
+    uniqueIndex("users_subject").on(t.issuer_id, t.subject),
+    check("email_is_lower_case", sql`email = lower(email)`),
+    check("subject_of_issuer", sql`(issuer_id is null) = (subject is null)`),
+  ],
 );
 
 export const memberships = pgTable(
   "memberships",
   {
-    tenant_id: uuid("tenant_id")
-      .notNull()
-      .references(() => tenants.id, { onDelete: "cascade" }),
+    tenant_id: ofTenant(),
     user_id: uuid("user_id")
       .notNull()
       .references(() => users.id, { onDelete: "cascade" }),
@@ -98,9 +139,18 @@ export const memberships = pgTable(
   (t) => [
     primaryKey({ columns: [t.tenant_id, t.user_id] }),
     index("memberships_user").on(t.user_id),
+    index("memberships_newest").on(t.tenant_id, t.created_at, t.user_id),
     oneOf("role", ROLES),
+    oneTenant(),
   ],
 );
+
+const byMember = (name: string, t: { tenant_id: AnyPgColumn; user: AnyPgColumn }) =>
+  foreignKey({
+    name,
+    columns: [t.tenant_id, t.user],
+    foreignColumns: [memberships.tenant_id, memberships.user_id],
+  }).onDelete("cascade");
 
 /** A session is one family of refresh tokens; only the hash of the newest is kept. */
 export const sessions = pgTable(
@@ -111,19 +161,92 @@ export const sessions = pgTable(
     user_id: uuid("user_id").notNull(),
     /** How many times the refresh token was rotated. */
     generation: integer("generation").notNull().default(0),
-    refresh_hash: bytea("refresh_hash").notNull(),
+    /** Null when its access token was exchanged for an issuer's, and has no successor. */
+    refresh_hash: bytea("refresh_hash"),
+    /** The issuer that vouched for the user, in this tenant and in no other. */
+    issuer_id: uuid("issuer_id").references(() => issuers.id, { onDelete: "cascade" }),
+    user_agent: text("user_agent").notNull().default(""),
     rotated_at: instant("rotated_at").notNull().defaultNow(),
     expires_at: instant("expires_at").notNull(),
     revoked_at: instant("revoked_at"),
     created_at: instant("created_at").notNull().defaultNow(),
   },
   (t) => [
-    foreignKey({
-      name: "sessions_membership",
-      columns: [t.tenant_id, t.user_id],
-      foreignColumns: [memberships.tenant_id, memberships.user_id],
-    }).onDelete("cascade"),
-    index("sessions_user").on(t.user_id),
+    byMember("sessions_membership", { tenant_id: t.tenant_id, user: t.user_id }),
+    index("sessions_user").on(t.tenant_id, t.user_id, t.created_at),
+    index("sessions_issuer").on(t.issuer_id),
+    oneTenant(),
+  ],
+);
+
+export const invitations = pgTable(
+  "invitations",
+  {
+    ...ids,
+    tenant_id: ofTenant(),
+    email: text("email").notNull(),
+    role: text("role", { enum: ROLES }).notNull(),
+    token_hash: bytea("token_hash").notNull(),
+    invited_by: uuid("invited_by").notNull(),
+    expires_at: instant("expires_at").notNull(),
+    ...rowHistory(),
+  },
+  (t) => [
+    // Inviting somebody again replaces the first invitation; accepting it deletes the row.
+    uniqueIndex("invitations_email").on(t.tenant_id, t.email),
+    index("invitations_newest").on(t.tenant_id, t.created_at, t.id),
+    check("email_is_lower_case", sql`email = lower(email)`),
+    oneOf("role", ROLES),
+    oneTenant(),
+  ],
+);
+
+/** A key dies with the membership of whoever made it, and never has a scope that this one's role has not. */
+export const apiKeys = pgTable(
+  "api_keys",
+  {
+    ...ids,
+    tenant_id: ofTenant(),
+    name: text("name").notNull(),
+    scopes: text("scopes", { enum: API_KEY_SCOPES }).array().notNull(),
+    hash: bytea("hash").notNull(),
+    /** Its last four characters, to tell keys apart by. */
+    hint: text("hint").notNull(),
+    created_by: uuid("created_by").notNull(),
+    expires_at: instant("expires_at"),
+    last_used_at: instant("last_used_at"),
+    ...rowHistory(),
+  },
+  (t) => [
+    byMember("api_keys_maker", { tenant_id: t.tenant_id, user: t.created_by }),
+    uniqueIndex("api_keys_hash").on(t.hash),
+    index("api_keys_newest").on(t.tenant_id, t.created_at, t.id),
+    index("api_keys_of_maker").on(t.tenant_id, t.created_by),
+    oneTenant(),
+  ],
+);
+
+/** An OIDC issuer that a tenant trusts to say who its members are. */
+export const issuers = pgTable(
+  "issuers",
+  {
+    ...ids,
+    tenant_id: ofTenant(),
+    issuer: text("issuer").notNull(),
+    audience: text("audience").notNull(),
+    /** The claim that tells the role, and which role each of its values stands for. */
+    role_claim: text("role_claim"),
+    role_map: jsonb("role_map").$type<Record<string, (typeof ROLES)[number]>>().notNull().default({}),
+    default_role: text("default_role", { enum: ROLES }),
+    email_domains: text("email_domains").array().notNull(),
+    /** Whether somebody who is no member yet becomes one. */
+    just_in_time: boolean("just_in_time").notNull().default(false),
+    ...rowHistory(),
+  },
+  (t) => [
+    uniqueIndex("issuers_issuer").on(t.tenant_id, t.issuer, t.audience),
+    index("issuers_newest").on(t.tenant_id, t.created_at, t.id),
+    oneTenant(),
   ],
 );
 
@@ -175,5 +298,61 @@ export const tasks = tenantTable(
     index("tasks_of_project").on(t.tenant_id, t.project_id, t.created_at, t.id),
     index("tasks_of_assignee").on(t.tenant_id, t.assignee_id),
     oneOf("status", TASK_STATUSES),
+  ],
+);
+
+export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
+export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
+
+/** Who did what to which row: written by audit_row() in the change's own transaction, and by nobody else. */
+export const auditEvents = pgTable(
+  "audit_events",
+  {
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .default(sql`current_tenant_id()`),
+    id: uuid("id")
+      .notNull()
+      .default(sql`gen_random_uuid()`),
+    created_at: instant("created_at")
+      .notNull()
+      .default(sql`clock_timestamp()`),
+    actor_id: uuid("actor_id").notNull(),
+    actor_type: text("actor_type", { enum: ACTOR_TYPES }).notNull(),
+    action: text("action", { enum: AUDIT_ACTIONS }).notNull(),
+    /** The table, and the row's id in it. */
+    resource: text("resource").notNull(),
+    resource_id: uuid("resource_id").notNull(),
+    /** Names of the columns that an update changed; no values, which may be anyone's secrets. */
+    changed: text("changed").array().notNull(),
+    request_id: text("request_id"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.id] }),
+    index("audit_events_newest").on(t.tenant_id, t.created_at, t.id),
+    index("audit_events_of_row").on(t.tenant_id, t.resource_id, t.created_at, t.id),
+    ...tenantPolicies(),
+  ],
+);
+
+/** The first answer to each POST that carried an Idempotency-Key, for a day; it commits with the row that it made. */
+export const idempotencyKeys = pgTable(
+  "idempotency_keys",
+  {
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .default(sql`current_tenant_id()`),
+    actor_id: uuid("actor_id")
+      .notNull()
+      .default(sql`current_actor_id()`),
+    key: text("key").notNull(),
+    request_hash: bytea("request_hash").notNull(),
+    answer: jsonb("answer"),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.actor_id, t.key] }),
+    index("idempotency_keys_oldest").on(t.tenant_id, t.created_at),
+    ...tenantPolicies(),
   ],
 );

@@ -26,6 +26,12 @@ export const rowHistory = () => ({
 // The subselect makes Postgres verify the context once a statement, not once a row.
 const mine = sql`tenant_id = (select current_tenant_id())`;
 
+/** The wall of one table: one policy that lets its tenant in, one that holds even beside another such policy. */
+export const tenantPolicies = () => [
+  pgPolicy("tenant_may", { as: "permissive", for: "all", to: "public", using: mine, withCheck: mine }),
+  pgPolicy("tenant_only", { as: "restrictive", for: "all", to: "public", using: mine, withCheck: mine }),
+];
+
 const tenantColumns = () => ({
   tenant_id: uuid("tenant_id")
     .notNull()
@@ -50,8 +56,7 @@ export function tenantTable<Name extends string, Own extends Record<string, PgCo
 ) {
   return pgTable(name, { ...tenantColumns(), ...own }, (t) => [
     primaryKey({ columns: [t.tenant_id, t.id] }),
-    pgPolicy("tenant_may", { as: "permissive", for: "all", to: "public", using: mine, withCheck: mine }),
-    pgPolicy("tenant_only", { as: "restrictive", for: "all", to: "public", using: mine, withCheck: mine }),
+    ...tenantPolicies(),
     ...constraints(t),
   ]);
 }

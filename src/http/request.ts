@@ -7,6 +7,7 @@ import { settings } from "../env.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
+const MAX_USER_AGENT = 200;
 
 /** On every answer: it is JSON for programs, never a page, and no page may frame or sniff it. */
 export const SECURE_HEADERS = {
@@ -60,6 +61,9 @@ export const floodGuard = factory.createMiddleware(async function floodGuard(c, 
   if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   await next();
 });
+
+/** What the client calls itself, to tell a user's sessions apart by. */
+export const userAgent = (c: Context<Edge>) => (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT);
 
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {

@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
 import { ROLES } from "../db/schema.ts";
 import { settings } from "../env.ts";
-import { SCOPES, type Caller } from "./caller.ts";
+import { SCOPES, type Credential } from "./caller.ts";
 
 export const ACCESS_TOKEN_TTL_S = 600;
 const CLOCK_TOLERANCE_S = 5;
@@ -39,24 +39,28 @@ const Claims = v.object({
   tid: v.pipe(v.string(), v.uuid()),
   sid: v.pipe(v.string(), v.uuid()),
   role: v.picklist(ROLES),
+  ver: v.optional(v.number(), 0),
   exp: v.number(),
 });
 
-/** A JWT access token (RFC 9068) for the caller, good for ACCESS_TOKEN_TTL_S. */
-export async function mintAccessToken(caller: Caller): Promise<string> {
+type AccessCredential = Extract<Credential, { kind: "user" }>;
+
+/** A JWT access token (RFC 9068) that says this of its bearer, good for ACCESS_TOKEN_TTL_S. */
+export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promise<string> {
   const [key] = keys;
   if (!key) throw new Error("TOKEN_SIGNING_KEYS holds no key");
   return new SignJWT({
     client_id: CLIENT_ID,
-    tid: caller.tenantId,
-    sid: caller.sessionId,
-    role: caller.role,
-    scope: SCOPES[caller.role].join(" "),
+    tid: of.tenantId,
+    sid: of.sessionId,
+    role: of.role,
+    ver: of.version,
+    scope: SCOPES[of.role].join(" "),
   })
     .setProtectedHeader({ alg: key.alg, typ: "at+jwt", kid: key.kid })
     .setIssuer(settings.ISSUER)
     .setAudience(settings.ISSUER)
-    .setSubject(caller.userId)
+    .setSubject(of.userId)
     .setIssuedAt()
     .setExpirationTime(`${ACCESS_TOKEN_TTL_S}s`)
     .setJti(uuidv7())
@@ -64,19 +68,19 @@ export async function mintAccessToken(caller: Caller): Promise<string> {
 }
 
 /** Only what was verified, by its exact bytes. */
-const verified = new BoundedMap<string, { caller: Caller; expiresAt: number }>(REMEMBERED);
+const verified = new BoundedMap<string, { credential: AccessCredential; expiresAt: number }>(REMEMBERED);
 
-/** The caller of a token that was verified here before and has not expired. */
-export function rememberedCaller(token: string): Caller | undefined {
+/** What a token says that was verified here before and has not expired. */
+export function rememberedToken(token: string): AccessCredential | undefined {
   const known = verified.get(token);
-  if (known && known.expiresAt > Date.now()) return known.caller;
+  if (known && known.expiresAt > Date.now()) return known.credential;
   verified.delete(token);
   return undefined;
 }
 
-/** The caller of a token that this server signed and that has not expired, else undefined. Never throws for a token. */
-export async function verifyAccessToken(token: string): Promise<Caller | undefined> {
-  const known = rememberedCaller(token);
+/** What a token says that this server signed and that has not expired, else undefined. Never throws for a token. */
+export async function verifyAccessToken(token: string): Promise<AccessCredential | undefined> {
+  const known = rememberedToken(token);
   if (known) return known;
   if (!isCanonical(token)) return undefined;
   try {
@@ -90,9 +94,10 @@ export async function verifyAccessToken(token: string): Promise<Caller | undefin
       clockTolerance: CLOCK_TOLERANCE_S,
     });
     const claims = v.parse(Claims, payload);
-    const caller = { tenantId: claims.tid, userId: claims.sub, sessionId: claims.sid, role: claims.role };
-    verified.set(token, { caller, expiresAt: (claims.exp + CLOCK_TOLERANCE_S) * 1000 });
-    return caller;
+    const { tid: tenantId, sub: userId, sid: sessionId, role, ver: version } = claims;
+    const credential: AccessCredential = { kind: "user", tenantId, userId, sessionId, role, version };
+    verified.set(token, { credential, expiresAt: (claims.exp + CLOCK_TOLERANCE_S) * 1000 });
+    return credential;
   } catch (error) {
     if (error instanceof errors.JOSEError || error instanceof v.ValiError) return undefined;
     throw error;

@@ -1,7 +1,8 @@
 import { factory } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "./access-token.ts";
-import { SCOPES, type Scope } from "./caller.ts";
+import { looksLikeApiKey, readApiKey } from "./api-key.ts";
+import type { Caller, Scope } from "./caller.ts";
 
 /** What the request carries as its bearer token (RFC 6750), whatever it may be worth. */
 export function bearerToken(headers: Headers): string | undefined {
@@ -9,32 +10,52 @@ export function bearerToken(headers: Headers): string | undefined {
   return header && /^bearer /i.test(header) ? header.slice("bearer ".length) : undefined;
 }
 
-/** Lets a request on only with a valid access token, and says whose it is. Calls nothing outside this isolate. */
+/** The problem of a bearer token that is not, or no longer, worth anything (RFC 6750, 3.1). */
+export const invalidToken = () =>
+  new Problem("unauthenticated", {
+    headers: {
+      "www-authenticate":
+        'Bearer realm="partywall", error="invalid_token", error_description="The access token or API key is not valid"',
+    },
+  });
+
+/**
+ * Lets a request on only with an access token that this server signed, or with the shape of an API key, and says of
+ * which tenant. Calls nothing outside this isolate.
+ */
 export const identify = factory.createMiddleware(async function identify(c, next) {
   const token = bearerToken(c.req.raw.headers);
-  const caller = token && (await verifyAccessToken(token));
-  if (!caller) {
-    // RFC 6750, 3.1: a request without credentials is told no error code.
-    const error = token ? ', error="invalid_token", error_description="The access token is not valid"' : "";
-    throw new Problem("unauthenticated", {
-      headers: { "www-authenticate": `Bearer realm="partywall"${error}` },
-    });
+  if (!token) {
+    // A request without credentials is told no error code.
+    throw new Problem("unauthenticated", { headers: { "www-authenticate": 'Bearer realm="partywall"' } });
   }
-  c.set("caller", caller);
+  const credential = looksLikeApiKey(token) ? readApiKey(token) : await verifyAccessToken(token);
+  if (!credential) throw invalidToken();
+  c.set("credential", credential);
   await next();
 });
 
-/** Lets a request on only when the caller's role has the scope. */
+const insufficientScope = (detail: string, scope?: Scope) =>
+  new Problem("insufficient_scope", {
+    detail,
+    headers: {
+      "www-authenticate": `Bearer realm="partywall", error="insufficient_scope"${scope ? `, scope="${scope}"` : ""}`,
+    },
+  });
+
+/** Lets a request on only when the caller has the scope. */
 export const needs = (scope: Scope) =>
   factory.createMiddleware(async function needsScope(c, next) {
-    const { role } = c.get("caller");
-    if (!SCOPES[role].includes(scope)) {
-      throw new Problem("insufficient_scope", {
-        detail: `This needs the scope ${scope}, which the role ${role} does not have.`,
-        headers: {
-          "www-authenticate": `Bearer realm="partywall", error="insufficient_scope", scope="${scope}"`,
-        },
-      });
+    const caller = c.get("caller");
+    if (!caller.scopes.includes(scope)) {
+      const who = caller.kind === "user" ? `the role ${caller.role}` : "this API key";
+      throw insufficientScope(`This needs the scope ${scope}, which ${who} does not have.`, scope);
     }
     await next();
   });
+
+/** The user who calls. Throws `insufficient_scope` for an API key: it has no sessions and belongs to one tenant. */
+export function signedIn(caller: Caller): Extract<Caller, { kind: "user" }> {
+  if (caller.kind !== "user") throw insufficientScope("This needs a user's access token, not an API key.");
+  return caller;
+}

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql, type SQL } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
@@ -35,13 +35,14 @@ export type Grant = { session: Session; record: EdgeRecord };
 const Member = v.object({
   user_id: v.string(),
   email: v.string(),
+  version: v.number(),
   role: v.picklist(ROLES),
   tenant: EdgeRecord,
 });
 const Outcome = v.object({ outcome: v.string() });
 
 // What each statement below answers of a member, from the aliases u, m and t.
-const member = sql`u.id as user_id, u.email, m.role, ${edgeRecord} as tenant`;
+const member = sql`u.id as user_id, u.email, u.version, m.role, ${edgeRecord} as tenant`;
 
 /**
  * Makes a tenant on the plan `solo` with its owner and a session, in one statement: all or nothing. An email that
@@ -52,6 +53,7 @@ export async function signUp(of: {
   hash: string;
   slug: string;
   name: string;
+  userAgent: string;
 }): Promise<Grant | undefined> {
   const [userId, tenantId, refresh] = [uuidv7(), uuidv7(), firstRefreshToken(uuidv7())];
   // Rows that a WITH query has just made are not seen by the others, so the record is built from RETURNING.
@@ -59,15 +61,16 @@ export async function signUp(of: {
     .execute(sql`
       with u as (
         insert into users (id, email, password_hash) values (${userId}, ${of.email}, ${of.hash})
-        on conflict (email) do update set email = excluded.email where users.password_hash = excluded.password_hash
-        returning id, email
+        on conflict (email) where issuer_id is null do update set email = excluded.email where users.password_hash = excluded.password_hash
+        returning id, email, version
       ), t as (
         insert into tenants (id, slug, name) select ${tenantId}::uuid, ${of.slug}, ${of.name} from u returning *
       ), m as (
         insert into memberships (tenant_id, user_id, role) select t.id, u.id, 'owner' from t, u returning role
       ), s as (
-        insert into sessions (id, tenant_id, user_id, refresh_hash, expires_at)
-        select ${refresh.sessionId}::uuid, t.id, u.id, ${hex(refresh.hash)}::bytea, now() + ${REFRESH_TTL_S} * interval '1 second'
+        insert into sessions (id, tenant_id, user_id, refresh_hash, user_agent, expires_at)
+        select ${refresh.sessionId}::uuid, t.id, u.id, ${hex(refresh.hash)}::bytea, ${of.userAgent},
+          now() + ${REFRESH_TTL_S} * interval '1 second'
         from t, u, m returning id
       )
       select ${member} from u, t, m, s`)
@@ -86,39 +89,74 @@ export async function signIn(of: {
   email: string;
   hash: string;
   slug: string | undefined;
+  userAgent: string;
 }): Promise<Grant | undefined> {
-  const refresh = firstRefreshToken(uuidv7());
-  const { rows } = await identityDb
-    .execute(sql`
-      with who as (
-        select ${member} from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
-        where u.email = ${of.email} and u.password_hash = ${of.hash}
-          and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
-      ), s as (
-        insert into sessions (id, tenant_id, user_id, refresh_hash, expires_at)
-        select ${refresh.sessionId}::uuid, (tenant->>'id')::uuid, user_id, ${hex(refresh.hash)}::bytea,
-          now() + ${REFRESH_TTL_S} * interval '1 second'
-        from who where (select count(*) from who) = 1 and tenant->>'status' = 'active'
-      )
-      select * from who order by tenant->>'slug'`)
-    .catch(rethrow);
-  const members = v.parse(v.array(Member), rows);
+  const { members, refresh } = await startSession(
+    sql`u.email = ${of.email} and u.password_hash = ${of.hash}
+      and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})`,
+    of.userAgent,
+  );
   if (members.length > 1) {
     const slugs = members.map(({ tenant }) => tenant.slug).join(", ");
     throw new Problem("invalid_input", {
       errors: [{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }],
     });
   }
-  const [who] = members;
-  if (who && who.tenant.status !== "active") throw new Problem(`tenant_${who.tenant.status}`);
-  return who && grant(who, refresh);
+  return members[0] && grant(members[0], refresh);
 }
+
+/**
+ * Starts a session of the same user in another tenant that it belongs to, in one statement; undefined when it does not.
+ * Not from a session that one tenant's issuer vouched for: that is worth nothing elsewhere.
+ */
+export async function switchTenant(of: {
+  userId: string;
+  sessionId: string;
+  slug: string;
+  userAgent: string;
+}): Promise<Grant | undefined> {
+  const { members, refresh } = await startSession(
+    sql`u.id = ${of.userId} and t.slug = ${of.slug} and exists (select from sessions
+      where id = ${of.sessionId} and user_id = u.id and issuer_id is null and revoked_at is null)`,
+    of.userAgent,
+  );
+  return members[0] && grant(members[0], refresh);
+}
+
+/**
+ * Starts a session for the one member that the condition finds, of the aliases u, m and t, if its tenant is active.
+ * Returns all that it finds, by slug; throws `tenant_suspended` or `tenant_closing`.
+ */
+async function startSession(condition: SQL, userAgent: string) {
+  const refresh = firstRefreshToken(uuidv7());
+  const { rows } = await identityDb
+    .execute(sql`
+      with who as (
+        select ${member} from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
+        where ${condition}
+      ), s as (
+        insert into sessions (id, tenant_id, user_id, refresh_hash, user_agent, expires_at)
+        select ${refresh.sessionId}::uuid, (tenant->>'id')::uuid, user_id, ${hex(refresh.hash)}::bytea, ${userAgent},
+          now() + ${REFRESH_TTL_S} * interval '1 second'
+        from who where (select count(*) from who) = 1 and tenant->>'status' = 'active'
+      )
+      select * from who order by tenant->>'slug'`)
+    .catch(rethrow);
+  const members = v.parse(v.array(Member), rows);
+  const [who] = members;
+  if (who && members.length === 1 && who.tenant.status !== "active")
+    throw new Problem(`tenant_${who.tenant.status}`);
+  return { members, refresh };
+}
+
+/** A session that was revoked because an old refresh token of its was used again; its tenant's object is to be told. */
+export type Reuse = { reused: { tenantId: string; sessionId: string } };
 
 /**
  * Replaces a refresh token by its successor, in one statement. The token before the last gets the same successor
  * within REFRESH_GRACE_S; any older one is a stolen token at work, and revokes the session. Undefined when refused.
  */
-export async function refreshSession(text: string): Promise<Grant | undefined> {
+export async function refreshSession(text: string): Promise<Grant | Reuse | undefined> {
   const tokens = readRefreshToken(text);
   if (!tokens) return undefined;
   const { presented, successor } = tokens;
@@ -140,24 +178,25 @@ export async function refreshSession(text: string): Promise<Grant | undefined> {
       returning case when s.revoked_at is null then 'granted' else 'reused' end as outcome, ${member}`)
     .catch(rethrow);
   const [row] = rows;
-  if (!row || v.parse(Outcome, row).outcome !== "granted") return undefined;
-  return grant(v.parse(Member, row), successor);
+  if (!row) return undefined;
+  const who = v.parse(Member, row);
+  if (v.parse(Outcome, row).outcome === "granted") return grant(who, successor);
+  return { reused: { tenantId: who.tenant.id, sessionId: presented.sessionId } };
 }
 
 async function grant(
-  { user_id, email, role, tenant }: v.InferOutput<typeof Member>,
-  refresh: { text: string; sessionId: string },
+  { user_id: userId, email, version, role, tenant }: v.InferOutput<typeof Member>,
+  { text, sessionId }: { text: string; sessionId: string },
 ): Promise<Grant> {
-  const caller = { tenantId: tenant.id, userId: user_id, sessionId: refresh.sessionId, role };
   return {
     record: tenant,
     session: {
-      access_token: await mintAccessToken(caller),
+      access_token: await mintAccessToken({ tenantId: tenant.id, userId, sessionId, role, version }),
       token_type: "Bearer",
       expires_in: ACCESS_TOKEN_TTL_S,
-      refresh_token: refresh.text,
-      session: { id: refresh.sessionId },
-      user: { id: user_id, email },
+      refresh_token: text,
+      session: { id: sessionId },
+      user: { id: userId, email },
       tenant: { id: tenant.id, slug: tenant.slug, name: tenant.name, role },
     },
   };

@@ -1,50 +1,58 @@
-import { eq, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import * as v from "valibot";
-import { factory, timed } from "../context.ts";
+import { factory } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { memberships, ROLES, tenants, users } from "../db/schema.ts";
+import { timed } from "../context.ts";
+import { ROLES } from "../db/schema.ts";
 import { operation } from "../http/openapi.ts";
-import { SCOPES } from "../identity/caller.ts";
-import { Problem } from "../problem.ts";
+import { invalidToken } from "../identity/identify.ts";
 
-const Tenant = v.object({ id: v.string(), slug: v.string(), name: v.string(), role: v.picklist(ROLES) });
+const Tenant = v.object({ id: v.string(), slug: v.string(), name: v.string() });
+const OwnTenant = v.object({ ...Tenant.entries, role: v.picklist(ROLES) });
 const Me = v.object({
-  user: v.object({ id: v.string(), email: v.string() }),
-  role: v.picklist(ROLES),
+  user: v.nullable(v.object({ id: v.string(), email: v.string() })),
+  api_key: v.nullable(v.object({ id: v.string(), name: v.string() })),
+  role: v.nullable(v.picklist(ROLES)),
   scopes: v.array(v.string()),
-  tenant: Tenant,
-  other_tenants: v.array(Tenant),
+  tenant: v.union([OwnTenant, Tenant]),
+  other_tenants: v.array(OwnTenant),
 });
+
+const Row = v.object({ name: v.string(), tenants: v.array(OwnTenant) });
 
 export const me = factory
   .createApp()
   .get("/", operation({ summary: "Who is calling", tag: "Sessions", answers: { 200: Me } }), async (c) => {
-    const { userId, tenantId, role } = c.get("caller");
+    const caller = c.get("caller");
+    const { id, tenantId } = caller;
     const started = performance.now();
-    const rows = await identityDb
-      .select({
-        email: users.email,
-        id: tenants.id,
-        slug: tenants.slug,
-        name: tenants.name,
-        role: memberships.role,
-      })
-      .from(memberships)
-      .innerJoin(users, eq(users.id, memberships.user_id))
-      .innerJoin(tenants, eq(tenants.id, memberships.tenant_id))
-      .where(eq(memberships.user_id, userId))
-      .orderBy(sql`${tenants.slug}`)
+    // Without a context: a user's other tenants are none of this one's. Those of a user for whom only this tenant's
+    // issuer vouches are nobody's business here.
+    const { rows } = await identityDb
+      .execute(
+        caller.kind === "user"
+          ? sql`select u.email as name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
+              'role', m.role) order by t.slug) as tenants
+            from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
+            where u.id = ${id} and (t.id = ${tenantId} or exists (select from sessions
+              where id = ${caller.sessionId} and issuer_id is null)) group by u.id`
+          : sql`select k.name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
+              'role', 'viewer')) as tenants
+            from api_keys k join tenants t on t.id = k.tenant_id where k.id = ${id} group by k.id`,
+      )
       .catch(rethrow);
     timed(c, "db", started);
-    const mine = rows.map(({ id, slug, name, role: held }) => ({ id, slug, name, role: held }));
-    const tenant = mine.find(({ id }) => id === tenantId);
-    const [first] = rows;
-    if (!first || !tenant) throw new Problem("unauthenticated");
+    const [row] = v.parse(v.array(Row), rows);
+    const own = row?.tenants.find((tenant) => tenant.id === tenantId);
+    if (!row || !own) throw invalidToken();
+    const { role, ...tenant } = own;
+    const isUser = caller.kind === "user";
     return c.json({
-      user: { id: userId, email: first.email },
-      role,
-      scopes: [...SCOPES[role]],
-      tenant,
-      other_tenants: mine.filter((other) => other !== tenant),
+      user: isUser ? { id, email: row.name } : null,
+      api_key: isUser ? null : { id, name: row.name },
+      role: isUser ? caller.role : null,
+      scopes: [...caller.scopes],
+      tenant: isUser ? { ...tenant, role } : tenant,
+      other_tenants: row.tenants.filter((other) => other !== own),
     });
   });

@@ -1,88 +1,139 @@
+import { and, desc, eq, gt, isNull, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { sessions, users } from "../db/schema.ts";
 import { operation } from "../http/openapi.ts";
-import { valid } from "../http/valid.ts";
-import { hashPassword } from "../identity/password.ts";
-import { refreshSession, Session, signIn, signUp, type Grant } from "../identity/session.ts";
+import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { userAgent } from "../http/request.ts";
+import { ById, valid } from "../http/valid.ts";
+import { signedIn } from "../identity/identify.ts";
+import { Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
-import { Slug, TenantName } from "../tenant/record.ts";
+import { GONE } from "../tenant/credentials.ts";
+import { Slug } from "../tenant/record.ts";
 
 const tag = "Sessions";
 
-const Email = v.pipe(v.string(), v.trim(), v.toLowerCase(), v.email(), v.maxLength(254));
-// No shorter than NIST SP 800-63B asks for, no longer than is worth hashing.
-const NewPassword = v.pipe(v.string(), v.minLength(8), v.maxLength(256));
-const NewTenant = v.strictObject({ name: TenantName, slug: Slug });
-const SignUp = v.strictObject({ email: Email, password: NewPassword, tenant: NewTenant });
-const SignIn = v.strictObject({
-  email: Email,
-  password: v.pipe(v.string(), v.maxLength(256)),
-  tenant: v.optional(Slug),
+const Listed = v.object({
+  id: v.string(),
+  current: v.boolean(),
+  user_agent: v.string(),
+  created_at: v.string(),
+  last_used_at: v.string(),
+  expires_at: v.string(),
 });
-const Refresh = v.strictObject({ refresh_token: v.pipe(v.string(), v.maxLength(256)) });
+const Switch = v.strictObject({ tenant: Slug });
 
-/** The session, once the tenant's object knows the record that it was granted on. Throws when there is no grant. */
-async function answer(namespace: Env["TENANT"], grant: Grant | undefined, refusal: string): Promise<Session> {
-  if (!grant) {
-    throw new Problem("unauthenticated", {
-      detail: refusal,
-      headers: { "www-authenticate": 'Bearer realm="partywall"' },
-    });
-  }
-  await teachTenant(namespace, grant.record);
-  return grant.session;
-}
+const shown = {
+  id: sessions.id,
+  user_agent: sessions.user_agent,
+  created_at: sessions.created_at,
+  last_used_at: sessions.rotated_at,
+  expires_at: sessions.expires_at,
+};
 
-const WRONG_PASSWORD = "The email and password do not belong together, or not to this tenant.";
-
-export const signup = factory.createApp().post(
-  "/",
-  operation({
-    summary: "Make a tenant and its owner",
-    tag,
-    answers: { 201: Session },
-    problems: ["unauthenticated", "slug_taken", "invalid_input"],
-    token: false,
-  }),
-  valid("json", SignUp),
-  async (c) => {
-    const { email, password, tenant } = c.req.valid("json");
-    const grant = await signUp({ email, hash: await hashPassword(email, password), ...tenant });
-    return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
-  },
-);
-
-export const sessions = factory
+/** The caller's own sessions in this tenant. Each tenant has its own: none of them shows or ends another's. */
+export const ownSessions = factory
   .createApp()
-  .post(
+  .get(
     "/",
     operation({
-      summary: "Sign in",
+      summary: "List one's sessions in this tenant, newest first",
       tag,
-      answers: { 201: Session },
-      problems: ["unauthenticated", "tenant_suspended", "invalid_input"],
-      token: false,
+      answers: { 200: pageOf(Listed) },
+      problems: ["invalid_cursor", "invalid_input"],
     }),
-    valid("json", SignIn),
+    valid("query", v.object(PageQuery.entries)),
     async (c) => {
-      const { email, password, tenant } = c.req.valid("json");
-      const grant = await signIn({ email, hash: await hashPassword(email, password), slug: tenant });
-      return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+      const { tenantId, id, sessionId } = signedIn(c.get("caller"));
+      const pager = new Pager(c.req.valid("query"), tenantId, `${c.req.path} ${id}`);
+      const [rows] = await c.get("identity").read((db) => [
+        db
+          .select(shown)
+          .from(sessions)
+          .where(
+            and(
+              eq(sessions.tenant_id, tenantId),
+              eq(sessions.user_id, id),
+              isNull(sessions.revoked_at),
+              gt(sessions.expires_at, sql`now()`),
+              pager.after(sessions),
+            ),
+          )
+          .orderBy(desc(sessions.created_at), desc(sessions.id))
+          .limit(pager.rows),
+      ]);
+      const { data, next_cursor } = pager.page(rows);
+      return c.json({
+        data: data.map((session) => Object.assign(session, { current: session.id === sessionId })),
+        next_cursor,
+      });
     },
   )
   .post(
-    "/refresh",
+    "/switch",
     operation({
-      summary: "Exchange a refresh token for a new access token and refresh token",
+      summary: "Start a session in another tenant of one's own",
       tag,
-      answers: { 200: Session },
-      problems: ["unauthenticated", "invalid_input"],
-      token: false,
+      answers: { 201: Session },
+      problems: ["not_found", "invalid_json", "invalid_input"],
     }),
-    valid("json", Refresh),
+    valid("json", Switch),
     async (c) => {
-      const grant = await refreshSession(c.req.valid("json").refresh_token);
-      return c.json(await answer(c.env.TENANT, grant, "The refresh token is not valid any more."), 200);
+      const { id: userId, sessionId } = signedIn(c.get("caller"));
+      const slug = c.req.valid("json").tenant;
+      const grant = await switchTenant({ userId, sessionId, slug, userAgent: userAgent(c) });
+      if (!grant) throw new Problem("not_found");
+      await teachTenant(c.env.TENANT, grant.record.id, { record: grant.record });
+      return c.json(grant.session, 201);
+    },
+  )
+  .delete(
+    "/",
+    operation({ summary: "Sign out everywhere in this tenant", tag, answers: { 204: null } }),
+    async (c) => {
+      const { tenantId, id } = signedIn(c.get("caller"));
+      const [, [user]] = await c.get("identity").write((db) => [
+        db
+          .update(sessions)
+          .set({ revoked_at: sql`now()` })
+          .where(
+            and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, id), isNull(sessions.revoked_at)),
+          ),
+        // Tokens that were made for an older version of the user are void.
+        db
+          .update(users)
+          .set({ updated_at: sql`now()` })
+          .where(eq(users.id, id))
+          .returning({ version: users.version }),
+      ]);
+      if (user) await teachTenant(c.env.TENANT, tenantId, { floors: [[id, user.version]] });
+      return c.body(null, 204);
+    },
+  )
+  .delete(
+    "/:id",
+    operation({
+      summary: "End a session; `current` is the caller's",
+      tag,
+      answers: { 204: null },
+      problems: ["not_found"],
+    }),
+    valid("param", v.union([ById, v.object({ id: v.literal("current") })])),
+    async (c) => {
+      const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
+      const { id } = c.req.valid("param");
+      const ended = id === "current" ? sessionId : id;
+      const [[gone]] = await c.get("identity").write((db) => [
+        db
+          .update(sessions)
+          .set({ revoked_at: sql`coalesce(revoked_at, now())` })
+          .where(and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, userId), eq(sessions.id, ended)))
+          .returning({ id: sessions.id }),
+      ]);
+      if (!gone) throw new Problem("not_found");
+      await teachTenant(c.env.TENANT, tenantId, { floors: [[ended, GONE]] });
+      return c.body(null, 204);
     },
   );

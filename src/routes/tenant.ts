@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
+import { violatedConstraint } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { operation } from "../http/openapi.ts";
@@ -46,6 +46,12 @@ const shown = {
   version: tenants.version,
 };
 
+/** The record in a query's one row, for the tenant's object. */
+function recordIn(rows: unknown[]) {
+  const [row] = v.parse(v.tuple([v.object({ tenant: EdgeRecord })]), rows);
+  return { record: row.tenant };
+}
+
 /** The caller's own tenant; the wall shows a request no other. */
 export const tenant = factory
   .createApp()
@@ -71,7 +77,8 @@ export const tenant = factory
     valid("header", IfMatch),
     valid("json", TenantPatch),
     async (c) => {
-      const [[row]] = await c
+      const { tenantId } = c.get("caller");
+      const [[row], known] = await c
         .get("db")
         .write((db) => [
           db
@@ -80,12 +87,14 @@ export const tenant = factory
             .set({ ...c.req.valid("json"), updated_at: sql`now()` })
             .where(ifMatch(tenants, c.req.valid("header")))
             .returning(shown),
+          db.execute(sql`select ${edgeRecord} as tenant from tenants t`),
         ])
         .catch((error: unknown) => {
           if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
           throw error;
         });
       if (!row) throw new Problem("precondition_failed");
+      await teachTenant(c.env.TENANT, tenantId, recordIn(known.rows));
       return answerRow(c, row);
     },
   )
@@ -95,15 +104,16 @@ export const tenant = factory
     needs("tenant:delete"),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const { rows } = await identityDb
-        .execute(
-          sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status = 'active' returning ${edgeRecord} as tenant`,
-        )
-        .catch(rethrow);
-      const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
-      if (!row) throw new Problem("not_found");
+      const [{ rows }] = await c
+        .get("identity")
+        .write((db) => [
+          db.execute(
+            sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status <> 'suspended' returning ${edgeRecord} as tenant`,
+          ),
+        ]);
+      if (rows.length === 0) throw new Problem("tenant_suspended");
       // Acknowledged only once the object refuses the next request.
-      await teachTenant(c.env.TENANT, row.tenant);
+      await teachTenant(c.env.TENANT, tenantId, recordIn(rows));
       return c.body(null, 204);
     },
   )

@@ -3,7 +3,10 @@ import { matchedRoutes } from "hono/route";
 import { BoundedMap } from "../bounded-map.ts";
 import { factory, timed, type Edge } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
+import { SCOPES, type Caller, type Credential } from "../identity/caller.ts";
+import { invalidToken } from "../identity/identify.ts";
 import { logProblem, Problem } from "../problem.ts";
+import type { Proof } from "./credentials.ts";
 import { refusalAt } from "./denials.ts";
 import { askTenant, knownDenial, outOfReach, passesWithoutObject } from "./ask.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
@@ -12,13 +15,15 @@ import type { Admission } from "./object.ts";
 const MAX_KNOWN_COSTS = 10_000;
 
 /**
- * Lets a request on only when the caller's tenant is active and within its limits, by one call to the tenant's
- * object at most; then opens the tenant's database for it. Over a limit: 429. Object out of reach: 503, not admitted.
+ * Lets a request on only when its credential stands, and its tenant is active and within its limits, by one call to the
+ * tenant's object at most; then says who calls and opens the tenant's database. Over a limit: 429. Object out of reach:
+ * 503, not admitted.
  */
 export const admit = factory.createMiddleware(async function admit(c, next) {
-  const { tenantId, userId } = c.get("caller");
-  const answer = await ask(c, tenantId, costOf(c) ?? 1);
-  if (answer.status === "unknown") throw new Problem("unauthenticated");
+  const credential = c.get("credential");
+  const { tenantId } = credential;
+  const answer = await ask(c, credential, costOf(c) ?? 1);
+  if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
 
   const { decision } = answer;
@@ -34,15 +39,30 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
       });
     case "impossible":
       throw new Problem("cost_above_limit", { "violated-policies": decision.violated });
-    case "admitted":
+    case "admitted": {
+      const caller = callerOf(credential, answer.key);
+      const request = { id: c.get("requestId"), onAnswer: (started: number) => timed(c, "db", started) };
       c.set("standings", decision.standings);
-      c.set(
-        "db",
-        openTenantDb(tenantId, userId, (started) => timed(c, "db", started)),
-      );
+      c.set("caller", caller);
+      c.set("db", openTenantDb("app", tenantId, caller.id, request));
+      c.set("identity", openTenantDb("identity", tenantId, caller.id, request));
       await next();
+    }
   }
 });
+
+/** Who calls, now that the tenant's object has said what the credential is worth. */
+function callerOf(credential: Credential, key: Admitted["key"]): Caller {
+  const { kind, tenantId } = credential;
+  if (kind === "api_key") {
+    if (!key) throw new Error("the tenant's object admitted a key without saying which");
+    return { kind, tenantId, id: key.id, scopes: key.scopes };
+  }
+  const { userId, role, sessionId } = credential;
+  return { kind, tenantId, id: userId, role, sessionId, scopes: SCOPES[role] };
+}
+
+type Admitted = Extract<Admission, { status: "active" }>;
 
 /** Costs by method and address, because to find out takes longer than to refuse. */
 const knownCosts = new BoundedMap<string, number>(MAX_KNOWN_COSTS);
@@ -78,7 +98,8 @@ function costOf(c: Context<Edge>): number | undefined {
 }
 
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
-async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Admission> {
+async function ask(c: Context<Edge>, credential: Credential, cost: number): Promise<Admission> {
+  const { tenantId } = credential;
   const denial = knownDenial(tenantId, cost, Date.now());
   if (denial) return { status: "active", decision: refusalAt(denial, Date.now()) };
   const started = performance.now();
@@ -86,10 +107,13 @@ async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Ad
   if (guard && !(await guard.limit({ key: tenantId })).success)
     throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   try {
-    return await askTenant(c.env.TENANT, tenantId, cost, (call) => c.executionCtx.waitUntil(call));
+    return await askTenant(c.env.TENANT, tenantId, [cost, ...proofOf(credential)], (call) =>
+      c.executionCtx.waitUntil(call),
+    );
   } catch (cause) {
     const problem = outOfReach(cause);
-    if (!guard || !passesWithoutObject(tenantId)) throw problem;
+    // Nobody else knows whether a key exists.
+    if (!guard || !passesWithoutObject(tenantId) || credential.kind === "api_key") throw problem;
     logProblem(problem, c.get("requestId"), c.req.path);
     c.header("RateLimit-Exact", "?0");
     return { status: "active", decision: { outcome: "admitted", standings: [] } };
@@ -97,3 +121,8 @@ async function ask(c: Context<Edge>, tenantId: string, cost: number): Promise<Ad
     timed(c, "admit", started);
   }
 }
+
+const proofOf = (credential: Credential): Proof =>
+  credential.kind === "user"
+    ? [credential.userId, credential.sessionId, credential.version]
+    : [credential.hash];

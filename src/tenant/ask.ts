@@ -4,11 +4,11 @@ import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
 import { Denials } from "./denials.ts";
-import type { Admission, Answer, Tenant } from "./object.ts";
+import type { Admission, Demand, News, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
 
-/** Tenants whose id and last known plan this isolate remembers. */
+/** Tenants whose id, and last known plan and slug, this isolate remembers. */
 const MAX_TENANTS = 10_000;
 /** An object that does not confirm a record within this time is out of reach. */
 const LEARN_TIMEOUT_MS = 5_000;
@@ -17,7 +17,7 @@ const calls = new Calls();
 const denials = new Denials();
 // Hashing a name to an id costs more than looking it up.
 const ids = new BoundedMap<string, DurableObjectId>(MAX_TENANTS);
-const plans = new BoundedMap<string, keyof typeof WITHOUT_OBJECT>(MAX_TENANTS);
+const heardOf = new BoundedMap<string, Pick<EdgeRecord, "plan" | "slug">>(MAX_TENANTS);
 
 /** The tenant's Durable Object, beside the database if this is what creates it. */
 export function tenantObject(namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> {
@@ -31,32 +31,31 @@ export const knownDenial = (tenantId: string, cost: number, now: number) =>
   denials.recall(tenantId, cost, now);
 
 /**
- * The tenant's own answer to a request of `cost` units, in one call at most. Throws when its object is out of reach.
+ * The tenant's own answer to a demand, in one call at most. Throws when its object is out of reach.
  * `keepAlive` is the request's `waitUntil`: others may wait for the call that this one makes.
  */
 export async function askTenant(
   namespace: Env["TENANT"],
   tenantId: string,
-  cost: number,
+  demand: Demand,
   keepAlive: (call: Promise<unknown>) => void,
 ): Promise<Admission> {
   const askedAt = Date.now();
   const answer = await calls.ask(
     tenantId,
-    cost,
-    (costs) => callObject(namespace, tenantId, costs),
+    demand,
+    (demands) => callObject(namespace, tenantId, demands),
     keepAlive,
   );
-  if (answer.plan) plans.set(tenantId, answer.plan);
   if (answer.status === "active" && answer.decision.outcome === "refused")
-    denials.remember(tenantId, cost, answer.decision, askedAt, Date.now());
+    denials.remember(tenantId, demand[0], answer.decision, askedAt, Date.now());
   return answer;
 }
 
-/** Has the tenant's object confirm the record, durably, so that its next answer goes by it. Throws `unavailable`. */
-export async function teachTenant(namespace: Env["TENANT"], record: EdgeRecord): Promise<void> {
+/** Has the tenant's object confirm the news, durably, so that its next answer goes by it. Throws `unavailable`. */
+export async function teachTenant(namespace: Env["TENANT"], tenantId: string, news: News): Promise<void> {
   try {
-    await within(LEARN_TIMEOUT_MS, tenantObject(namespace, record.id).learn(record));
+    await within(LEARN_TIMEOUT_MS, tenantObject(namespace, tenantId).learn(news));
   } catch (cause) {
     throw outOfReach(cause);
   }
@@ -70,9 +69,12 @@ export const outOfReach = (cause: unknown) =>
     cause,
   });
 
+/** The tenant's plan and slug as its object last told this isolate. */
+export const lastHeardOf = (tenantId: string) => heardOf.get(tenantId);
+
 /** Whether the tenant's plan, as last heard of here, lets its requests pass without its object. */
 export function passesWithoutObject(tenantId: string): boolean {
-  const plan = plans.get(tenantId);
+  const plan = heardOf.get(tenantId)?.plan;
   return plan !== undefined && WITHOUT_OBJECT[plan] === "admit";
 }
 
@@ -81,15 +83,24 @@ let isolate: string | undefined;
 let made = 0;
 
 /** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
-async function callObject(namespace: Env["TENANT"], tenantId: string, costs: number[]): Promise<Answer[]> {
+async function callObject(
+  namespace: Env["TENANT"],
+  tenantId: string,
+  demands: Demand[],
+): Promise<Admission[]> {
   isolate ??= crypto.randomUUID();
   const callId = `${isolate}.${(made += 1)}`;
+  const call = async () => {
+    const { plan, slug, admissions } = await tenantObject(namespace, tenantId).admit(callId, demands);
+    if (plan && slug) heardOf.set(tenantId, { plan, slug });
+    return admissions;
+  };
   try {
-    return await tenantObject(namespace, tenantId).admit(callId, costs);
+    return await call();
   } catch (error) {
     const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
     if (!retryable || overloaded) throw error;
     // A stub is broken after an error; the object may have decided, and then says so again.
-    return await tenantObject(namespace, tenantId).admit(callId, costs);
+    return await call();
   }
 }

@@ -1,5 +1,5 @@
 import { within } from "../within.ts";
-import type { Answer } from "./object.ts";
+import type { Admission, Demand } from "./object.ts";
 
 /** A call that takes longer has failed: a request is not kept waiting, and not admitted. */
 const CALL_TIMEOUT_MS = 5_000;
@@ -12,12 +12,17 @@ const TURN_TIMEOUT_MS = 2_000;
  */
 const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
 
-/** Asks the tenant's object about requests of these costs, in this order. */
-export type Ask = (costs: number[]) => Promise<Answer[]>;
+/** Asks the tenant's object about these demands, in this order. */
+export type Ask = (demands: Demand[]) => Promise<Admission[]>;
 
 /** What a waiting request is told: its answer, or that it now asks for all that wait behind it. */
-type Turn = { answer: Answer } | { lead: Waiter[] };
-type Waiter = { cost: number; settled: boolean; take: (turn: Turn) => void; fail: (error: unknown) => void };
+type Turn = { answer: Admission } | { lead: Waiter[] };
+type Waiter = {
+  demand: Demand;
+  settled: boolean;
+  take: (turn: Turn) => void;
+  fail: (error: unknown) => void;
+};
 /** Who waits for a tenant's object in this isolate, and since when somebody has been asking it. */
 type Line = { askedSince: number; waiting: Waiter[] };
 
@@ -29,24 +34,24 @@ export class Calls {
   readonly #lines = new Map<string, Line>();
 
   /**
-   * The object's answer for a request of `cost` units. `keepAlive` keeps the request that asks for others from being
+   * The object's answer to a demand. `keepAlive` keeps the request that asks for others from being
    * ended before they are answered (a promise dies with the request that made it).
    */
   async ask(
     tenantId: string,
-    cost: number,
+    demand: Demand,
     ask: Ask,
     keepAlive: (call: Promise<unknown>) => void,
-  ): Promise<Answer> {
+  ): Promise<Admission> {
     const line = this.#lines.get(tenantId) ?? { askedSince: -Infinity, waiting: [] };
     this.#lines.set(tenantId, line);
     const isBusy = CAN_JOIN && Date.now() - line.askedSince < CALL_TIMEOUT_MS;
-    const turn = isBusy ? await this.#wait(line, cost) : undefined;
+    const turn = isBusy ? await this.#wait(line, demand) : undefined;
     if (turn && "answer" in turn) return turn.answer;
 
     const followers = turn?.lead ?? [];
     line.askedSince = Date.now();
-    const answering = within(CALL_TIMEOUT_MS, ask([cost, ...followers.map((follower) => follower.cost)]));
+    const answering = within(CALL_TIMEOUT_MS, ask([demand, ...followers.map((follower) => follower.demand)]));
     const done = answering
       .then(
         (answers) => followers.forEach((follower, index) => settle(follower, answers[index + 1])),
@@ -68,10 +73,10 @@ export class Calls {
   }
 
   /** This request's turn, or undefined when it did not come in time. */
-  async #wait(line: Line, cost: number): Promise<Turn | undefined> {
+  async #wait(line: Line, demand: Demand): Promise<Turn | undefined> {
     const { promise, resolve, reject } = Promise.withResolvers<Turn | undefined>();
     const waiter: Waiter = {
-      cost,
+      demand,
       settled: false,
       take: (turn) => {
         waiter.settled = true;
@@ -93,7 +98,7 @@ export class Calls {
   }
 }
 
-function settle(follower: Waiter, answer: Answer | undefined): void {
+function settle(follower: Waiter, answer: Admission | undefined): void {
   if (answer) follower.take({ answer });
   else follower.fail(new Error("the tenant's object gave no answer"));
 }

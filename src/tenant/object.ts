@@ -1,10 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
+import { Credentials, type Floor, type Proof } from "./credentials.ts";
 import { Ledger, type Row } from "./ledger.ts";
 import type { Decision, Policy } from "./limits.ts";
-import { loadRecord, policiesOf, type EdgeRecord } from "./record.ts";
+import { loadRecord, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
 
-/** How old the tenant's record may grow while requests come in; operators' changes reach the object at once. */
+/** How old the tenant's record may grow while requests come in. */
 const RECORD_REFRESH_MS = 300_000;
 
 /** How soon a re-reading that failed is tried again. */
@@ -13,21 +14,31 @@ const RECORD_RETRY_MS = 10_000;
 /** Calls whose answers are kept, for one that is made again because its answer was lost. */
 const REMEMBERED_CALLS = 64;
 
-/** May a request pass, by the tenant's status and by its limits? */
-export type Admission =
-  | { status: "active"; decision: Decision }
-  | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" };
-
-/** An admission as the object gives it, with the tenant's plan. */
-export type Answer = Admission & { plan?: EdgeRecord["plan"] };
+/** What a request asks of its tenant: so many units, on the strength of this credential. */
+export type Demand = readonly [cost: number, ...proof: Proof];
 
 /**
- * One tenant's single authority at the edge, named by the tenant's id: its status and its exact limits.
- * Postgres is the system of record for the status; the counters live here alone.
+ * May a request pass, by its credential, the tenant's status and its limits? `revoked` also is what a key is that never
+ * was. `key` is there when an API key was shown.
+ */
+export type Admission =
+  | { status: "active"; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes"> }
+  | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" | "revoked" };
+
+/** The answers to a call's requests, in their order, with the tenant's plan and slug. */
+export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "plan" | "slug">>;
+
+/** What changed in Postgres: the tenant's row, keys made or changed, and what is void from now on. */
+export type News = { record?: EdgeRecord; keys?: readonly KeyRecord[]; floors?: readonly Floor[] };
+
+/**
+ * One tenant's single authority at the edge, named by the tenant's id: its status, its credentials and its exact limits.
+ * Postgres is the system of record for the first two; the counters live here alone.
  */
 export class Tenant extends DurableObject<Env> {
   readonly #ledger: Ledger;
-  readonly #recent = new BoundedMap<string, Promise<Answer[]>>(REMEMBERED_CALLS);
+  readonly #credentials: Credentials;
+  readonly #recent = new BoundedMap<string, Promise<Answers>>(REMEMBERED_CALLS);
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
@@ -38,46 +49,57 @@ export class Tenant extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
+    this.#credentials = new Credentials(ctx.storage);
     this.#take(ctx.storage.kv.get<EdgeRecord>("record"));
     // What a crash cost is written down even if nobody calls again.
     this.#watchForIdleness();
   }
 
   /**
-   * Decides on requests of these costs, first come first served. What is admitted is counted, and only that: exactly,
-   * also across a crash. A call with the id of a recent one is that one again, and gets its answers.
+   * Decides on these demands, first come first served. What is admitted is counted, and only that: exactly, also
+   * across a crash. A call with the id of a recent one is that one again, and gets its answers.
    */
-  admit(callId: string, costs: number[]): Promise<Answer[]> {
+  admit(callId: string, demands: Demand[]): Promise<Answers> {
     const known = this.#recent.get(callId);
     if (known) return known;
-    const answers = this.#decide(costs);
+    const answers = this.#decide(demands);
     this.#recent.set(callId, answers);
     return answers;
   }
 
-  async #decide(costs: number[]): Promise<Answer[]> {
+  async #decide(demands: Demand[]): Promise<Answers> {
     if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
       const refreshed = this.#refreshRecord();
       // With any record at all the request need not wait for a newer one.
       if (!this.#record) await refreshed;
     }
-    if (!this.#record) return costs.map(() => ({ status: "unknown" }));
-    const { status, plan } = this.#record;
-    if (status !== "active") return costs.map(() => ({ status, plan }));
+    if (!this.#record) return { admissions: demands.map(() => ({ status: "unknown" })) };
+    const { plan, slug, status } = this.#record;
 
     // From here to the last decision nothing is awaited: no other request comes between.
     const now = Date.now();
-    const entries = costs.map((cost) => this.#ledger.decide(this.#policies, cost, now));
+    let waitFor = 0;
+    const admissions = demands.map(([cost, ...proof]): Admission => {
+      const credential = this.#credentials.judge(proof, now);
+      if (!credential) return { status: "revoked" };
+      if (status !== "active") return { status };
+      const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, now);
+      if (wait) waitFor = mark;
+      if (credential === true) return { status, decision };
+      return { status, decision, key: { id: credential.id, scopes: credential.scopes } };
+    });
     this.#writeDueRow();
-    const waiting = entries.findLast(({ wait }) => wait);
-    if (waiting) await this.#covered(waiting.mark);
-    return entries.map(({ decision }) => ({ status, plan, decision }));
+    if (waitFor > 0) await this.#covered(waitFor);
+    return { plan, slug, admissions };
   }
 
-  /** Learns the tenant's record; an older version than the one it holds changes nothing. Durable once it returns. */
-  async learn(record: EdgeRecord): Promise<void> {
-    this.#refreshedAt = Date.now();
-    if (this.#record && this.#record.version >= record.version) return;
+  /**
+   * Learns what changed, in force for the next request and durable once it returns. What is older than what it knows
+   * changes nothing.
+   */
+  async learn({ record, ...credentials }: News): Promise<void> {
+    this.#credentials.learn(credentials, Date.now());
+    if (!record || (this.#record && this.#record.version >= record.version)) return;
     this.#take(record);
     await this.ctx.storage.put("record", record);
   }
@@ -94,8 +116,14 @@ export class Tenant extends DurableObject<Env> {
   #refreshRecord(): Promise<void> {
     this.#refresh ??= (async () => {
       try {
-        const record = await loadRecord(this.ctx.id.name ?? "");
-        if (record) await this.learn(record);
+        const { learned } = this.#credentials;
+        const known = await loadRecord(this.ctx.id.name ?? "");
+        // Nor at every request for a tenant that is not there.
+        this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
+        // What was learned meanwhile may be newer than what was read.
+        if (known && learned === this.#credentials.learned) this.#credentials.replaceKeys(known.keys);
+        if (known) await this.learn({ record: known.tenant });
+        else this.#take(undefined);
       } catch (error) {
         if (!this.#record) throw error;
         // Not at every request: a database that is down is not helped by that.

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { identityDb, rethrow } from "../db/client.ts";
-import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
+import { API_KEY_SCOPES, PLANS, TENANT_STATUSES } from "../db/schema.ts";
 import type { Policy } from "./limits.ts";
 import { PLAN_POLICIES } from "./plans.ts";
 
@@ -35,13 +35,33 @@ export type EdgeRecord = v.InferOutput<typeof EdgeRecord>;
 export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan,
   'status', t.status, 'limits', t.limits, 'version', t.version)`;
 
-/** The tenant's record as Postgres has it now, or undefined when there is no such tenant. */
-export async function loadRecord(tenantId: string): Promise<EdgeRecord | undefined> {
+/** An API key as the edge is to know it. */
+export const KeyRecord = v.object({
+  id: v.string(),
+  hash: v.string(),
+  scopes: v.array(v.picklist(API_KEY_SCOPES)),
+  expiresAt: v.nullable(v.number()),
+  version: v.number(),
+});
+export type KeyRecord = Readonly<v.InferOutput<typeof KeyRecord>>;
+
+/** A KeyRecord in SQL, of the api_keys row with the alias k. The hash is in base64url, the expiry in ms. */
+export const keyRecord = sql`json_build_object('id', k.id,
+  'hash', translate(encode(k.hash, 'base64'), '+/=', '-_'), 'scopes', k.scopes,
+  'expiresAt', floor(extract(epoch from k.expires_at) * 1000), 'version', k.version)`;
+
+const Known = v.array(v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) }));
+
+/** The tenant's record and its API keys as Postgres has them now, or undefined when there is no such tenant. */
+export async function loadRecord(tenantId: string): Promise<v.InferOutput<typeof Known>[number] | undefined> {
   const { rows } = await identityDb
-    .execute(sql`select ${edgeRecord} as tenant from tenants t where t.id = ${tenantId}`)
+    .execute(
+      sql`select ${edgeRecord} as tenant, coalesce((select json_agg(${keyRecord}) from api_keys k
+        where k.tenant_id = t.id and (k.expires_at is null or k.expires_at > now())), '[]') as keys
+        from tenants t where t.id = ${tenantId}`,
+    )
     .catch(rethrow);
-  const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
-  return row?.tenant;
+  return v.parse(Known, rows)[0];
 }
 
 /** The tenant's own policies if an operator set any, else its plan's. */

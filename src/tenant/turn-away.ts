@@ -1,5 +1,5 @@
 import { requestIdOf, SECURE_HEADERS } from "../http/request.ts";
-import { rememberedCaller } from "../identity/access-token.ts";
+import { rememberedToken } from "../identity/access-token.ts";
 import { bearerToken } from "../identity/identify.ts";
 import { problemDocument, PROBLEMS } from "../problem.ts";
 import { knownCost } from "./admit.ts";
@@ -19,11 +19,11 @@ const answers = new WeakMap<Denial, Answer>();
 export function turnAway(request: Request): Response | undefined {
   const { headers } = request;
   const token = bearerToken(headers);
-  const caller = token && rememberedCaller(token);
-  const cost = caller && knownCost(request);
+  const credential = token && rememberedToken(token);
+  const cost = credential && knownCost(request);
   if (!cost) return undefined;
   const now = Date.now();
-  const denial = knownDenial(caller.tenantId, cost, now);
+  const denial = knownDenial(credential.tenantId, cost, now);
   if (!denial || headers.has("origin") || headers.has("traceparent")) return undefined;
 
   let answer = answers.get(denial);

@@ -46,14 +46,15 @@ async function saturate(namespace: Env["TENANT"], parameters: URLSearchParams): 
     Number(parameters.get(name)),
   );
   const object = tenantObject(namespace, parameters.get("tenant") ?? "");
-  const costs = Array.from({ length: batch }, () => 1);
+  const demand = [1, crypto.randomUUID(), crypto.randomUUID(), 1] as const;
+  const demands = Array.from({ length: batch }, () => demand);
   const started = Date.now();
   let [calls, admitted] = [0, 0];
   const keepCalling = async (): Promise<void> => {
     while (Date.now() - started < ms) {
-      const answers = await object.admit(crypto.randomUUID(), costs);
+      const { admissions } = await object.admit(crypto.randomUUID(), demands);
       calls += 1;
-      admitted += answers.filter(
+      admitted += admissions.filter(
         (answer) => answer.status === "active" && answer.decision.outcome === "admitted",
       ).length;
     }

@@ -29,7 +29,7 @@ export const counts = { rows: 0 };
 export function limitedApp(limiter: Limiter) {
   const admit = factory.createMiddleware(async function admit(c, next) {
     const started = performance.now();
-    const { admitted, remaining, resetMs } = await limiter(c.var.caller.tenantId);
+    const { admitted, remaining, resetMs } = await limiter(c.get("credential").tenantId);
     timed(c, "admit", started);
     const standings: Standing[] = [{ ...POLICY, remaining, resetMs }];
     c.header("RateLimit-Policy", rateLimitPolicy(standings, Date.now()));

@@ -1,0 +1,64 @@
+import { createHash, randomBytes } from "node:crypto";
+import { crc32 } from "node:zlib";
+import { parse as parseUuid } from "uuid";
+import { settings } from "../env.ts";
+import type { Credential } from "./caller.ts";
+
+const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const BYTES = { tenant: 16, secret: 32 };
+/** Base62 digits of so many bytes, and of a CRC-32. */
+const DIGITS = { tenant: 22, secret: 43, checksum: 6 };
+
+const SHAPE = new RegExp(
+  `^pw_[a-z]+_([0-9A-Za-z]{${DIGITS.tenant}})([0-9A-Za-z]{${DIGITS.secret}})[0-9A-Za-z]{${DIGITS.checksum}}$`,
+);
+
+/** A new key of this tenant: the text, shown once, and what is kept of it. */
+export function makeApiKey(tenantId: string): { text: string; hash: Uint8Array; hint: string } {
+  const body =
+    `pw_${settings.API_KEY_ENVIRONMENT}_` +
+    toBase62(parseUuid(tenantId), DIGITS.tenant) +
+    toBase62(randomBytes(BYTES.secret), DIGITS.secret);
+  const text = body + checksum(body);
+  return { text, hash: sha256(text), hint: text.slice(-4) };
+}
+
+/** Whether the token says of itself that it is one of our keys: no JWT begins so. */
+export const looksLikeApiKey = (token: string) => token.startsWith("pw_");
+
+/** Whose key this is, if it is well formed and of this environment. Only the tenant's object knows whether it exists. */
+export function readApiKey(text: string): Extract<Credential, { kind: "api_key" }> | undefined {
+  const body = text.slice(0, -DIGITS.checksum);
+  if (checksum(body) !== text.slice(-DIGITS.checksum)) return undefined;
+  const [, tenant] = SHAPE.exec(text) ?? [];
+  const tenantId = tenant && fromBase62(tenant);
+  if (!tenantId || !text.startsWith(`pw_${settings.API_KEY_ENVIRONMENT}_`)) return undefined;
+  return { kind: "api_key", tenantId, hash: sha256(text).toString("base64url") };
+}
+
+/** Finds typing errors and cut-off copies without asking anyone. It is no secret. */
+const checksum = (body: string) => {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(crc32(body));
+  return toBase62(bytes, DIGITS.checksum);
+};
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest();
+
+function toBase62(bytes: Uint8Array, digits: number): string {
+  let rest = BigInt(`0x${Buffer.from(bytes).toString("hex")}`);
+  let text = "";
+  for (let index = 0; index < digits; index++) {
+    text = ALPHABET.charAt(Number(rest % 62n)) + text;
+    rest /= 62n;
+  }
+  return text;
+}
+
+/** The UUID that these digits stand for; undefined when they stand for more than one can. */
+function fromBase62(text: string): string | undefined {
+  let value = 0n;
+  for (const digit of text) value = value * 62n + BigInt(ALPHABET.indexOf(digit));
+  const hex = value.toString(16).padStart(2 * BYTES.tenant, "0");
+  return /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(hex)?.slice(1).join("-");
+}
