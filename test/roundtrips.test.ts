@@ -1,7 +1,7 @@
 import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { Tenant } from "../src/index.ts";
-import { newProject, newTenant, request, signIn, type SignedIn } from "./support/client.ts";
+import { newProject, newTenant, request, type SignedIn } from "./support/client.ts";
 
 let ada: SignedIn;
 let project: string;
@@ -54,9 +54,9 @@ it.each([
 ] as const)(
   "%s %s makes one object call and one database request, and has the object confirm what changed",
   async (method, path, body, status) => {
-    const { token } = await signIn(ada.user.email);
+    const { token, tenant } = await newTenant();
     calls = { object: 0, sql: 0 };
-    const given = body === "own" ? { tenant: ada.tenant.slug } : body;
+    const given = body === "own" ? { tenant: tenant.slug } : body;
     expect((await request(method, path, { token, body: given })).status).toBe(status);
     expect(calls).toEqual({ object: 2, sql: 1 });
   },
