@@ -11,7 +11,10 @@ const ISSUER = "https://api.partywall.test";
 export type Bed = {
   stack: Stack;
   /** What partywall's Worker needs to run on it. */
-  variables: Record<"DATABASE_URL" | "NEON_FETCH_ENDPOINT" | "TOKEN_SIGNING_KEYS" | "ISSUER", string> &
+  variables: Record<
+    "DATABASE_URL" | "NEON_FETCH_ENDPOINT" | "TENANT_CONTEXT_KEYS" | "TOKEN_SIGNING_KEYS" | "ISSUER",
+    string
+  > &
     Record<string, string>;
   operatorUrl: string;
   /** Connection string of the superuser, to the same database. */

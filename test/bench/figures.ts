@@ -17,15 +17,21 @@ export function ratio(these: readonly number[], those: readonly number[]): Sprea
   return spread(these.map((value, round) => value / (those[round] ?? Number.NaN)));
 }
 
+/** By how much these exceed those, round by round. */
+export function difference(these: readonly number[], those: readonly number[]): Spread {
+  return spread(these.map((value, round) => value - (those[round] ?? Number.NaN)));
+}
+
 /** `12,345`, or `1.23` with so many decimals; a dash for what could not be measured. */
 export function shown(value: number, decimals = 0): string {
   if (!Number.isFinite(value)) return "–";
   return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
-/** `0.74 (0.70–0.78)`. */
-export function shownSpread({ median, min, max }: Spread): string {
-  return Number.isFinite(median) ? `${shown(median, 2)} (${shown(min, 2)}–${shown(max, 2)})` : "–";
+/** `0.74 (0.70–0.78)`, or with other decimals. */
+export function shownSpread({ median, min, max }: Spread, decimals = 2): string {
+  if (!Number.isFinite(median)) return "–";
+  return `${shown(median, decimals)} (${shown(min, decimals)}–${shown(max, decimals)})`;
 }
 
 /** Lines of a table, the first column to the left, the others to the right. */

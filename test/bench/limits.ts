@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import { aimsTable } from "./aims.ts";
 import { ask, makeBed, type Bed } from "./bed.ts";
 import { measureCore, type Core } from "./core.ts";
 import { cpuOf } from "./cpu.ts";
@@ -503,15 +504,7 @@ function report({ names, connections, seconds, rounds }: Setting, found: Found):
       ]),
     ),
     "",
-    table(
-      ["aim", "bound", "is", ""],
-      aims.map(({ aim, least, most, is }) => [
-        aim,
-        most === undefined ? `≥ ${least}` : `≤ ${most}`,
-        shown(is, 2),
-        is >= (least ?? -Infinity) && is <= (most ?? Infinity) ? "met" : "missed",
-      ]),
-    ),
+    aimsTable(aims),
   ].join("\n");
   const { measured, ...counted } = refusing;
   return {

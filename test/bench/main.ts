@@ -3,11 +3,13 @@ import { parseArgs } from "node:util";
 import { limits } from "./limits.ts";
 import { pipeline } from "./pipeline.ts";
 import type { Subject } from "./subject.ts";
+import { wall } from "./wall.ts";
 
-const SUBJECTS: Record<string, Subject> = { limits, pipeline };
+const SUBJECTS: Record<string, Subject> = { limits, pipeline, wall };
+const BY_DEFAULT = ["limits", "pipeline"];
 
-const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5]
-Subjects: ${Object.keys(SUBJECTS).join(", ")}; all by default.`;
+const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
+Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(" and ")} by default, wall only when named: it loads --rows rows.`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();
@@ -40,6 +42,7 @@ async function main(): Promise<void> {
       rounds: { type: "string", default: "12" },
       connections: { type: "string", default: "32" },
       seconds: { type: "string", default: "1.5" },
+      rows: { type: "string", default: "5000000" },
       help: { type: "boolean", default: false },
     },
   });
@@ -48,8 +51,9 @@ async function main(): Promise<void> {
     rounds: wholeNumber("rounds", values.rounds),
     connections: wholeNumber("connections", values.connections),
     seconds: positive("seconds", values.seconds),
+    rows: wholeNumber("rows", values.rows),
   };
-  const names = positionals.length > 0 ? positionals : Object.keys(SUBJECTS);
+  const names = positionals.length > 0 ? positionals : BY_DEFAULT;
   const subjects = names.map((name) => {
     const subject = SUBJECTS[name];
     if (!subject) throw new Error(`There is no subject ${name}.\n${USAGE}`);

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { aimsTable } from "./aims.ts";
 import { makeBed, type Bed } from "./bed.ts";
 import { NAMES, startContest, type Contestant, type Name } from "./contestants.ts";
 import { cpuOf, cpuOfFamily } from "./cpu.ts";
@@ -145,15 +146,7 @@ function report(
     `workerd to its first answer to GET /health, less the same for an empty Worker: the median of ${STARTS}. It holds the`,
     "first request too; the start-up time that Cloudflare limits is measured only at an upload.",
     "",
-    table(
-      ["aim", "bound", "is", ""],
-      aims.map(({ aim, least, most, is }) => [
-        aim,
-        most === undefined ? `≥ ${least}` : `≤ ${most}`,
-        shown(is, 2),
-        is >= (least ?? -Infinity) && is <= (most ?? Infinity) ? "met" : "missed",
-      ]),
-    ),
+    aimsTable(aims),
   ].join("\n");
   return {
     data: { connections, seconds, rounds, figures, sizes, startUps, aims, generatorBusy: busy },

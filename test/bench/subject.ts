@@ -4,6 +4,8 @@ export type Options = {
   connections: number;
   /** Of each measurement. */
   seconds: number;
+  /** In the database, of a subject that fills it. */
+  rows: number;
   /** Tells whoever waits how far it is. */
   say: (line: string) => void;
 };
