@@ -29,6 +29,11 @@ export const PROBLEMS = {
     title: "Not allowed",
     help: "The token is valid, but its role does not allow this. Ask an owner or admin of the tenant.",
   },
+  wrong_host: {
+    status: 403,
+    title: "The host is another tenant's",
+    help: "The host names one tenant and the credential another. Use the host of your own tenant, or the API's own.",
+  },
   tenant_suspended: {
     status: 403,
     title: "The tenant is suspended",

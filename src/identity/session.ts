@@ -39,6 +39,7 @@ const Member = v.object({
   role: v.picklist(ROLES),
   tenant: EdgeRecord,
 });
+const Found = v.object({ members: v.array(Member), is_host: v.boolean() });
 const Outcome = v.object({ outcome: v.string() });
 
 // What each statement below answers of a member, from the aliases u, m and t.
@@ -83,18 +84,21 @@ export async function signUp(of: {
 
 /**
  * Starts a session for the password's hash, in one statement. Undefined when email and password do not belong
- * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant.
+ * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant, and
+ * `not_found` when there is none of that slug and the request's host said it.
  */
 export async function signIn(of: {
   email: string;
   hash: string;
   slug: string | undefined;
+  isHost: boolean;
   userAgent: string;
 }): Promise<Grant | undefined> {
+  const slug = of.slug ?? null;
   const { members, refresh } = await startSession(
-    sql`u.email = ${of.email} and u.password_hash = ${of.hash}
-      and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})`,
+    sql`u.email = ${of.email} and u.password_hash = ${of.hash} and (${slug}::text is null or t.slug = ${slug})`,
     of.userAgent,
+    of.isHost ? slug : null,
   );
   if (members.length > 1) {
     const slugs = members.map(({ tenant }) => tenant.slug).join(", ");
@@ -125,9 +129,10 @@ export async function switchTenant(of: {
 
 /**
  * Starts a session for the one member that the condition finds, of the aliases u, m and t, if its tenant is active.
- * Returns all that it finds, by slug; throws `tenant_suspended` or `tenant_closing`.
+ * Returns all that it finds, by slug. Throws `tenant_suspended` or `tenant_closing`, and `not_found` when no tenant has
+ * the slug of the request's host.
  */
-async function startSession(condition: SQL, userAgent: string) {
+async function startSession(condition: SQL, userAgent: string, host: string | null = null) {
   const refresh = firstRefreshToken(uuidv7());
   const { rows } = await identityDb
     .execute(sql`
@@ -140,9 +145,11 @@ async function startSession(condition: SQL, userAgent: string) {
           now() + ${REFRESH_TTL_S} * interval '1 second'
         from who where (select count(*) from who) = 1 and tenant->>'status' = 'active'
       )
-      select * from who order by tenant->>'slug'`)
+      select coalesce((select json_agg(who order by tenant->>'slug') from who), '[]') as members,
+        ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
     .catch(rethrow);
-  const members = v.parse(v.array(Member), rows);
+  const [{ members, is_host }] = v.parse(v.tuple([Found]), rows);
+  if (!is_host) throw new Problem("not_found");
   const [who] = members;
   if (who && members.length === 1 && who.tenant.status !== "active")
     throw new Problem(`tenant_${who.tenant.status}`);
@@ -154,9 +161,13 @@ export type Reuse = { reused: { tenantId: string; sessionId: string } };
 
 /**
  * Replaces a refresh token by its successor, in one statement. The token before the last gets the same successor
- * within REFRESH_GRACE_S; any older one is a stolen token at work, and revokes the session. Undefined when refused.
+ * within REFRESH_GRACE_S; any older one is a stolen token at work, and revokes the session. Undefined when refused, as
+ * at the host of another tenant.
  */
-export async function refreshSession(text: string): Promise<Grant | Reuse | undefined> {
+export async function refreshSession(
+  text: string,
+  host: string | undefined,
+): Promise<Grant | Reuse | undefined> {
   const tokens = readRefreshToken(text);
   if (!tokens) return undefined;
   const { presented, successor } = tokens;
@@ -174,7 +185,7 @@ export async function refreshSession(text: string): Promise<Grant | Reuse | unde
         refresh_hash = case when ${isNewest} then ${hex(successor.hash)}::bytea else s.refresh_hash end
       from users u, memberships m, tenants t
       where s.id = ${presented.sessionId} and s.revoked_at is null and s.expires_at > now() and t.status = 'active'
-        and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
+        and (${host ?? null}::text is null or t.slug = ${host ?? null}) and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
       returning case when s.revoked_at is null then 'granted' else 'reused' end as outcome, ${member}`)
     .catch(rethrow);
   const [row] = rows;

@@ -3,6 +3,7 @@ import { factory } from "../context.ts";
 import { operation } from "../http/openapi.ts";
 import { floodGuard, userAgent } from "../http/request.ts";
 import { valid } from "../http/valid.ts";
+import { slugOfHost } from "../identity/host.ts";
 import { hashPassword } from "../identity/password.ts";
 import { refreshSession, Session, signIn, signUp, type Grant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
@@ -44,11 +45,13 @@ export const signup = factory.createApp().post(
     summary: "Make a tenant and its owner",
     tag,
     answers: { 201: Session },
-    problems: ["unauthenticated", "slug_taken", "invalid_input"],
+    problems: ["unauthenticated", "slug_taken", "not_found", "invalid_input"],
     token: false,
   }),
   valid("json", SignUp),
   async (c) => {
+    // A tenant's host is that tenant's: a new one is made elsewhere.
+    if (slugOfHost(c.req.url) !== undefined) throw new Problem("not_found");
     const { email, password, tenant } = c.req.valid("json");
     const hash = await hashPassword(email, password);
     const grant = await signUp({ email, hash, ...tenant, userAgent: userAgent(c) });
@@ -66,14 +69,22 @@ export const signIns = factory
       summary: "Sign in",
       tag,
       answers: { 201: Session },
-      problems: ["unauthenticated", "tenant_suspended", "invalid_input"],
+      problems: ["unauthenticated", "tenant_suspended", "wrong_host", "not_found", "invalid_input"],
       token: false,
     }),
     valid("json", SignIn),
     async (c) => {
       const { email, password, tenant } = c.req.valid("json");
+      const host = slugOfHost(c.req.url);
+      if (host !== undefined && tenant !== undefined && host !== tenant) throw new Problem("wrong_host");
       const hash = await hashPassword(email, password);
-      const grant = await signIn({ email, hash, slug: tenant, userAgent: userAgent(c) });
+      const grant = await signIn({
+        email,
+        hash,
+        slug: tenant ?? host,
+        isHost: host !== undefined,
+        userAgent: userAgent(c),
+      });
       return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
     },
   )
@@ -89,7 +100,7 @@ export const signIns = factory
     }),
     valid("json", Refresh),
     async (c) => {
-      const grant = await refreshSession(c.req.valid("json").refresh_token);
+      const grant = await refreshSession(c.req.valid("json").refresh_token, slugOfHost(c.req.url));
       if (grant && "reused" in grant) {
         const { tenantId, sessionId } = grant.reused;
         await teachTenant(c.env.TENANT, tenantId, { floors: [[sessionId, GONE]] });

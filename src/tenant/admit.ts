@@ -1,14 +1,17 @@
+import { eq } from "drizzle-orm";
 import type { Context } from "hono";
 import { matchedRoutes } from "hono/route";
 import { BoundedMap } from "../bounded-map.ts";
 import { factory, timed, type Edge } from "../context.ts";
-import { openTenantDb } from "../db/client.ts";
+import { identityDb, openTenantDb, rethrow } from "../db/client.ts";
+import { tenants } from "../db/schema.ts";
 import { SCOPES, type Caller, type Credential } from "../identity/caller.ts";
+import { slugOfHost } from "../identity/host.ts";
 import { invalidToken } from "../identity/identify.ts";
 import { logProblem, Problem } from "../problem.ts";
 import type { Proof } from "./credentials.ts";
 import { refusalAt } from "./denials.ts";
-import { askTenant, knownDenial, outOfReach, passesWithoutObject } from "./ask.ts";
+import { askTenant, knownDenial, lastHeardOf, outOfReach, passesWithoutObject } from "./ask.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 import type { Admission } from "./object.ts";
 
@@ -25,6 +28,8 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   const answer = await ask(c, credential, costOf(c) ?? 1);
   if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
+  const host = slugOfHost(c.req.url);
+  if (host !== undefined && host !== lastHeardOf(tenantId)?.slug) throw await wrongHost(host);
 
   const { decision } = answer;
   if (decision.standings.length > 0) {
@@ -50,6 +55,12 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
     }
   }
 });
+
+/** The host names another tenant than the credential, or none. */
+async function wrongHost(slug: string): Promise<Problem> {
+  const known = await identityDb.select({}).from(tenants).where(eq(tenants.slug, slug)).catch(rethrow);
+  return new Problem(known.length > 0 ? "wrong_host" : "not_found");
+}
 
 /** Who calls, now that the tenant's object has said what the credential is worth. */
 function callerOf(credential: Credential, key: Admitted["key"]): Caller {

@@ -9,7 +9,7 @@ import { hashPassword } from "../../src/identity/password.ts";
 import type { Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/tenant/limits.ts";
 
-const ORIGIN = "https://api.partywall.test";
+const HOST = "api.partywall.test";
 export const PASSWORD = "correct horse battery staple";
 
 export type RequestOptions = {
@@ -17,13 +17,15 @@ export type RequestOptions = {
   /** Sent as JSON; a string is sent as it is. */
   body?: unknown;
   headers?: Record<string, string>;
+  /** The API's own unless given. */
+  host?: string | undefined;
 };
 
 /** A client's request through the whole Worker, from an IP address of its own unless it says one. */
 export async function request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
-  const { token, body, headers } = options;
+  const { token, body, headers, host = HOST } = options;
   return exports.default.fetch(
-    new Request(`${ORIGIN}${path}`, {
+    new Request(`https://${host}${path}`, {
       method,
       headers: {
         "cf-connecting-ip": crypto.randomUUID(),

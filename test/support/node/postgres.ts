@@ -18,6 +18,8 @@ export default async function setup(project: TestProject) {
       ...(await makeSecrets()),
       NEON_FETCH_ENDPOINT: stack.endpoint,
       ISSUER: "https://api.partywall.test",
+      BASE_DOMAIN: "partywall.test",
+      API_KEY_ENVIRONMENT: "test",
     };
     await prepareLocalDatabase(stack.superuserUrl, variables);
     project.provide("variables", variables);
