@@ -39,10 +39,12 @@ export async function makeBed(bench: AsyncDisposableStack, maxConnections: numbe
     variables: {
       DATABASE_URL,
       IDENTITY_DATABASE_URL,
+      OPERATOR_DATABASE_URL,
       ...secrets,
       NEON_FETCH_ENDPOINT: stack.endpoint,
       ISSUER,
       TENANT_LOCATION_HINT: "weur",
+      API_KEY_ENVIRONMENT: "bench",
       ALLOWED_ORIGINS: "",
     },
     operatorUrl: OPERATOR_DATABASE_URL,
