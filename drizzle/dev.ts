@@ -100,7 +100,7 @@ async function dev(): Promise<void> {
   );
   const exited = once(worker, "exit");
   await isReady(worker);
-  await seed(variables.ISSUER, variables.OPERATOR_DATABASE_URL);
+  await seed(variables.ISSUER, variables.OPERATOR_TOKEN);
   printTour(variables.ISSUER);
   await exited;
 }

@@ -1,40 +1,30 @@
-import pg from "pg";
-
 const PASSWORD = "correct horse battery staple";
 const TENANTS = [
   { email: "ada@acme.test", plan: "startup", tenant: { name: "Acme", slug: "acme" } },
   { email: "bob@globex.test", plan: "solo", tenant: { name: "Globex", slug: "globex" } },
 ];
 
-/** Makes the two tenants of the tour, if they are not there, through the API and, for the plan, as an operator. */
-export async function seed(api: string, operatorUrl: string): Promise<void> {
-  const operator = new pg.Client({ connectionString: operatorUrl });
-  await operator.connect();
-  try {
-    for (const { email, plan, tenant } of TENANTS) {
-      const { rows } = await operator.query("select from tenants where slug = $1", [tenant.slug]);
-      if (rows.length > 0) continue;
-      await post(`${api}/v1/signup`, { email, password: PASSWORD, tenant });
-      await operator.query("update tenants set plan = $2 where slug = $1 and plan <> $2", [
-        tenant.slug,
-        plan,
-      ]);
-      // A sign-in tells the tenant's object of its new plan.
-      await post(`${api}/v1/sessions`, { email, password: PASSWORD });
-    }
-  } finally {
-    await operator.end();
+/** Makes the two tenants of the tour through the API, where their slugs are not taken yet. */
+export async function seed(api: string, operatorToken: string): Promise<void> {
+  for (const { email, plan, tenant } of TENANTS) {
+    const made = await send("POST", `${api}/v1/signup`, { email, password: PASSWORD, tenant });
+    if (made.status === 409) continue;
+    const { id } = (await expectOk(made)).tenant;
+    await expectOk(await send("PATCH", `${api}/v1/operator/tenants/${id}`, { plan }, operatorToken));
   }
 }
 
-async function post(url: string, body: unknown): Promise<void> {
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
+const send = (method: string, url: string, body: unknown, token?: string) =>
+  fetch(url, {
+    method,
+    headers: { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) },
     body: JSON.stringify(body),
   });
+
+async function expectOk(response: Response): Promise<{ tenant: { id: string } }> {
   if (!response.ok)
-    throw new Error(`Seeding failed: ${url} answered ${response.status}: ${await response.text()}`);
+    throw new Error(`Seeding failed: ${response.url} answered ${response.status}: ${await response.text()}`);
+  return (await response.json()) as { tenant: { id: string } };
 }
 
 /** Prints commands that work as they stand, one after the other, in a POSIX shell with curl. */

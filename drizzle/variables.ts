@@ -39,6 +39,7 @@ export async function makeSecrets() {
     TOKEN_SIGNING_KEYS: JSON.stringify({ keys: [{ ...jwk, alg: "Ed25519", kid }] }),
     OPAQUE_TOKEN_KEYS: namedSecret(),
     PASSWORD_PEPPER: secret(),
+    OPERATOR_TOKEN: secret(),
   };
 }
 

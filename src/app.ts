@@ -5,6 +5,7 @@ import { identify } from "./identity/identify.ts";
 import { Problem } from "./problem.ts";
 import { me } from "./routes/me.ts";
 import { describeApi, platform } from "./routes/platform.ts";
+import { operator } from "./routes/operator.ts";
 import { projectRoutes } from "./routes/projects.ts";
 import { ownSessions } from "./routes/sessions.ts";
 import { signIns, signup } from "./routes/sign-in.ts";
@@ -20,6 +21,7 @@ export const app = factory
 
   .route("/v1/signup", signup)
   .route("/v1/sessions", signIns)
+  .route("/v1/operator", operator)
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", me)

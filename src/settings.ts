@@ -33,6 +33,8 @@ const signingKeys = v.pipe(
 const Settings = v.object({
   DATABASE_URL: postgresUrl,
   IDENTITY_DATABASE_URL: postgresUrl,
+  OPERATOR_DATABASE_URL: postgresUrl,
+  OPERATOR_TOKEN: v.pipe(v.string(), v.regex(/^[\w-]{43}$/)),
   NEON_FETCH_ENDPOINT: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url())])),
   TENANT_CONTEXT_KEYS: keyRing,
   TOKEN_SIGNING_KEYS: signingKeys,
@@ -58,6 +60,8 @@ const KEY_RING = "kid:key[,kid:key], each an 8-character id and 32 random bytes 
 const MEANING: Record<keyof typeof Settings.entries, string> = {
   DATABASE_URL: "postgres://partywall_app:password@host/database",
   IDENTITY_DATABASE_URL: "postgres://partywall_identity:password@host/database",
+  OPERATOR_DATABASE_URL: "postgres://partywall_operator:password@host/database",
+  OPERATOR_TOKEN: "32 random bytes in base64url",
   NEON_FETCH_ENDPOINT: "the URL of a local Neon endpoint, or nothing for Neon itself",
   TENANT_CONTEXT_KEYS: KEY_RING,
   TOKEN_SIGNING_KEYS: "a JWK Set in JSON, of private keys for Ed25519 or ES256, the signing one first",

@@ -2,9 +2,10 @@ import { env } from "cloudflare:workers";
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { parseList } from "structured-headers";
 import { describe, expect, it } from "vitest";
+import { settings } from "../src/env.ts";
 import { PLAN_POLICIES } from "../src/tenant/plans.ts";
 import { tenantObject } from "../src/tenant/ask.ts";
-import { answered, login, newTenant, request, signIn } from "./support/client.ts";
+import { answered, login, newTenant, operate, request } from "./support/client.ts";
 
 type Item = { name: string; [parameter: string]: unknown };
 
@@ -63,31 +64,50 @@ it("gives a new tenant the policies of the plan solo, in the headers and under /
 });
 
 it("keeps the history when the plan changes", async () => {
-  const { token, tenant, user } = await newTenant(null);
+  const { token, tenant } = await newTenant(null);
   for (let spent = 1; spent <= 5; spent++)
     await answered(200, request("GET", "/v1/tenant/limits", { token }));
-  await login("OPERATOR_DATABASE_URL")`update tenants set plan = 'startup' where id = ${tenant.id}`;
-  const after = await signIn(user.email);
-  const { data } = await answered<{ data: Item[] }>(
-    200,
-    request("GET", "/v1/tenant/limits", { token: after.token }),
-  );
+  await operate(tenant.id, { plan: "startup" });
+  const { data } = await answered<{ data: Item[] }>(200, request("GET", "/v1/tenant/limits", { token }));
   expect(data.find(({ name }) => name === "minute")).toMatchObject({ limit: 3000, remaining: 2994 });
 });
 
-it("shuts a suspended tenant out, from the next request after its object learned of it", async () => {
-  const { token, tenant, user } = await newTenant();
-  const operator = login("OPERATOR_DATABASE_URL");
-  await operator`update tenants set status = 'suspended' where id = ${tenant.id}`;
-  const refused = await request("POST", "/v1/sessions", {
-    body: { email: user.email, password: "correct horse battery staple" },
-  });
+it("shuts a suspended tenant out at the next request, and lets it in again when it is reinstated", async () => {
+  const { token, tenant, user, refresh_token } = await newTenant();
+  const get = () => request("GET", "/v1/projects", { token });
+  expect((await get()).status).toBe(200);
+  await operate(tenant.id, { status: "suspended" });
+  const refused = await get();
   expect(refused.status).toBe(403);
-  // An object that starts anew reads the record again before long; here it starts without one.
+  expect(await refused.json()).toMatchObject({ type: "/problems/tenant_suspended" });
+  const signIn = { email: user.email, password: "correct horse battery staple" };
+  expect((await request("POST", "/v1/sessions", { body: signIn })).status).toBe(403);
+  expect((await request("POST", "/v1/sessions/refresh", { body: { refresh_token } })).status).toBe(401);
+  await operate(tenant.id, { status: "active" });
+  expect((await get()).status).toBe(200);
+  await answered(200, request("POST", "/v1/sessions/refresh", { body: { refresh_token } }));
+});
+
+it("reads the tenant's record again when it starts without one", async () => {
+  const { token, tenant } = await newTenant();
+  await login("OPERATOR_DATABASE_URL")`update tenants set status = 'suspended' where id = ${tenant.id}`;
   const object = tenantObject(env.TENANT, tenant.id);
   await runInDurableObject(object, (_, state) => state.storage.delete("record"));
   await evictDurableObject(object);
   expect((await request("GET", "/v1/projects", { token })).status).toBe(403);
+});
+
+it("obeys an operator's token alone", async () => {
+  const { token, tenant } = await newTenant();
+  const path = `/v1/operator/tenants/${tenant.id}`;
+  for (const wrong of [undefined, token, "", "x".repeat(43)])
+    expect((await request("PATCH", path, { token: wrong, body: { status: "suspended" } })).status).toBe(401);
+  const own = { token: settings.OPERATOR_TOKEN };
+  expect((await request("PATCH", path, { ...own, body: { status: "gone" } })).status).toBe(422);
+  expect((await request("PATCH", path, { ...own, body: { limits: [] } })).status).toBe(422);
+  const nobody = path.replace(/.{4}$/, "0000");
+  expect((await request("PATCH", nobody, { ...own, body: { status: "active" } })).status).toBe(404);
+  expect((await request("GET", "/v1/projects", { token })).status).toBe(200);
 });
 
 it("lets an owner close the tenant, and nobody in after that", async () => {

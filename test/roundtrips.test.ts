@@ -55,8 +55,9 @@ it.each([
   "%s %s makes one object call and one database request, and has the object confirm what changed",
   async (method, path, body, status) => {
     const { token, tenant } = await newTenant();
-    // Its object has begun to read its record.
+    // A sign-up, its limits, and what its object reads when it starts.
     await request("GET", "/v1/tenant/limits", { token });
+    await vi.waitFor(() => expect(calls.sql).toBe(3));
     calls = { object: 0, sql: 0 };
     const given = body === "own" ? { tenant: tenant.slug } : body;
     expect((await request(method, path, { token, body: given })).status).toBe(status);

@@ -10,10 +10,12 @@ it("reads a whole configuration", () => {
 const REQUIRED = [
   "DATABASE_URL",
   "IDENTITY_DATABASE_URL",
+  "OPERATOR_DATABASE_URL",
   "TENANT_CONTEXT_KEYS",
   "TOKEN_SIGNING_KEYS",
   "OPAQUE_TOKEN_KEYS",
   "PASSWORD_PEPPER",
+  "OPERATOR_TOKEN",
   "ISSUER",
 ];
 

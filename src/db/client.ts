@@ -27,6 +27,9 @@ const logins = { app: connect(settings.DATABASE_URL), identity: connect(settings
 /** The database as sign-up, sign-in and the tenant's edge record see it: the people of all tenants, nobody's data. */
 export const identityDb: NeonHttpDatabase = logins.identity.writer;
 
+/** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
+export const operatorDb: NeonHttpDatabase = drizzle(neon(settings.OPERATOR_DATABASE_URL));
+
 type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
 type Results<Q extends Queries> = BatchResponse<Q>;
 

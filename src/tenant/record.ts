@@ -11,6 +11,9 @@ const Limit = v.object({
   window: v.union([v.literal("month"), v.pipe(v.number(), v.integer(), v.minValue(1))]),
 });
 
+/** A tenant's own policies. */
+export const Policies = v.pipe(v.array(Limit), v.minLength(1));
+
 export const TenantName = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100));
 
 /** A tenant's name in hosts and sign-ins: one DNS label, in lower case. */
@@ -26,7 +29,7 @@ export const EdgeRecord = v.object({
   name: v.string(),
   plan: v.picklist(PLANS),
   status: v.picklist(TENANT_STATUSES),
-  limits: v.nullable(v.pipe(v.array(Limit), v.minLength(1))),
+  limits: v.nullable(Policies),
   version: v.number(),
 });
 export type EdgeRecord = v.InferOutput<typeof EdgeRecord>;

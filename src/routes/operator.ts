@@ -1,0 +1,68 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { sql } from "drizzle-orm";
+import * as v from "valibot";
+import { factory, timed } from "../context.ts";
+import { operatorDb, rethrow } from "../db/client.ts";
+import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
+import { settings } from "../env.ts";
+import { operation } from "../http/openapi.ts";
+import { floodGuard } from "../http/request.ts";
+import { ById, valid } from "../http/valid.ts";
+import { bearerToken } from "../identity/identify.ts";
+import { Problem } from "../problem.ts";
+import { teachTenant } from "../tenant/ask.ts";
+import { EdgeRecord, edgeRecord, Policies } from "../tenant/record.ts";
+
+const TenantChange = v.partial(
+  v.strictObject({
+    plan: v.picklist(PLANS),
+    status: v.picklist(TENANT_STATUSES),
+    /** Null for the plan's own. */
+    limits: v.nullable(Policies),
+  }),
+);
+
+const sha256 = (text: string) => createHash("sha256").update(text).digest();
+
+/** Lets on whoever runs this deployment, by a token that no client has. */
+const operatorOnly = factory.createMiddleware(async function operatorOnly(c, next) {
+  const token = bearerToken(c.req.raw.headers) ?? "";
+  if (!timingSafeEqual(sha256(token), sha256(settings.OPERATOR_TOKEN))) {
+    throw new Problem("unauthenticated", { headers: { "www-authenticate": 'Bearer realm="operator"' } });
+  }
+  await next();
+});
+
+/** What the operator of this deployment does to tenants. In force, wherever they are called, once it is answered. */
+export const operator = factory.createApp().patch(
+  "/tenants/:id",
+  floodGuard,
+  operatorOnly,
+  operation({
+    summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
+    tag: "Operator",
+    answers: { 200: EdgeRecord },
+    problems: ["unauthenticated", "not_found", "invalid_json", "invalid_input"],
+    token: false,
+  }),
+  valid("param", ById),
+  valid("json", TenantChange),
+  async (c) => {
+    const { id } = c.req.valid("param");
+    const change = c.req.valid("json");
+    const started = performance.now();
+    const { rows } = await operatorDb
+      .execute(sql`
+        update tenants t set plan = coalesce(${change.plan ?? null}, plan),
+          status = coalesce(${change.status ?? null}, status),
+          limits = case when ${change.limits === undefined} then limits else ${JSON.stringify(change.limits ?? null)}::jsonb end
+        where t.id = ${id} returning ${edgeRecord} as tenant`)
+      .catch(rethrow);
+    timed(c, "db", started);
+    const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
+    if (!row) throw new Problem("not_found");
+    await teachTenant(c.env.TENANT, id, { record: row.tenant });
+    console.log({ message: "operator", request_id: c.get("requestId"), tenant: id, change });
+    return c.json(row.tenant);
+  },
+);
