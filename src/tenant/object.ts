@@ -99,13 +99,17 @@ export class Tenant extends DurableObject<Env> {
    */
   async learn({ record, ...credentials }: News): Promise<void> {
     this.#credentials.learn(credentials, Date.now());
-    if (!record || (this.#record && this.#record.version >= record.version)) return;
-    this.#take(record);
-    await this.ctx.storage.put("record", record);
+    if (record) await this.#takeNewer(record);
   }
 
   /** Does nothing, to tell whether objects answer. */
   ping(): void {}
+
+  async #takeNewer(record: EdgeRecord): Promise<void> {
+    if (this.#record && this.#record.version >= record.version) return;
+    this.#take(record);
+    await this.ctx.storage.put("record", record);
+  }
 
   #take(record: EdgeRecord | undefined): void {
     this.#record = record;
@@ -122,7 +126,7 @@ export class Tenant extends DurableObject<Env> {
         this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
         // What was learned meanwhile may be newer than what was read.
         if (known && learned === this.#credentials.learned) this.#credentials.replaceKeys(known.keys);
-        if (known) await this.learn({ record: known.tenant });
+        if (known) await this.#takeNewer(known.tenant);
         else this.#take(undefined);
       } catch (error) {
         if (!this.#record) throw error;
