@@ -80,6 +80,7 @@ async function dev(): Promise<void> {
     ISSUER: `http://${HOST}:${port}`,
     API_KEY_ENVIRONMENT: "dev",
     BASE_DOMAIN: "localhost",
+    MAIL_URL: "log",
   };
   console.log("· migrating");
   await prepareLocalDatabase(stack.superuserUrl, variables);

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
 
-const DEV_VARS = new URL("../.dev.vars", import.meta.url).pathname;
+export const DEV_VARS = new URL("../.dev.vars", import.meta.url).pathname;
 
 /** The variables of this name from the environment, else from .dev.vars. Throws one error that names all missing. */
 export function loadVariables<Name extends string>(names: readonly Name[]): Record<Name, string> {
@@ -27,16 +27,20 @@ export function writeDevVars(variables: Record<string, string>): void {
 }
 
 const secret = () => randomBytes(32).toString("base64url");
-const namedSecret = () => `${randomBytes(4).toString("hex")}:${secret()}`;
+export const namedSecret = () => `${randomBytes(4).toString("hex")}:${secret()}`;
+
+/** A new private key for access tokens, named by its thumbprint (RFC 7638). */
+export async function makeSigningKey(alg: "Ed25519" | "ES256" = "Ed25519") {
+  const { privateKey } = await generateKeyPair(alg, { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  return { ...jwk, alg, kid: await calculateJwkThumbprint(jwk) };
+}
 
 /** Fresh secrets for one deployment, local or not. */
 export async function makeSecrets() {
-  const { privateKey } = await generateKeyPair("Ed25519", { extractable: true });
-  const jwk = await exportJWK(privateKey);
-  const kid = await calculateJwkThumbprint(jwk);
   return {
     TENANT_CONTEXT_KEYS: namedSecret(),
-    TOKEN_SIGNING_KEYS: JSON.stringify({ keys: [{ ...jwk, alg: "Ed25519", kid }] }),
+    TOKEN_SIGNING_KEYS: JSON.stringify({ keys: [await makeSigningKey()] }),
     OPAQUE_TOKEN_KEYS: namedSecret(),
     PASSWORD_PEPPER: secret(),
     OPERATOR_TOKEN: secret(),

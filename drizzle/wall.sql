@@ -26,8 +26,9 @@ BEGIN
 	FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive LOOP
 		EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
 		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', t);
-		-- Neither what happened nor which answers were given is an event of its own.
-		IF t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass) THEN
+		-- Neither what happened nor which answers were given is an event of its own. An event names its row by a uuid.
+		IF t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass) AND EXISTS (SELECT FROM pg_attribute
+				WHERE attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype) THEN
 			EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '
 				'FOR EACH ROW EXECUTE FUNCTION audit_row(%L)', t, 'id');
 		END IF;
@@ -42,7 +43,9 @@ BEGIN
 
 	FOR t IN SELECT a.attrelid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
 			WHERE a.attname = 'version' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace LOOP
+		-- To use a key is not to change it.
 		EXECUTE format('CREATE OR REPLACE TRIGGER touch_row BEFORE UPDATE ON %s '
-			'FOR EACH ROW EXECUTE FUNCTION touch_row()', t);
+			'FOR EACH ROW %s EXECUTE FUNCTION touch_row()', t, CASE t WHEN 'api_keys'::regclass
+				THEN 'WHEN (OLD.last_used_at IS NOT DISTINCT FROM NEW.last_used_at)' ELSE '' END);
 	END LOOP;
 END $$;

@@ -9,10 +9,14 @@ export type Edge = {
   Bindings: Env & {
     /** Optional, in wrangler.toml: a flood guard by tenant in front of its object. */
     TENANT_GUARD?: RateLimit;
+    /** Optional, in wrangler.toml: a datapoint for each request, by tenant, in Workers Analytics Engine. */
+    USAGE?: AnalyticsEngineDataset;
   };
   Variables: {
     /** From the first step: `X-Request-Id`. */
     requestId: string;
+    /** From what was waited for so far: how long, in ms. */
+    waits: Partial<Record<"admit" | "db", number>>;
     /** From identify: what the request showed to say who calls. */
     credential: Credential;
     /** From admit: who calls. */
@@ -28,7 +32,9 @@ export type Edge = {
 
 export const factory = createFactory<Edge>();
 
-/** Says in `Server-Timing` that the request waited so many ms, since `started`, for this part. */
+/** Notes, in `Server-Timing` too, that the request waited so many ms, since `started`, for this part. */
 export function timed(c: Context<Edge>, part: "admit" | "db", started: number): void {
-  c.header("Server-Timing", `${part};dur=${(performance.now() - started).toFixed(1)}`, { append: true });
+  const ms = Math.round((performance.now() - started) * 10) / 10;
+  c.header("Server-Timing", `${part};dur=${ms}`, { append: true });
+  c.set("waits", { ...c.get("waits"), [part]: ms });
 }

@@ -9,10 +9,30 @@ export const PROBLEMS = {
     title: "The body is not JSON",
     help: "Send a well-formed JSON document in UTF-8.",
   },
+  invalid_header: {
+    status: 400,
+    title: "A header is not well formed",
+    help: "Each entry of errors names one header and says what is wrong with it.",
+  },
   invalid_cursor: {
     status: 400,
     title: "The cursor is not valid here",
     help: "Pass next_cursor back unchanged, with the same filters, or start again without a cursor.",
+  },
+  invalid_token_request: {
+    status: 400,
+    title: "The token request is not valid",
+    help: "Send the form of RFC 8693. Each entry of errors points at one of its parameters.",
+  },
+  unsupported_grant_type: {
+    status: 400,
+    title: "The grant type is not supported",
+    help: "The one grant type here is urn:ietf:params:oauth:grant-type:token-exchange.",
+  },
+  subject_token_refused: {
+    status: 400,
+    title: "The subject token is not accepted",
+    help: "Send a token of an issuer that the tenant trusts, made for the audience that it is registered with.",
   },
   cost_above_limit: {
     status: 400,
@@ -49,7 +69,47 @@ export const PROBLEMS = {
     title: "Not found",
     help: "There is no such thing in your tenant. Check the path and the id.",
   },
+  method_not_allowed: {
+    status: 405,
+    title: "The path does not take this method",
+    help: "Use one of the methods that the header Allow names.",
+  },
+  idempotency_key_in_use: {
+    status: 409,
+    title: "The first request with this key is not done",
+    help: "Another request with the same Idempotency-Key is still being answered. Send this one again in a moment.",
+  },
+  too_many_api_keys: {
+    status: 409,
+    title: "Too many API keys",
+    help: "A tenant has 100 live API keys at most. Delete one that is not used: see last_used_at.",
+  },
+  api_key_expired: {
+    status: 409,
+    title: "The API key has expired",
+    help: "A key is rotated while it is good. Make a new one.",
+  },
   slug_taken: { status: 409, title: "The slug is taken", help: "Choose another slug for the tenant." },
+  last_owner: {
+    status: 409,
+    title: "A tenant keeps an owner",
+    help: "The last owner can neither leave nor step down. Make somebody else an owner first.",
+  },
+  already_member: {
+    status: 409,
+    title: "Already a member",
+    help: "Somebody with this email is a member of the tenant. Change their role under /v1/members.",
+  },
+  invitation_gone: {
+    status: 410,
+    title: "The invitation is not good any more",
+    help: "It was used, replaced or revoked, is older than seven days, or is not whole. Ask to be invited again.",
+  },
+  issuer_exists: {
+    status: 409,
+    title: "The issuer is registered already",
+    help: "The tenant trusts this issuer for this audience already. Change that registration.",
+  },
   precondition_failed: {
     status: 412,
     title: "The resource has changed",
@@ -65,6 +125,11 @@ export const PROBLEMS = {
     status: 422,
     title: "The input is not valid",
     help: "Each entry of errors points at one value and says what is wrong with it.",
+  },
+  idempotency_key_reused: {
+    status: 422,
+    title: "The key belongs to another request",
+    help: "This Idempotency-Key came with another path or body less than 24 hours ago. Use a new key for a new request.",
   },
   quota_exceeded: {
     status: 429,
@@ -82,6 +147,16 @@ export const PROBLEMS = {
     title: "Something went wrong here",
     help: "The error is logged under the request id in instance. Tell us that id.",
   },
+  mail_not_sent: {
+    status: 503,
+    title: "The mail could not be sent",
+    help: "The invitation was made, but the mail with its link did not go out. Invite the same email again to send it.",
+  },
+  mail_not_set_up: {
+    status: 503,
+    title: "This deployment sends no mail",
+    help: "Nothing was changed. Whoever runs this deployment has to set MAIL_URL.",
+  },
   unavailable: {
     status: 503,
     title: "A part of the service is out of reach",
@@ -96,6 +171,8 @@ export type ProblemDetails = {
   detail?: string;
   errors?: { pointer: string; detail: string }[];
   "violated-policies"?: string[];
+  /** The error code of RFC 6749, 5.2, where OAuth clients expect one. */
+  error?: string;
 };
 
 /** One structured line about what went wrong on our side. Tells of the cause, which no client hears. */

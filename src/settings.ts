@@ -4,30 +4,56 @@ const bytes = (encoded: string) => new Uint8Array(Buffer.from(encoded, "base64ur
 
 const postgresUrl = v.pipe(v.string(), v.regex(/^postgres(ql)?:\/\/[^:@/]+:[^@/]+@[^/]+\/.+$/));
 
-/** Named keys, newest first: `kid:key,kid:key`, each kid of 8 characters and each key of 32 bytes in base64url. */
+/**
+ * Named keys, the one in use first: `kid:key,kid:key`, each kid of 8 characters and each key of 32 bytes in base64url.
+ * All are good; a `+` in front says of a key that it is the next one.
+ */
 export const keyRing = v.pipe(
   v.string(),
-  v.regex(/^[a-z0-9]{8}:[\w-]{43}(,[a-z0-9]{8}:[\w-]{43})*$/),
+  v.regex(/^[a-z0-9]{8}:[\w-]{43}(,\+?[a-z0-9]{8}:[\w-]{43})*$/),
   v.transform((text) =>
-    text.split(",").map((pair) => ({ kid: pair.slice(0, 8), key: bytes(pair.slice(9)) }) satisfies NamedKey),
+    text
+      .replaceAll("+", "")
+      .split(",")
+      .map((pair) => ({ kid: pair.slice(0, 8), key: bytes(pair.slice(9)) }) satisfies NamedKey),
   ),
 );
 
-const Jwk = v.object({
-  kty: v.string(),
-  kid: v.string(),
-  alg: v.picklist(["Ed25519", "ES256"]),
-  crv: v.string(),
+const ofAnyAlgorithm = {
+  kid: v.pipe(v.string(), v.nonEmpty()),
   x: v.string(),
-  y: v.exactOptional(v.string()),
-  d: v.string(),
-});
+  d: v.exactOptional(v.string()),
+};
+const Jwk = v.variant("alg", [
+  v.object({
+    kty: v.literal("OKP"),
+    alg: v.literal("Ed25519"),
+    crv: v.literal("Ed25519"),
+    ...ofAnyAlgorithm,
+  }),
+  v.object({
+    kty: v.literal("EC"),
+    alg: v.literal("ES256"),
+    crv: v.literal("P-256"),
+    y: v.string(),
+    ...ofAnyAlgorithm,
+  }),
+]);
 
-/** A private JWK Set (RFC 7517): the first key signs, all verify. */
-const signingKeys = v.pipe(
+/**
+ * A JWK Set (RFC 7517): the first key signs, and all verify. Another one with its private part `d` is the next to
+ * sign, one without it is retired.
+ */
+export const signingKeys = v.pipe(
   v.string(),
   v.parseJson(),
-  v.object({ keys: v.pipe(v.array(Jwk), v.minLength(1)) }),
+  v.object({
+    keys: v.pipe(
+      v.array(Jwk),
+      v.check(([current]) => current?.d !== undefined),
+      v.check((keys) => new Set(keys.map(({ kid }) => kid)).size === keys.length),
+    ),
+  }),
 );
 
 const Settings = v.object({
@@ -48,13 +74,43 @@ const Settings = v.object({
   API_KEY_ENVIRONMENT: v.pipe(v.string(), v.regex(/^[a-z]{1,16}$/)),
   BASE_DOMAIN: v.pipe(v.optional(v.string(), ""), v.regex(/^([a-z0-9-]+(\.[a-z0-9-]+)*)?$/)),
   TENANT_LOCATION_HINT: v.picklist(["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"]),
+  LOG_REQUESTS: v.pipe(
+    v.optional(v.picklist(["on", "off"]), "on"),
+    v.transform((text) => text === "on"),
+  ),
   ALLOWED_ORIGINS: v.pipe(
     v.optional(v.string(), ""),
     v.transform((text) => text.split(",").filter(Boolean)),
   ),
+  // Loopback alone: any other address would lead inside some network.
+  LOCAL_ISSUERS: v.pipe(
+    v.optional(v.string(), ""),
+    v.regex(/^(http:\/\/(127\.0\.0\.1|localhost)(:\d+)?(,|$))*$/),
+    v.transform((text) => text.split(",").filter(Boolean)),
+  ),
+  MAIL_URL: v.optional(v.union([v.literal(""), v.literal("log"), v.pipe(v.string(), v.url())]), ""),
+  MAIL_FROM: v.optional(v.string(), ""),
+  MAIL_TOKEN: v.optional(v.string(), ""),
+  INVITATION_URL: v.optional(
+    v.union([v.literal(""), v.pipe(v.string(), v.url(), v.includes("{token}"))]),
+    "",
+  ),
 });
 
-const KEY_RING = "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, newest first";
+/** A service that sends mail has to be told from whom. */
+const Consistent = v.pipe(
+  Settings,
+  v.forward(
+    v.partialCheck(
+      [["MAIL_URL"], ["MAIL_FROM"]],
+      ({ MAIL_URL, MAIL_FROM }) => MAIL_URL === "" || MAIL_URL === "log" || MAIL_FROM !== "",
+    ),
+    ["MAIL_FROM"],
+  ),
+);
+
+const KEY_RING =
+  "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, the one in use first";
 
 /** What to set each variable to, for whoever has to. */
 const MEANING: Record<keyof typeof Settings.entries, string> = {
@@ -64,14 +120,20 @@ const MEANING: Record<keyof typeof Settings.entries, string> = {
   OPERATOR_TOKEN: "32 random bytes in base64url",
   NEON_FETCH_ENDPOINT: "the URL of a local Neon endpoint, or nothing for Neon itself",
   TENANT_CONTEXT_KEYS: KEY_RING,
-  TOKEN_SIGNING_KEYS: "a JWK Set in JSON, of private keys for Ed25519 or ES256, the signing one first",
+  TOKEN_SIGNING_KEYS: "a JWK Set in JSON, of keys for Ed25519 or ES256, the signing one first and private",
   OPAQUE_TOKEN_KEYS: KEY_RING,
   PASSWORD_PEPPER: "32 random bytes in base64url, never to be changed",
   ISSUER: "the URL of this API, such as https://api.example.com",
   API_KEY_ENVIRONMENT: "the word in each API key that says where it is good, such as live",
   BASE_DOMAIN: "the domain whose subdomains are tenants' slugs, or nothing",
   TENANT_LOCATION_HINT: "a location hint of Durable Objects, such as weur",
+  LOG_REQUESTS: "on or off",
   ALLOWED_ORIGINS: "origins with commas between them, or nothing",
+  LOCAL_ISSUERS: "http origins on this machine with commas between them, for development only, or nothing",
+  MAIL_URL: "the URL that takes mail, log to write mail into a local log, or nothing to send none",
+  MAIL_FROM: "the sender's address, such as partywall <no-reply@example.com>",
+  MAIL_TOKEN: "the bearer token of MAIL_URL, or nothing",
+  INVITATION_URL: "a URL with {token} in it, such as https://app.example.com/join#{token}, or nothing",
 };
 
 export type NamedKey = { kid: string; key: Uint8Array<ArrayBuffer> };
@@ -79,7 +141,7 @@ export type Settings = v.InferOutput<typeof Settings>;
 
 /** The configuration, checked whole. Throws one error that says of each variable what to set, never its value. */
 export function readSettings(variables: object): Settings {
-  const parsed = v.safeParse(Settings, variables, { abortPipeEarly: true });
+  const parsed = v.safeParse(Consistent, variables, { abortPipeEarly: true });
   if (parsed.success) return parsed.output;
   const names = new Set(parsed.issues.map((issue) => issue.path?.[0].key));
   const faults = Object.entries(MEANING)

@@ -20,9 +20,14 @@ const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ n
 const CONTEXT = "drizzle/migrations/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
+const TRIGGERS = "drizzle/migrations/0002_triggers.sql";
+const CLIENT = "src/db/client.ts";
+/** What a signed context is remembered by. */
+const NAME = "role + tenant + actor";
+const CREDENTIALS = "src/tenant/credentials.ts";
 const DOCTOR = ["doctor"];
 const BOTH = ["doctor", "wall"];
-const END = "EXECUTE FUNCTION touch_row()', t);\n\tEND LOOP;\nEND $$;\n";
+const END = "\tEND LOOP;\nEND $$;\n";
 
 /** What a careless migration would do, as partywall_owner. */
 const migration = (sql: string) => edit(WALL, END, `${END}${sql};\n`);
@@ -230,8 +235,8 @@ const DEFECTS: Defect[] = [
     ["isolation"],
     edit(
       "src/tenant/admit.ts",
-      "openTenantDb(tenantId,",
-      `openTenantDb(c.req.header("x-tenant-id") ?? tenantId,`,
+      `openTenantDb("app", tenantId,`,
+      `openTenantDb("app", c.req.header("x-tenant-id") ?? tenantId,`,
     ),
   ),
   broken(
@@ -246,34 +251,17 @@ const DEFECTS: Defect[] = [
   broken(
     "the context outlives its transaction",
     ["roundtrips"],
-    edit("src/db/client.ts", ", true), set_config('search_path'", ", false), set_config('search_path'"),
+    edit(CLIENT, ", true), set_config('search_path'", ", false), set_config('search_path'"),
   ),
-  broken(
-    "a context is remembered for its actor alone",
-    ["isolation"],
-    edit("src/db/client.ts", "contexts.get(tenant + actor)", "contexts.get(actor)"),
-    edit("src/db/client.ts", "contexts.set(tenant + actor,", "contexts.set(actor,"),
-  ),
-  broken(
-    "a context is remembered for its tenant alone",
-    ["isolation"],
-    edit("src/db/client.ts", "contexts.get(tenant + actor)", "contexts.get(tenant)"),
-    edit("src/db/client.ts", "contexts.set(tenant + actor,", "contexts.set(tenant,"),
-  ),
+  broken("a context is remembered for its actor alone", ["isolation"], edit(CLIENT, NAME, "role + actor")),
+  broken("a context is remembered for its tenant alone", ["isolation"], edit(CLIENT, NAME, "role + tenant")),
+  broken("a context is remembered for any role", ["roundtrips"], edit(CLIENT, NAME, "tenant + actor")),
   broken(
     "a context is good for an hour",
     ["wall"],
     edit("src/db/signed-context.ts", "CONTEXT_TTL_S = 60", "CONTEXT_TTL_S = 3600"),
   ),
-  broken(
-    "a read may write",
-    ["wall"],
-    edit(
-      "src/db/client.ts",
-      "neon(settings.DATABASE_URL, { readOnly: true })",
-      "neon(settings.DATABASE_URL)",
-    ),
-  ),
+  broken("a read may write", ["wall"], edit(CLIENT, "neon(url, { readOnly: true })", "neon(url)")),
   broken(
     "a route has a driver of its own",
     ["lint"],
@@ -296,7 +284,120 @@ const DEFECTS: Defect[] = [
   broken(
     "a caller is shown every tenant there is",
     ["isolation"],
-    edit("src/routes/me.ts", ".where(eq(memberships.user_id, userId))", ".where(sql`true`)"),
+    edit("src/routes/me.ts", "u.id join tenants t on t.id = m.tenant_id", "u.id join tenants t on true"),
+  ),
+
+  // Identity: who is let in, and how far.
+  broken(
+    "people have no policy, and a handler forgets whose they are",
+    ["doctor", "matrix-tables", "matrix-routes"],
+    migration("ALTER POLICY one_tenant ON memberships USING (true)"),
+    edit(
+      "src/routes/members.ts",
+      "and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, userId))",
+      "eq(memberships.user_id, userId)",
+    ),
+  ),
+  broken(
+    "an identity table has no policy",
+    ["doctor", "matrix-tables"],
+    migration("DROP POLICY one_tenant ON sessions; ALTER TABLE sessions DISABLE ROW LEVEL SECURITY"),
+  ),
+  broken(
+    "a scope is not asked for",
+    ["matrix-routes"],
+    edit("src/identity/identify.ts", "if (caller.scopes.includes(scope)) return;", "return;"),
+  ),
+  broken(
+    "a host may name another tenant",
+    ["matrix-routes"],
+    edit("src/tenant/admit.ts", "host !== undefined && host !==", "host === null && host !=="),
+  ),
+  broken(
+    "a session's end is not taught",
+    ["revocation"],
+    edit(
+      "src/routes/sessions.ts",
+      "await teachTenant(c.env.TENANT, tenantId, { floors: [[ended, GONE]] });",
+      "",
+    ),
+  ),
+  ...["members", "api-keys"].map((name) =>
+    broken(
+      `what changes in ${name} is not taught`,
+      [name],
+      edit(
+        `src/routes/${name}.ts`,
+        `import { teachTenant } from "../tenant/ask.ts";`,
+        "const teachTenant = async (..._: unknown[]) => {};",
+      ),
+    ),
+  ),
+  broken(
+    "a user's token is good for one version too long",
+    ["revocation"],
+    edit(CREDENTIALS, "this.#floorOf(userId) <= version", "this.#floorOf(userId) <= version + 1"),
+  ),
+  broken(
+    "a user's newest token is void as well",
+    ["members"],
+    edit(CREDENTIALS, "this.#floorOf(userId) <= version", "this.#floorOf(userId) < version"),
+  ),
+  broken(
+    "a session's floor is not looked at",
+    ["revocation"],
+    edit(CREDENTIALS, "this.#floorOf(sessionId) === 0 && ", ""),
+  ),
+  broken(
+    "an API key is good past its end",
+    ["revocation"],
+    edit(CREDENTIALS, "key && isLive(key, now) ? key : undefined", "key"),
+  ),
+
+  // The audit trail.
+  broken(
+    "an audit trigger is disabled",
+    ["doctor", "audit"],
+    migration("ALTER TABLE projects DISABLE TRIGGER audit_row"),
+  ),
+  broken(
+    "the app role may write the audit trail",
+    ["doctor", "audit"],
+    edit(WALL, "REVOKE INSERT, UPDATE, DELETE ON audit_events FROM partywall_app;", ""),
+  ),
+  broken(
+    "a body says who acts",
+    ["isolation"],
+    edit(
+      "src/routes/projects.ts",
+      "const NewProject = v.strictObject({\n",
+      "const NewProject = v.strictObject({\n  created_by: v.optional(v.string()),\n",
+    ),
+  ),
+  broken(
+    "the audit trail takes the row's word for who acts",
+    ["audit"],
+    edit(
+      TRIGGERS,
+      "actor := ",
+      "actor := (subject ->> 'created_by')::uuid; actor := CASE WHEN actor IS NULL THEN ",
+    ),
+    edit(TRIGGERS, "'app.tenant'), 50, 36)::uuid;", "'app.tenant'), 50, 36)::uuid ELSE actor END;"),
+  ),
+  broken(
+    "a context cleared in mid-statement hides the change",
+    ["audit"],
+    edit(TRIGGERS, "CASE session_user WHEN 'partywall_app'", "CASE session_user WHEN ''"),
+  ),
+  broken(
+    "another tenant's context takes the change into its trail",
+    ["audit"],
+    edit(TRIGGERS, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
+  ),
+  broken(
+    "the audit trail holds values",
+    ["audit"],
+    edit(TRIGGERS, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
   ),
 ];
 

@@ -121,13 +121,15 @@ const inTransaction = async (work: () => Promise<void>) => {
 
 const MINE = "tenant_id = (select current_tenant_id())";
 const asOwner = (sql: string) => `set local role partywall_owner; ${sql}; reset role`;
+const audited = (table: string) =>
+  `create trigger audit_row after insert or update or delete on ${table} for each row execute function audit_row('id')`;
 /** A tenant table beside projects and tasks, right but for what `columns` and `more` say. */
 const notes = (columns: string, more = "") =>
   asOwner(`create table notes (${columns});
     alter table notes enable row level security, force row level security;
     create policy tenant_may on notes using (${MINE});
     create policy tenant_only on notes as restrictive using (${MINE});
-    grant select, insert, update, delete on notes to partywall_app; ${more}`);
+    grant select, insert, update, delete on notes to partywall_app; ${audited("notes")}; ${more}`);
 const TENANT_ID = "tenant_id uuid not null default current_tenant_id()";
 const NOTE = `${TENANT_ID}, id uuid not null, slug text, project_id uuid, user_id uuid, primary key (tenant_id, id)`;
 const remade = (policy: string, rest: string) =>
@@ -152,7 +154,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
       alter table notes enable row level security, force row level security;
       create policy tenant_may on notes using (tenant_id::uuid = (select current_tenant_id()));
       create policy tenant_only on notes as restrictive using (tenant_id::uuid = (select current_tenant_id()));
-      grant select on notes to partywall_app`),
+      grant select on notes to partywall_app; ${audited("notes")}`),
   ],
   [
     "tenant_id_nullable + primary_key",
@@ -178,7 +180,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
       alter table events enable row level security, force row level security;
       create policy tenant_may on events using (${MINE});
       create policy tenant_only on events as restrictive using (${MINE});
-      grant select on events, events_1 to partywall_app`),
+      grant select on events, events_1 to partywall_app; ${audited("events")}`),
   ],
   ["child_inherits", "public.more_tasks", asOwner("create table more_tasks () inherits (tasks)")],
   ["identity_column", "public.notes", notes(`${NOTE}, number int generated always as identity`)],
@@ -214,6 +216,49 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "policy_extra",
     "public.tenants",
     "create policy directory on tenants for select to partywall_app using (true)",
+  ],
+
+  ["identity_row_security", "public.api_keys", "alter table api_keys disable row level security"],
+  ["identity_row_security", "public.memberships", "alter table memberships no force row level security"],
+  ["identity_policy", "public.sessions", "drop policy one_tenant on sessions"],
+  ["identity_policy", "public.invitations", "alter policy one_tenant on invitations using (true)"],
+  ["identity_policy", "public.issuers", "alter policy one_tenant on issuers to partywall_operator"],
+  [
+    "identity_policy + identity_row_security",
+    "public.devices",
+    asOwner(`create table devices (tenant_id uuid, id uuid primary key); ${audited("devices")};
+      grant select on devices to partywall_identity`),
+  ],
+  [
+    "identity_policy_extra",
+    "public.memberships",
+    "create policy directory on memberships for select using (role = 'owner')",
+  ],
+  ["audit_writable", "public.audit_events", "grant insert, delete on audit_events to partywall_app"],
+  ["audit_writable", "public.audit_events", "grant update (actor_id) on audit_events to partywall_app"],
+  ["audit_trigger", "public.projects", "alter table projects disable trigger audit_row"],
+  ["audit_trigger", "public.memberships", "alter table memberships enable replica trigger audit_row"],
+  [
+    "audit_trigger",
+    "public.tasks",
+    "create or replace trigger audit_row after insert or delete on tasks for each row execute function audit_row('id')",
+  ],
+  [
+    "audit_trigger",
+    "public.tenants",
+    `create or replace trigger audit_row after insert or update or delete on tenants for each row
+      when (current_user <> 'x') execute function audit_row('id')`,
+  ],
+  ["audit_missing", "public.tasks", "drop trigger audit_row on tasks"],
+  ["audit_missing", "public.memberships", "drop trigger audit_row on memberships"],
+  [
+    "audit_missing",
+    "public.watchers",
+    notes(
+      NOTE,
+      `drop trigger audit_row on notes; alter table notes drop id cascade, add primary key (tenant_id, slug);
+        alter table notes rename to watchers`,
+    ),
   ],
 
   [
@@ -347,6 +392,19 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "alter function current_tenant_id() owner to postgres",
   ],
   ["verifier_attributes", "public.current_actor_id()", "alter function current_actor_id() parallel unsafe"],
+  ["verifier_attributes", "public.context_tenant_id()", "alter function context_tenant_id() volatile"],
+  [
+    "verifier_body",
+    "public.context_tenant_id()",
+    `create or replace function context_tenant_id() returns uuid language plpgsql stable parallel safe
+      set search_path = '' as 'begin return null; end'`,
+  ],
+  [
+    "verifier_body",
+    "public.audit_row()",
+    `create or replace function audit_row() returns trigger language plpgsql security definer
+      set search_path = '' as 'begin return null; end'`,
+  ],
   ["verifier_missing", "public.current_actor_id()", "drop function current_actor_id cascade"],
   ["keys_missing", "partywall.context_keys", "drop table partywall.context_keys"],
   ["keys_open", "partywall.context_keys", "grant select (kid) on partywall.context_keys to partywall_app"],

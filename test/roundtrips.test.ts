@@ -40,6 +40,7 @@ it.each([
   ["GET", "/v1/me", undefined, 200],
   ["GET", "/v1/tenant", undefined, 200],
   ["GET", "/v1/sessions", undefined, 200],
+  ["GET", "/v1/audit-events", undefined, 200],
 ] as const)("%s %s makes one object call and one database request", async (method, path, body, status) => {
   const response = await request(method, path.replace(":project", project), { token: ada.token, body });
   expect(response.status).toBe(status);

@@ -131,26 +131,27 @@ export const context: Check[] = [
   {
     code: "verifier_missing",
     what: "is not there",
-    why: "the policies have nothing to ask for the tenant, the tables nothing to ask for the actor",
-    mend: "{mend}; ALTER FUNCTION {object} OWNER TO partywall_owner; REVOKE ALL ON FUNCTION {object} FROM PUBLIC; GRANT EXECUTE ON FUNCTION {object} TO partywall_app",
+    why: "the policies have nothing to ask for the tenant, the tables nothing to ask for the actor or to tell of changes",
+    mend: "{mend}",
     sql: `select format('public.%s()', v.name) as object, v.mend from (values ${VERIFIERS}) v (name, hash, mend)
-      where v.name not in (select proname from functions where is_context)`,
+      where v.name not in (select proname from functions where is_ours)`,
   },
   {
     code: "verifier_body",
     what: "is not the one of the migrations",
-    why: "a context that is forged, expired or made for another role may open the wall",
+    why: "a context that is forged, expired or made for another role may open the wall, or a change go untold",
     mend: "{mend}",
     sql: `select f.object, v.mend from functions f join (values ${VERIFIERS}) v (name, hash, mend) on v.name = f.proname
-      where f.is_context and encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex') <> v.hash`,
+      where f.is_ours and encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex') <> v.hash`,
   },
   {
     code: "verifier_attributes",
-    what: "is not a STABLE, PARALLEL SAFE, SECURITY DEFINER function with search_path = '' of partywall_owner's",
+    what: "is not a STABLE, PARALLEL SAFE, SECURITY {security} function with search_path = '' of partywall_owner's",
     why: "volatile it runs once a row; otherwise the keys are open to its caller, or its names are the caller's to choose",
-    mend: "ALTER FUNCTION {object} STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''; ALTER FUNCTION {object} OWNER TO partywall_owner",
-    sql: `select f.object from functions f join pg_proc p using (oid), house where f.is_context
-      and not (p.prosecdef and p.provolatile = 's' and p.proparallel = 's' and not p.proleakproof
+    mend: "ALTER FUNCTION {object} STABLE PARALLEL SAFE SECURITY {security} SET search_path = ''; ALTER FUNCTION {object} OWNER TO partywall_owner",
+    sql: `select f.object, case when f.is_context then 'DEFINER' else 'INVOKER' end as security
+      from functions f join pg_proc p using (oid), house where f.is_ours and f.proname <> 'audit_row'
+      and not (p.prosecdef = f.is_context and p.provolatile = 's' and p.proparallel = 's' and not p.proleakproof
         and p.proconfig is not distinct from array['search_path=""'] and p.proowner = house.owner)`,
   },
   {

@@ -5,11 +5,13 @@ import { HOUSE } from "./house.ts";
 import { keys } from "./keys.ts";
 import { grants, roles } from "./roles.ts";
 import { server } from "./server.ts";
-import { policies, tables } from "./tables.ts";
+import { audit, identity, policies, tables } from "./tables.ts";
 
 export const CHECKS: readonly Check[] = [
   ...tables,
   ...policies,
+  ...identity,
+  ...audit,
   ...keys,
   ...code,
   ...context,

@@ -14,6 +14,8 @@ with house as (
     (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = 'public' and c.relname = 'tenants') as tenants,
     (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where n.nspname = 'public' and c.relname = 'audit_events') as audit,
+    (select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace
       where n.nspname = 'partywall' and c.relname = 'context_keys') as keys),
 logins as (
   select oid, rolname from pg_roles
@@ -59,7 +61,32 @@ tables as (
     and (r.oid = house.tenants or r.oid in (select oid from walled)
       or exists (select from grants g where g.oid = r.oid and g.grantee = house.app)
         and not exists (select from grants g where g.oid = r.oid and g.grantee = house.identity))),
--- The policies of those tables, each against the one that should be there: see verdict.
+-- A table of the people of all tenants, or of their credentials, which says whose each row is.
+identities as (
+  select r.* from house, relations r join pg_attribute a on a.attrelid = r.oid and a.attname = 'tenant_id'
+    and not a.attisdropped
+  where r.relkind in ('r', 'p') and not r.is_child and r.oid not in (select oid from tables)
+    and exists (select from grants g where g.oid = r.oid and g.grantee = house.identity)),
+identity_policies as (
+  select i.oid, i.object, p.polname, p.polpermissive, p.polpermissive and p.polcmd = '*' and p.polroles = '{0}'
+    and q.using = e.bound and coalesce(q.check, q.using) = e.bound as is_right
+  from identities i join pg_policy p on p.polrelid = i.oid
+  cross join lateral (select pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check) q
+  cross join (select format('((%1$s IS NULL) OR (tenant_id = %1$s))',
+    '( SELECT public.context_tenant_id() AS context_tenant_id)') as bound) e),
+-- What the audit trail is about: neither itself, nor who signs in, nor which answers were given.
+audited as (
+  select a.oid, a.object, (select attname::text from pg_attribute where attrelid = a.oid and atttypid = 'uuid'::regtype
+    and attname = case a.object when 'public.memberships' then 'user_id' else 'id' end) as key
+  from (select oid, object from tables where attnum is not null union all select oid, object from identities) a
+  where a.object not in ('public.audit_events', 'public.idempotency_keys', 'public.sessions')),
+audit_triggers as (
+  select t.tgrelid as oid, quote_ident(t.tgname) as name,
+    -- After each row's INSERT, UPDATE and DELETE.
+    t.tgtype = 29 and t.tgenabled in ('O', 'A') and t.tgqual is null and t.tgattr = '' as is_right
+  from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+  where p.proname = 'audit_row' and p.pronamespace = 'public'::regnamespace),
+-- The policies of tenant tables, each against the one that should be there: see verdict.
 policies as (
   select t.object, t.oid, t.is_tenants, t.wall, p.polname, quote_ident(p.polname) as policy, p.polpermissive, p.polroles,
     p.polname = case when t.is_tenants then 'own_tenant' when p.polpermissive then 'tenant_may' else 'tenant_only' end
@@ -86,7 +113,9 @@ judged as (
 functions as (
   select p.oid, p.oid::regprocedure::text as object, p.proname, p.proowner, p.prosecdef, p.proconfig, p.proleakproof, p.prosrc,
     p.prolang, p.pronamespace, coalesce(p.proacl, acldefault('f', p.proowner)) as acl,
-    schemas.nspname = 'public' and p.pronargs = 0 and p.proname in ('current_tenant_id', 'current_actor_id') as is_context
+    schemas.nspname = 'public' and p.pronargs = 0 and p.proname in ('current_tenant_id', 'current_actor_id') as is_context,
+    schemas.nspname = 'public' and p.pronargs = 0
+      and p.proname in ('current_tenant_id', 'current_actor_id', 'context_tenant_id', 'audit_row') as is_ours
   from pg_proc p join schemas on schemas.oid = p.pronamespace
   where not exists (select from pg_depend where classid = 'pg_proc'::regclass and objid = p.oid and deptype = 'e')),
 -- What is set for a role, for this database, or for both; the narrower one comes first.

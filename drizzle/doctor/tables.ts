@@ -126,6 +126,68 @@ export const tables: Check[] = [
   },
 ];
 
+const BOUND = `(SELECT public.context_tenant_id()) IS NULL OR tenant_id = (SELECT public.context_tenant_id())`;
+
+/** The tables of people and credentials: open to sign-ins, bound to one tenant in its requests. */
+export const identity: Check[] = [
+  {
+    code: "identity_row_security",
+    what: "is an identity table with row level security off, or not forced",
+    why: "a handler that forgets whose they are then reads and changes every tenant's people and credentials",
+    mend: "ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+    sql: `select object from identities where not (relrowsecurity and relforcerowsecurity)`,
+  },
+  {
+    code: "identity_policy",
+    what: "is an identity table without the policy that keeps a request with a context to its tenant's rows",
+    why: "a handler that forgets whose they are then reads and changes every tenant's people and credentials",
+    mend: `DROP POLICY IF EXISTS one_tenant ON {object}; CREATE POLICY one_tenant ON {object} USING (${BOUND}) WITH CHECK (${BOUND})`,
+    sql: `select object from identities i
+      where not exists (select from identity_policies p where p.oid = i.oid and p.is_right)`,
+  },
+  {
+    code: "identity_policy_extra",
+    what: "is an identity table with another permissive policy, {policy}",
+    why: "permissive policies are joined by OR: it shows rows of other tenants than the context's",
+    mend: "DROP POLICY {policy} ON {object}",
+    sql: `select object, quote_ident(polname) as policy from identity_policies
+      where polpermissive and not is_right and polname <> 'one_tenant'`,
+  },
+];
+
+/** The audit trail: every change is in it, and nobody but its trigger writes there. */
+export const audit: Check[] = [
+  {
+    code: "audit_writable",
+    what: "lets partywall_app {privileges}",
+    why: "SQL injected into a tenant's request could forge, change or wipe out the trail that tells of it",
+    mend: "REVOKE INSERT, UPDATE, DELETE ON {object} FROM partywall_app",
+    sql: `select r.object, string_agg(distinct privilege, ', ') as privileges
+      from relations r join grants g using (oid), house
+      where r.oid = house.audit and g.grantee = house.app and g.privilege in ('INSERT', 'UPDATE', 'DELETE')
+      group by r.object`,
+  },
+  {
+    code: "audit_trigger",
+    what: "has its audit trigger {trigger} disabled, or for some changes only",
+    why: "what it leaves out nobody hears of",
+    mend: "CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {object} FOR EACH ROW EXECUTE FUNCTION public.audit_row({key})",
+    sql: `select a.object, t.name as trigger, quote_literal(coalesce(a.key, 'id')) as key
+      from audited a join audit_triggers t using (oid) where not t.is_right`,
+  },
+  {
+    code: "audit_missing",
+    severity: "warning",
+    what: "has no audit trigger",
+    why: "nobody hears who changed its rows",
+    mend: "{mend}",
+    sql: `select object, format('%sCREATE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'
+        ' EXECUTE FUNCTION public.audit_row(%L)', case when key is null then '-- ' else '' end, object,
+        coalesce(key, 'the uuid that tells its rows apart')) as mend
+      from audited where oid not in (select oid from audit_triggers)`,
+  },
+];
+
 const REMAKE = `DROP POLICY {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} ${WALL}`;
 
 /** The two policies of each table: there, right, and alone. */

@@ -68,7 +68,8 @@ CREATE TABLE "issuers" (
 	"just_in_time" boolean DEFAULT false NOT NULL,
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
-	"version" integer DEFAULT 1 NOT NULL
+	"version" integer DEFAULT 1 NOT NULL,
+	CONSTRAINT "default_role_known" CHECK (default_role in ('viewer', 'member', 'admin'))
 );
 --> statement-breakpoint
 ALTER TABLE "issuers" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -182,6 +183,7 @@ CREATE UNIQUE INDEX "invitations_email" ON "invitations" USING btree ("tenant_id
 CREATE INDEX "invitations_newest" ON "invitations" USING btree ("tenant_id","created_at","id");--> statement-breakpoint
 CREATE UNIQUE INDEX "issuers_issuer" ON "issuers" USING btree ("tenant_id","issuer","audience");--> statement-breakpoint
 CREATE INDEX "issuers_newest" ON "issuers" USING btree ("tenant_id","created_at","id");--> statement-breakpoint
+CREATE INDEX "issuers_of_token" ON "issuers" USING btree ("issuer","audience");--> statement-breakpoint
 CREATE INDEX "memberships_user" ON "memberships" USING btree ("user_id");--> statement-breakpoint
 CREATE INDEX "memberships_newest" ON "memberships" USING btree ("tenant_id","created_at","user_id");--> statement-breakpoint
 CREATE INDEX "projects_newest" ON "projects" USING btree ("tenant_id","created_at","id");--> statement-breakpoint

@@ -98,6 +98,11 @@ export function violatedConstraint(error: unknown): string | undefined {
   return databaseError(error)?.constraint;
 }
 
+/** The SQLSTATE that Postgres gave for a failed query, or undefined when it gave none. */
+export function sqlState(error: unknown): string | undefined {
+  return databaseError(error)?.code;
+}
+
 /** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
 export function rethrow(error: unknown): never {
   const fault = databaseError(error);
@@ -106,7 +111,7 @@ export function rethrow(error: unknown): never {
     throw new Problem("unavailable", {
       detail: "The database is out of reach.",
       headers: { "retry-after": "5" },
-      cause: error,
+      cause: fault,
     });
   // Not Drizzle's wrapper: its message holds the query's parameters, which no log may have.
   throw fault ?? error;

@@ -38,6 +38,8 @@ const oneOf = (column: string, values: readonly string[]) =>
 export const PLANS = ["solo", "startup", "enterprise"] as const;
 export const TENANT_STATUSES = ["active", "suspended", "closing"] as const;
 export const ROLES = ["viewer", "member", "admin", "owner"] as const;
+/** What an issuer may make of somebody: an owner is made by owners alone. */
+export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
 export const PROJECT_STATUSES = ["active", "archived"] as const;
 export const TASK_STATUSES = ["todo", "doing", "done"] as const;
 
@@ -236,8 +238,8 @@ export const issuers = pgTable(
     audience: text("audience").notNull(),
     /** The claim that tells the role, and which role each of its values stands for. */
     role_claim: text("role_claim"),
-    role_map: jsonb("role_map").$type<Record<string, (typeof ROLES)[number]>>().notNull().default({}),
-    default_role: text("default_role", { enum: ROLES }),
+    role_map: jsonb("role_map").$type<Record<string, (typeof ISSUED_ROLES)[number]>>().notNull().default({}),
+    default_role: text("default_role", { enum: ISSUED_ROLES }),
     email_domains: text("email_domains").array().notNull(),
     /** Whether somebody who is no member yet becomes one. */
     just_in_time: boolean("just_in_time").notNull().default(false),
@@ -246,6 +248,9 @@ export const issuers = pgTable(
   (t) => [
     uniqueIndex("issuers_issuer").on(t.tenant_id, t.issuer, t.audience),
     index("issuers_newest").on(t.tenant_id, t.created_at, t.id),
+    // A token is exchanged before it is known whose it is.
+    index("issuers_of_token").on(t.issuer, t.audience),
+    oneOf("default_role", ISSUED_ROLES),
     oneTenant(),
   ],
 );
@@ -288,7 +293,7 @@ export const tasks = tenantTable(
       columns: [t.tenant_id, t.project_id],
       foreignColumns: [projects.tenant_id, projects.id],
     }).onDelete("cascade"),
-    // A task is assigned to a member of its own tenant, or to nobody.
+    // A task is assigned to a member of its own tenant, or to nobody, as when that one leaves (0002_triggers.sql).
     foreignKey({
       name: "tasks_assignee",
       columns: [t.tenant_id, t.assignee_id],

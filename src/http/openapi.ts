@@ -1,58 +1,56 @@
+import { addGlobalDefs } from "@valibot/to-json-schema";
 import { describeRoute, resolver } from "hono-openapi";
-import * as v from "valibot";
-import { PROBLEMS, type ProblemCode } from "../problem.ts";
+import type * as v from "valibot";
+import { API_KEY_SCOPES } from "../db/schema.ts";
+import type { Scope } from "../identity/caller.ts";
+import type { ProblemCode } from "../problem.ts";
 
-const ProblemDocument = v.object({
-  type: v.string(),
-  title: v.string(),
-  status: v.number(),
-  detail: v.string(),
-  instance: v.string(),
-  errors: v.optional(v.array(v.object({ pointer: v.string(), detail: v.string() }))),
-  "violated-policies": v.optional(v.array(v.string())),
-});
-
-/** What any route with a token may answer beside its own problems. */
-const WITH_TOKEN = [
-  "unauthenticated",
-  "insufficient_scope",
-  "tenant_suspended",
-  "quota_exceeded",
-  "unavailable",
-] as const;
-const WITHOUT_TOKEN = ["too_many_attempts", "unavailable"] as const;
+/** A schema of JSON, the media types of text, or null for no body. */
+type Answer = v.GenericSchema | readonly string[] | null;
 
 type Operation = {
   summary: string;
   tag: string;
-  /** A schema per success status; null for an answer without a body. */
-  answers: Partial<Record<200 | 201 | 204, v.GenericSchema | null>>;
+  /** One for each status that is no problem. Whoever declares 304 answers an ETag, and heeds If-None-Match. */
+  answers: Partial<Record<200 | 201 | 202 | 204 | 304, Answer>>;
+  /** Its own problems; document.ts adds those that follow from its method, token, body and parameters. */
   problems?: readonly ProblemCode[];
   /** False for a route that takes no token. */
   token?: boolean;
 };
 
+/** What document.ts finds an operation's own problems under. */
+export type Described = { "x-problems"?: readonly ProblemCode[] };
+
 /** Describes a route for /openapi.json. */
 export function operation({ summary, tag, answers, problems = [], token = true }: Operation) {
-  const ok = Object.entries(answers).map(([status, schema]) => [
+  const responses = Object.entries(answers).map(([status, answer]) => [
     status,
-    schema
-      ? { description: summary, content: { "application/json": { schema: resolver(schema) } } }
-      : { description: summary },
+    { description: summary, ...contentOf(answer) },
   ]);
-  const codes: ProblemCode[] = [...(token ? WITH_TOKEN : WITHOUT_TOKEN), ...problems];
-  const statuses = Map.groupBy(codes, (code) => PROBLEMS[code].status);
-  const failed = [...statuses].map(([status, kinds]) => [
-    String(status),
-    {
-      description: kinds.map((code) => `${PROBLEMS[code].title} (${code})`).join("; "),
-      content: { "application/problem+json": { schema: resolver(ProblemDocument) } },
-    },
-  ]);
-  return describeRoute({
+  const described: Parameters<typeof describeRoute>[0] & Described = {
     summary,
     tags: [tag],
-    ...(token ? { security: [{ bearer: [] }] } : { security: [] }),
-    responses: Object.fromEntries([...ok, ...failed]),
+    ...(token ? {} : { security: [] }),
+    "x-problems": problems,
+    responses: Object.fromEntries(responses),
+  };
+  return describeRoute(described);
+}
+
+function contentOf(answer: Answer) {
+  if (answer === null) return {};
+  if ("kind" in answer) return { content: { "application/json": { schema: resolver(answer) } } };
+  return { content: Object.fromEntries(answer.map((type) => [type, { schema: { type: "string" } }])) };
+}
+
+/** Describes a route as one that needs this scope, for /openapi.json. */
+export function needing(scope: Scope) {
+  const keyMayHaveIt = API_KEY_SCOPES.some((known) => known === scope);
+  return describeRoute({
+    security: [{ accessToken: [scope] }, ...(keyMayHaveIt ? [{ apiKey: [scope] }] : [])],
   });
 }
+
+/** Names schemas for /openapi.json, and so the types of its clients: such as `nameSchemas({ Project, NewProject })`. */
+export const nameSchemas: (schemas: Record<string, v.GenericSchema>) => void = addGlobalDefs;

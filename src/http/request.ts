@@ -1,5 +1,4 @@
 import { bodyLimit } from "hono/body-limit";
-import { cors } from "hono/cors";
 import { HTTPException } from "hono/http-exception";
 import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
@@ -9,14 +8,18 @@ import { logProblem, Problem, problemDocument } from "../problem.ts";
 const MAX_BODY_BYTES = 256 * 1024;
 const MAX_USER_AGENT = 200;
 
-/** On every answer: it is JSON for programs, never a page, and no page may frame or sniff it. */
+/** On every answer: it is JSON for programs and for them alone, never a page, and no page may frame or sniff it. */
 export const SECURE_HEADERS = {
+  "Cache-Control": "no-store",
   "Strict-Transport-Security": "max-age=31536000; includeSubDomains",
   "X-Content-Type-Options": "nosniff",
   "X-Frame-Options": "DENY",
   "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 };
 const secureHeaders = Object.entries(SECURE_HEADERS);
+
+/** W3C Trace Context, version 00: trace and parent are not all zeros. */
+const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 
 /** The request's id: the client's, if it is well formed, else a new one. */
 export function requestIdOf(headers: Headers): string {
@@ -32,7 +35,7 @@ export const observe = factory.createMiddleware(async function observe(c, next) 
   c.header("X-Request-Id", requestId);
   for (const [name, value] of secureHeaders) c.header(name, value);
   const traceparent = c.req.header("traceparent");
-  if (traceparent) c.header("traceparent", traceparent);
+  if (traceparent && TRACEPARENT.test(traceparent)) c.header("traceparent", traceparent);
   await next();
 });
 
@@ -44,15 +47,32 @@ export const limitedBody = bodyLimit({
   },
 });
 
-const crossOrigin = cors({
-  origin: (origin) => (settings.ALLOWED_ORIGINS.includes(origin) ? origin : null),
-  exposeHeaders: ["ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"],
-  maxAge: 600,
-});
+/** What a page may read of an answer, beside what any page may. */
+const EXPOSED_HEADERS = [
+  "ETag",
+  "Idempotency-Replayed",
+  "Location",
+  "RateLimit",
+  "RateLimit-Exact",
+  "RateLimit-Policy",
+  "Retry-After",
+  "Server-Timing",
+  "traceparent",
+  "WWW-Authenticate",
+  "X-Request-Id",
+].join(", ");
 
 /** Lets pages of the configured origins, and no others, read answers. Programs send no Origin, and skip all this. */
 export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c, next) {
-  return c.req.header("origin") === undefined ? next() : crossOrigin(c, next);
+  const origin = c.req.header("origin");
+  if (origin !== undefined) {
+    c.header("Vary", "Origin", { append: true });
+    if (settings.ALLOWED_ORIGINS.includes(origin)) {
+      c.header("Access-Control-Allow-Origin", origin);
+      c.header("Access-Control-Expose-Headers", EXPOSED_HEADERS);
+    }
+  }
+  return next();
 });
 
 /** Lets an IP address make only so many requests without a token, before any work is done for one (approximate). */

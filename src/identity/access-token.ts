@@ -1,4 +1,4 @@
-import { base64url, errors, importJWK, jwtVerify, SignJWT, type CryptoKey } from "jose";
+import { errors, importJWK, jwtVerify, SignJWT } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
@@ -12,34 +12,39 @@ const CLOCK_TOLERANCE_S = 5;
 const CLIENT_ID = "partywall";
 /** Verified tokens remembered per isolate. */
 const REMEMBERED = 4096;
+/** Several times what a token of this server takes. */
+const MAX_LENGTH = 4096;
 
-type Key = { kid: string; alg: string; sign: CryptoKey; verify: CryptoKey };
-
-const keys: Key[] = await Promise.all(
-  settings.TOKEN_SIGNING_KEYS.keys.map(async (jwk) => ({
-    kid: jwk.kid,
-    alg: jwk.alg,
-    sign: (await importJWK(jwk)) as CryptoKey,
-    verify: (await importJWK(publicPart(jwk))) as CryptoKey,
-  })),
-);
-
-/** Names what is public, so that nothing else can slip out. */
-function publicPart({ kty, kid, alg, crv, x, y }: (typeof settings.TOKEN_SIGNING_KEYS.keys)[number]) {
-  return { kty, kid, alg, crv, x, ...(y === undefined ? {} : { y }) };
-}
-
-/** The public keys as a JWK Set (RFC 7517). */
+/** The public keys as a JWK Set (RFC 7517). It names what is public, so that nothing else can slip out. */
 export const jwks = {
-  keys: settings.TOKEN_SIGNING_KEYS.keys.map((key) => ({ ...publicPart(key), use: "sig" })),
+  keys: settings.TOKEN_SIGNING_KEYS.keys.map((jwk) => {
+    const { kty, kid, alg, crv, x } = jwk;
+    return { kty, kid, alg, use: "sig", crv, x, ...("y" in jwk ? { y: jwk.y } : {}) };
+  }),
 };
 
+const verifiers = await Promise.all(
+  jwks.keys.map(async (jwk) => ({ kid: jwk.kid, alg: jwk.alg, key: await importJWK(jwk) })),
+);
+const signer = await importJWK({ ...settings.TOKEN_SIGNING_KEYS.keys[0] });
+
+/** A header says this and no more: none of ours names a key, an address or an extension. */
+const Header = v.strictObject({
+  alg: v.picklist(["Ed25519", "ES256"]),
+  typ: v.literal("at+jwt"),
+  kid: v.string(),
+});
+
+const Id = v.pipe(v.string(), v.regex(/^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/));
+
 const Claims = v.object({
-  sub: v.pipe(v.string(), v.uuid()),
-  tid: v.pipe(v.string(), v.uuid()),
-  sid: v.pipe(v.string(), v.uuid()),
+  aud: v.string(),
+  sub: Id,
+  tid: Id,
+  sid: Id,
   role: v.picklist(ROLES),
-  ver: v.optional(v.number(), 0),
+  ver: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 0),
+  iat: v.number(),
   exp: v.number(),
 });
 
@@ -47,8 +52,8 @@ type AccessCredential = Extract<Credential, { kind: "user" }>;
 
 /** A JWT access token (RFC 9068) that says this of its bearer, good for ACCESS_TOKEN_TTL_S. */
 export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promise<string> {
-  const [key] = keys;
-  if (!key) throw new Error("TOKEN_SIGNING_KEYS holds no key");
+  const [current] = verifiers;
+  if (!current) throw new Error("TOKEN_SIGNING_KEYS holds no key");
   return new SignJWT({
     client_id: CLIENT_ID,
     tid: of.tenantId,
@@ -57,14 +62,14 @@ export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promi
     ver: of.version,
     scope: SCOPES[of.role].join(" "),
   })
-    .setProtectedHeader({ alg: key.alg, typ: "at+jwt", kid: key.kid })
+    .setProtectedHeader({ alg: current.alg, typ: "at+jwt", kid: current.kid })
     .setIssuer(settings.ISSUER)
     .setAudience(settings.ISSUER)
     .setSubject(of.userId)
     .setIssuedAt()
     .setExpirationTime(`${ACCESS_TOKEN_TTL_S}s`)
     .setJti(uuidv7())
-    .sign(key.sign);
+    .sign(signer);
 }
 
 /** Only what was verified, by its exact bytes. */
@@ -82,10 +87,11 @@ export function rememberedToken(token: string): AccessCredential | undefined {
 export async function verifyAccessToken(token: string): Promise<AccessCredential | undefined> {
   const known = rememberedToken(token);
   if (known) return known;
-  if (!isCanonical(token)) return undefined;
+  const verifier = verifierOf(token);
+  if (!verifier) return undefined;
   try {
-    const { payload } = await jwtVerify(token, ({ kid, alg }) => keyOf(kid, alg), {
-      algorithms: ["Ed25519", "ES256"],
+    const { payload } = await jwtVerify(token, verifier.key, {
+      algorithms: [verifier.alg],
       typ: "at+jwt",
       issuer: settings.ISSUER,
       audience: settings.ISSUER,
@@ -96,7 +102,8 @@ export async function verifyAccessToken(token: string): Promise<AccessCredential
     const claims = v.parse(Claims, payload);
     const { tid: tenantId, sub: userId, sid: sessionId, role, ver: version } = claims;
     const credential: AccessCredential = { kind: "user", tenantId, userId, sessionId, role, version };
-    verified.set(token, { credential, expiresAt: (claims.exp + CLOCK_TOLERANCE_S) * 1000 });
+    const end = Math.min(claims.exp, claims.iat + ACCESS_TOKEN_TTL_S);
+    verified.set(token, { credential, expiresAt: (end + CLOCK_TOLERANCE_S) * 1000 });
     return credential;
   } catch (error) {
     if (error instanceof errors.JOSEError || error instanceof v.ValiError) return undefined;
@@ -104,22 +111,29 @@ export async function verifyAccessToken(token: string): Promise<AccessCredential
   }
 }
 
-/** The verification key of this kid, if it is of the algorithm that the token names. */
-function keyOf(kid: string | undefined, alg: string): CryptoKey {
-  const key = keys.find((candidate) => candidate.kid === kid && candidate.alg === alg);
-  if (!key) throw new errors.JWKSNoMatchingKey();
-  return key.verify;
+/**
+ * The key that a token names, if all of it has the one spelling that this server gives it: jose takes padding, white
+ * space, stray low bits, repeated members and members that mean nothing here.
+ */
+function verifierOf(token: string) {
+  if (token.length > MAX_LENGTH) return undefined;
+  const [header = "", payload = "", signature = "", ...more] = token.split(".");
+  const named = v.safeParse(Header, readJson(header));
+  const isCanonical =
+    more.length === 0 &&
+    readJson(payload) !== undefined &&
+    signature !== "" &&
+    Buffer.from(signature, "base64url").toString("base64url") === signature;
+  if (!named.success || !isCanonical) return undefined;
+  const { kid, alg } = named.output;
+  return verifiers.find((candidate) => candidate.kid === kid && candidate.alg === alg);
 }
 
-/** jose takes padding, white space and stray low bits in base64url; a token has one spelling here. */
-function isCanonical(token: string): boolean {
-  const parts = token.split(".");
-  return parts.length === 3 && parts.every((part) => /^[\w-]+$/.test(part) && reencoded(part) === part);
-}
-
-function reencoded(part: string): string | undefined {
+/** What this segment says as JSON, if JSON.stringify() would spell it so. */
+function readJson(segment: string): unknown {
   try {
-    return base64url.encode(base64url.decode(part));
+    const value: unknown = JSON.parse(Buffer.from(segment, "base64url").toString());
+    return Buffer.from(JSON.stringify(value)).toString("base64url") === segment ? value : undefined;
   } catch {
     return undefined;
   }

@@ -1,7 +1,8 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash, createHmac, randomBytes } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { parse as parseUuid } from "uuid";
+import { parse as parseUuid, v7 as uuidv7 } from "uuid";
 import { settings } from "../env.ts";
+import type { NamedKey } from "../settings.ts";
 import type { Credential } from "./caller.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -14,13 +15,48 @@ const SHAPE = new RegExp(
 );
 
 /** A new key of this tenant: the text, shown once, and what is kept of it. */
-export function makeApiKey(tenantId: string): { text: string; hash: Uint8Array; hint: string } {
+export function makeApiKey(
+  tenantId: string,
+  secret: Uint8Array = randomBytes(BYTES.secret),
+): { text: string; hash: Uint8Array; hint: string } {
   const body =
     `pw_${settings.API_KEY_ENVIRONMENT}_` +
     toBase62(parseUuid(tenantId), DIGITS.tenant) +
-    toBase62(randomBytes(BYTES.secret), DIGITS.secret);
+    toBase62(secret, DIGITS.secret);
   const text = body + checksum(body);
   return { text, hash: sha256(text), hint: text.slice(-4) };
+}
+
+/** Where in a UUIDv7 its time ends and what is random begins. */
+const RANDOM_FROM = 15;
+
+/**
+ * The API key of a request that bears an Idempotency-Key, which a repeat finds and makes again though its text is not
+ * stored: what is random in its id follows from `name`, which tells whose request it is and the Idempotency-Key, and
+ * its secret from the id, the name, the request's `content` and a server key.
+ */
+export function repeatableApiKey(tenantId: string, name: string, content: string) {
+  const id = uuidv7({ random: createHash("sha256").update("api key").update(name).digest() });
+  const make = (of: string, { key }: NamedKey) =>
+    makeApiKey(
+      tenantId,
+      createHmac("sha256", key)
+        .update(JSON.stringify([of, name, content]))
+        .digest(),
+    );
+  const [newest] = settings.OPAQUE_TOKEN_KEYS;
+  if (!newest) throw new Error("OPAQUE_TOKEN_KEYS is empty");
+  return {
+    id,
+    /** The end of the id of each key that was made for a request of this name. */
+    idEnd: id.slice(RANDOM_FROM),
+    key: make(id, newest),
+    /** The text of the key that an earlier request made, if its content was the same. */
+    textOf: (first: { id: string; hash: string }): string | undefined =>
+      settings.OPAQUE_TOKEN_KEYS.map((key) => make(first.id, key)).find(
+        ({ hash }) => Buffer.from(hash).toString("base64url") === first.hash,
+      )?.text,
+  };
 }
 
 /** Whether the token says of itself that it is one of our keys: no JWT begins so. */

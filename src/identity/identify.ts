@@ -1,4 +1,5 @@
 import { factory } from "../context.ts";
+import { needing } from "../http/openapi.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "./access-token.ts";
 import { looksLikeApiKey, readApiKey } from "./api-key.ts";
@@ -35,7 +36,8 @@ export const identify = factory.createMiddleware(async function identify(c, next
   await next();
 });
 
-const insufficientScope = (detail: string, scope?: Scope) =>
+/** The problem of a caller that lacks a scope, or of one that is not a user. */
+export const insufficientScope = (detail: string, scope?: Scope) =>
   new Problem("insufficient_scope", {
     detail,
     headers: {
@@ -44,15 +46,20 @@ const insufficientScope = (detail: string, scope?: Scope) =>
   });
 
 /** Lets a request on only when the caller has the scope. */
-export const needs = (scope: Scope) =>
-  factory.createMiddleware(async function needsScope(c, next) {
-    const caller = c.get("caller");
-    if (!caller.scopes.includes(scope)) {
-      const who = caller.kind === "user" ? `the role ${caller.role}` : "this API key";
-      throw insufficientScope(`This needs the scope ${scope}, which ${who} does not have.`, scope);
-    }
+export function needs(scope: Scope) {
+  const needsScope = factory.createMiddleware(async (c, next) => {
+    requireScope(c.get("caller"), scope);
     await next();
   });
+  return Object.assign(needsScope, needing(scope));
+}
+
+/** Throws `insufficient_scope` unless the caller has the scope. */
+export function requireScope(caller: Caller, scope: Scope): void {
+  if (caller.scopes.includes(scope)) return;
+  const who = caller.kind === "user" ? `the role ${caller.role}` : "this API key";
+  throw insufficientScope(`This needs the scope ${scope}, which ${who} does not have.`, scope);
+}
 
 /** The user who calls. Throws `insufficient_scope` for an API key: it has no sessions and belongs to one tenant. */
 export function signedIn(caller: Caller): Extract<Caller, { kind: "user" }> {

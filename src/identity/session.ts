@@ -6,7 +6,7 @@ import { ROLES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
 import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
-import { firstRefreshToken, readRefreshToken } from "./refresh-token.ts";
+import { firstRefreshToken, readRefreshToken, type RefreshToken } from "./refresh-token.ts";
 
 const REFRESH_TTL_S = 30 * 24 * 3600;
 /** A refresh token that was just replaced still gets its successor: two tabs, or an answer lost on the way. */
@@ -32,7 +32,7 @@ export type Session = v.InferOutput<typeof Session>;
 /** A session just granted, with the tenant's record, which its Durable Object is to learn before the answer. */
 export type Grant = { session: Session; record: EdgeRecord };
 
-const Member = v.object({
+export const Member = v.object({
   user_id: v.string(),
   email: v.string(),
   version: v.number(),
@@ -40,10 +40,21 @@ const Member = v.object({
   tenant: EdgeRecord,
 });
 const Found = v.object({ members: v.array(Member), is_host: v.boolean() });
+const NOBODY: v.InferOutput<typeof Found> = { members: [], is_host: true };
 const Outcome = v.object({ outcome: v.string() });
 
-// What each statement below answers of a member, from the aliases u, m and t.
-const member = sql`u.id as user_id, u.email, u.version, m.role, ${edgeRecord} as tenant`;
+/** What a statement that starts a session answers of its member (a Member), from the aliases u, m and t. */
+export const member = sql`u.id as user_id, u.email, u.version, m.role, ${edgeRecord} as tenant`;
+
+/** The INSERT of the session that a refresh token is the first of, up to its FROM. */
+export const newSession = (
+  { sessionId, hash }: RefreshToken,
+  userAgent: string,
+  of: { tenant: SQL; user: SQL },
+) => sql`
+  insert into sessions (id, tenant_id, user_id, refresh_hash, user_agent, expires_at)
+  select ${sessionId}::uuid, ${of.tenant}, ${of.user}, ${hex(hash)}::bytea, ${userAgent},
+    now() + ${REFRESH_TTL_S} * interval '1 second'`;
 
 /**
  * Makes a tenant on the plan `solo` with its owner and a session, in one statement: all or nothing. An email that
@@ -69,10 +80,7 @@ export async function signUp(of: {
       ), m as (
         insert into memberships (tenant_id, user_id, role) select t.id, u.id, 'owner' from t, u returning role
       ), s as (
-        insert into sessions (id, tenant_id, user_id, refresh_hash, user_agent, expires_at)
-        select ${refresh.sessionId}::uuid, t.id, u.id, ${hex(refresh.hash)}::bytea, ${of.userAgent},
-          now() + ${REFRESH_TTL_S} * interval '1 second'
-        from t, u, m returning id
+        ${newSession(refresh, of.userAgent, { tenant: sql`t.id`, user: sql`u.id` })} from t, u, m returning id
       )
       select ${member} from u, t, m, s`)
     .catch((error: unknown) => {
@@ -140,14 +148,16 @@ async function startSession(condition: SQL, userAgent: string, host: string | nu
         select ${member} from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
         where ${condition}
       ), s as (
-        insert into sessions (id, tenant_id, user_id, refresh_hash, user_agent, expires_at)
-        select ${refresh.sessionId}::uuid, (tenant->>'id')::uuid, user_id, ${hex(refresh.hash)}::bytea, ${userAgent},
-          now() + ${REFRESH_TTL_S} * interval '1 second'
+        ${newSession(refresh, userAgent, { tenant: sql`(tenant->>'id')::uuid`, user: sql`user_id` })}
         from who where (select count(*) from who) = 1 and tenant->>'status' = 'active'
       )
       select coalesce((select json_agg(who order by tenant->>'slug') from who), '[]') as members,
         ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
-    .catch(rethrow);
+    .catch((error: unknown) => {
+      // Whoever was removed meanwhile is no member.
+      if (violatedConstraint(error) === "sessions_membership") return { rows: [NOBODY] };
+      return rethrow(error);
+    });
   const [{ members, is_host }] = v.parse(v.tuple([Found]), rows);
   if (!is_host) throw new Problem("not_found");
   const [who] = members;
@@ -195,7 +205,8 @@ export async function refreshSession(
   return { reused: { tenantId: who.tenant.id, sessionId: presented.sessionId } };
 }
 
-async function grant(
+/** What a member is told of the session that this refresh token is of. */
+export async function grant(
   { user_id: userId, email, version, role, tenant }: v.InferOutput<typeof Member>,
   { text, sessionId }: { text: string; sessionId: string },
 ): Promise<Grant> {

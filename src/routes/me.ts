@@ -4,7 +4,7 @@ import { factory } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { timed } from "../context.ts";
 import { ROLES } from "../db/schema.ts";
-import { operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { invalidToken } from "../identity/identify.ts";
 
 const Tenant = v.object({ id: v.string(), slug: v.string(), name: v.string() });
@@ -17,6 +17,7 @@ const Me = v.object({
   tenant: v.union([OwnTenant, Tenant]),
   other_tenants: v.array(OwnTenant),
 });
+nameSchemas({ Me, TenantMembership: OwnTenant });
 
 const Row = v.object({ name: v.string(), tenants: v.array(OwnTenant) });
 

@@ -5,7 +5,7 @@ import { factory, timed } from "../context.ts";
 import { operatorDb, rethrow } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
 import { settings } from "../env.ts";
-import { operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { floodGuard } from "../http/request.ts";
 import { ById, valid } from "../http/valid.ts";
 import { bearerToken } from "../identity/identify.ts";
@@ -21,6 +21,7 @@ const TenantChange = v.partial(
     limits: v.nullable(Policies),
   }),
 );
+nameSchemas({ TenantChange, TenantRecord: EdgeRecord });
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest();
 

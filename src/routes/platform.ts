@@ -1,20 +1,31 @@
-import { openAPIRouteHandler } from "hono-openapi";
+import { createHash } from "node:crypto";
 import * as v from "valibot";
-import type { Hono } from "hono";
-import { factory, type Edge } from "../context.ts";
+import { factory } from "../context.ts";
 import { pingDatabase } from "../db/client.ts";
-import { operation } from "../http/openapi.ts";
-import { valid } from "../http/valid.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { jwks } from "../identity/access-token.ts";
-import { Problem, PROBLEMS, type ProblemCode } from "../problem.ts";
+import { Problem } from "../problem.ts";
 import { tenantObject } from "../tenant/ask.ts";
 
 const tag = "Platform";
 const Health = v.object({ status: v.literal("ok") });
-const Jwks = v.object({ keys: v.array(v.looseObject({ kty: v.string(), kid: v.string() })) });
-const ByCode = v.object({ code: v.picklist(Object.keys(PROBLEMS) as ProblemCode[]) });
+const Jwk = v.object({
+  kty: v.picklist(["OKP", "EC"]),
+  kid: v.string(),
+  alg: v.picklist(["Ed25519", "ES256"]),
+  use: v.literal("sig"),
+  crv: v.picklist(["Ed25519", "P-256"]),
+  x: v.string(),
+  y: v.exactOptional(v.string()),
+});
+const Jwks = v.object({ keys: v.array(Jwk) });
+nameSchemas({ Health, KeySet: Jwks });
 
-/** The service itself: is it up, which keys sign its tokens, what do its errors mean. */
+/** A verifier's copy of the key set is no older; drizzle/rotate.ts waits for so long before a new key signs. */
+const KEY_SET_MAX_AGE_S = 300;
+const keySetTag = `"${createHash("sha256").update(JSON.stringify(jwks)).digest("base64url")}"`;
+
+/** The service itself: is it up, which keys sign its tokens. */
 export const platform = factory
   .createApp()
   .get(
@@ -55,42 +66,12 @@ export const platform = factory
     operation({
       summary: "The public keys that verify access tokens",
       tag,
-      answers: { 200: Jwks },
+      answers: { 200: Jwks, 304: null },
       token: false,
     }),
     (c) => {
-      c.header("Cache-Control", "public, max-age=300");
-      return c.json(jwks);
-    },
-  )
-  .get(
-    "/problems/:code",
-    operation({
-      summary: "What a problem means",
-      tag,
-      answers: { 200: null },
-      token: false,
-      problems: ["not_found"],
-    }),
-    valid("param", ByCode),
-    (c) => {
-      const { title, status, help } = PROBLEMS[c.req.valid("param").code];
-      return c.text(`${title} (${status})\n\n${help}\n`);
+      c.header("Cache-Control", `public, max-age=${KEY_SET_MAX_AGE_S}`);
+      c.header("ETag", keySetTag);
+      return c.req.header("if-none-match")?.includes(keySetTag) ? c.body(null, 304) : c.json(jwks);
     },
   );
-
-/** The OpenAPI 3.1 document of an app's routes. */
-export const describeApi = (app: Hono<Edge>) =>
-  openAPIRouteHandler<Edge>(app, {
-    defaultValidationErrorResponse: false,
-    excludeStaticFile: false,
-    documentation: {
-      openapi: "3.1.0",
-      info: {
-        title: "partywall",
-        version: "0.1.0",
-        description: "A multi-tenant backend: each tenant sees its own data, within its own limits.",
-      },
-      components: { securitySchemes: { bearer: { type: "http", scheme: "bearer", bearerFormat: "JWT" } } },
-    },
-  });

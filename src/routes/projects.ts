@@ -3,7 +3,8 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { PROJECT_STATUSES, projects } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { operation } from "../http/openapi.ts";
+import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { needs } from "../identity/identify.ts";
@@ -25,10 +26,12 @@ const Project = v.object({
 });
 const NewProject = v.strictObject({
   name: Name,
-  description: v.optional(Description),
-  status: v.optional(Status),
+  // As a merge patch (RFC 7396) takes a member away: null stands for the value of a project made without it.
+  description: v.optional(v.nullable(Description, "")),
+  status: v.optional(v.nullable(Status, "active")),
 });
 const ProjectPatch = v.partial(NewProject);
+nameSchemas({ Project, NewProject, ProjectPatch });
 const ListQuery = v.object({ ...PageQuery.entries, status: v.optional(Status) });
 
 const shown = {
@@ -74,15 +77,13 @@ export const projectRoutes = factory
       summary: "Create a project",
       tag,
       answers: { 201: Project },
-      problems: ["invalid_json", "invalid_input"],
+      problems: ["invalid_json", "invalid_input", ...IDEMPOTENCY_PROBLEMS],
     }),
     needs("projects:write"),
+    valid("header", IdempotencyKey),
     valid("json", NewProject),
     async (c) => {
-      const [[row]] = await c
-        .get("db")
-        .write((db) => [db.insert(projects).values(c.req.valid("json")).returning(versioned)]);
-      if (!row) throw new Error("the insert returned no row");
+      const row = await createOnce(c, projects, c.req.valid("json"), versioned);
       c.header("Location", `/v1/projects/${row.id}`);
       return answerRow(c, row, 201);
     },
@@ -107,7 +108,7 @@ export const projectRoutes = factory
       summary: "Change a project (merge patch)",
       tag,
       answers: { 200: Project },
-      problems: ["not_found", "precondition_failed", "invalid_json", "invalid_input"],
+      problems: ["not_found", "precondition_failed", "invalid_json", "invalid_header", "invalid_input"],
     }),
     needs("projects:write"),
     valid("param", ById),
@@ -133,7 +134,7 @@ export const projectRoutes = factory
       summary: "Delete a project and its tasks",
       tag,
       answers: { 204: null },
-      problems: ["not_found", "precondition_failed"],
+      problems: ["not_found", "precondition_failed", "invalid_header"],
     }),
     needs("projects:write"),
     valid("param", ById),

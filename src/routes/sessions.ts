@@ -2,7 +2,7 @@ import { and, desc, eq, gt, isNull, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { sessions, users } from "../db/schema.ts";
-import { operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { userAgent } from "../http/request.ts";
 import { ById, valid } from "../http/valid.ts";
@@ -24,6 +24,7 @@ const Listed = v.object({
   expires_at: v.string(),
 });
 const Switch = v.strictObject({ tenant: Slug });
+nameSchemas({ ListedSession: Listed, Switch });
 
 const shown = {
   id: sessions.id,
@@ -120,7 +121,7 @@ export const ownSessions = factory
       answers: { 204: null },
       problems: ["not_found"],
     }),
-    valid("param", v.union([ById, v.object({ id: v.literal("current") })])),
+    valid("param", v.object({ id: v.union([ById.entries.id, v.literal("current")]) })),
     async (c) => {
       const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
       const { id } = c.req.valid("param");

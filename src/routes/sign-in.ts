@@ -1,11 +1,14 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { floodGuard, userAgent } from "../http/request.ts";
 import { valid } from "../http/valid.ts";
+import { Email, NewPassword, Password } from "../identity/account.ts";
+import { slowGuessing } from "../identity/failures.ts";
+import { granted, refused, WRONG_PASSWORD } from "../identity/granted.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { hashPassword } from "../identity/password.ts";
-import { refreshSession, Session, signIn, signUp, type Grant } from "../identity/session.ts";
+import { refreshSession, Session, signIn, signUp } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
 import { GONE } from "../tenant/credentials.ts";
@@ -13,30 +16,17 @@ import { Slug, TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";
 
-const Email = v.pipe(v.string(), v.trim(), v.toLowerCase(), v.email(), v.maxLength(254));
-// No shorter than NIST SP 800-63B asks for, no longer than is worth hashing.
-const NewPassword = v.pipe(v.string(), v.minLength(8), v.maxLength(256));
 const NewTenant = v.strictObject({ name: TenantName, slug: Slug });
 const SignUp = v.strictObject({ email: Email, password: NewPassword, tenant: NewTenant });
 const SignIn = v.strictObject({
   email: Email,
-  password: v.pipe(v.string(), v.maxLength(256)),
+  password: Password,
   tenant: v.optional(Slug),
 });
 const Refresh = v.strictObject({ refresh_token: v.pipe(v.string(), v.maxLength(256)) });
-
-/** The session, once the tenant's object knows the record that it was granted on. Throws when there is no grant. */
-async function answer(namespace: Env["TENANT"], grant: Grant | undefined, refusal: string): Promise<Session> {
-  if (!grant) throw refused(refusal);
-  await teachTenant(namespace, grant.record.id, { record: grant.record });
-  return grant.session;
-}
-
-const refused = (detail: string) =>
-  new Problem("unauthenticated", { detail, headers: { "www-authenticate": 'Bearer realm="partywall"' } });
+nameSchemas({ Session, SignUp, SignIn, Refresh });
 
 const STALE_REFRESH = "The refresh token is not valid any more.";
-const WRONG_PASSWORD = "The email and password do not belong together, or not to this tenant.";
 
 export const signup = factory.createApp().post(
   "/",
@@ -53,9 +43,11 @@ export const signup = factory.createApp().post(
     // A tenant's host is that tenant's: a new one is made elsewhere.
     if (slugOfHost(c.req.url) !== undefined) throw new Problem("not_found");
     const { email, password, tenant } = c.req.valid("json");
-    const hash = await hashPassword(email, password);
-    const grant = await signUp({ email, hash, ...tenant, userAgent: userAgent(c) });
-    return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+    const grant = await slowGuessing(c, email, async () => {
+      const hash = await hashPassword(email, password);
+      return signUp({ email, hash, ...tenant, userAgent: userAgent(c) });
+    });
+    return c.json(await granted(c.env.TENANT, grant, WRONG_PASSWORD), 201);
   },
 );
 
@@ -77,15 +69,16 @@ export const signIns = factory
       const { email, password, tenant } = c.req.valid("json");
       const host = slugOfHost(c.req.url);
       if (host !== undefined && tenant !== undefined && host !== tenant) throw new Problem("wrong_host");
-      const hash = await hashPassword(email, password);
-      const grant = await signIn({
-        email,
-        hash,
-        slug: tenant ?? host,
-        isHost: host !== undefined,
-        userAgent: userAgent(c),
-      });
-      return c.json(await answer(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+      const grant = await slowGuessing(c, email, async () =>
+        signIn({
+          email,
+          hash: await hashPassword(email, password),
+          slug: tenant ?? host,
+          isHost: host !== undefined,
+          userAgent: userAgent(c),
+        }),
+      );
+      return c.json(await granted(c.env.TENANT, grant, WRONG_PASSWORD), 201);
     },
   )
   .post(
@@ -106,6 +99,6 @@ export const signIns = factory
         await teachTenant(c.env.TENANT, tenantId, { floors: [[sessionId, GONE]] });
         throw refused(STALE_REFRESH);
       }
-      return c.json(await answer(c.env.TENANT, grant, STALE_REFRESH), 200);
+      return c.json(await granted(c.env.TENANT, grant, STALE_REFRESH), 200);
     },
   );

@@ -4,7 +4,8 @@ import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { projects, TASK_STATUSES, tasks } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { operation } from "../http/openapi.ts";
+import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { needs } from "../identity/identify.ts";
@@ -29,12 +30,14 @@ const Task = v.object({
 });
 const NewTask = v.strictObject({
   title: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500)),
-  notes: v.optional(v.pipe(v.string(), v.maxLength(50_000))),
-  status: v.optional(Status),
+  // As a merge patch (RFC 7396) takes a member away: null stands for the value of a task made without it.
+  notes: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(50_000)), "")),
+  status: v.optional(v.nullable(Status, "todo")),
   assignee_id: v.optional(v.nullable(Uuid)),
   due_on: v.optional(v.nullable(Day)),
 });
 const TaskPatch = v.partial(NewTask);
+nameSchemas({ Task, NewTask, TaskPatch });
 const OfProjectQuery = v.object({
   ...PageQuery.entries,
   status: v.optional(Status),
@@ -116,23 +119,16 @@ export const projectTasks = factory
       summary: "Add a task to a project",
       tag,
       answers: { 201: Task },
-      problems: ["not_found", "invalid_json", "invalid_input"],
+      problems: ["not_found", "invalid_json", "invalid_input", ...IDEMPOTENCY_PROBLEMS],
     }),
     needs("tasks:write"),
     valid("param", ById),
+    valid("header", IdempotencyKey),
     valid("json", NewTask),
     async (c) => {
       const project_id = c.req.valid("param").id;
-      const [[row]] = await c
-        .get("db")
-        .write((db) => [
-          db
-            .insert(tasks)
-            .values({ ...c.req.valid("json"), project_id })
-            .returning(versioned),
-        ])
-        .catch(refuse);
-      if (!row) throw new Error("the insert returned no row");
+      const values = { ...c.req.valid("json"), project_id };
+      const row = await createOnce(c, tasks, values, versioned).catch(refuse);
       c.header("Location", `/v1/tasks/${row.id}`);
       return answerRow(c, row, 201);
     },
@@ -184,7 +180,7 @@ export const taskRoutes = factory
       summary: "Change a task (merge patch)",
       tag,
       answers: { 200: Task },
-      problems: ["not_found", "precondition_failed", "invalid_json", "invalid_input"],
+      problems: ["not_found", "precondition_failed", "invalid_json", "invalid_header", "invalid_input"],
     }),
     needs("tasks:write"),
     valid("param", ById),
@@ -213,7 +209,7 @@ export const taskRoutes = factory
       summary: "Delete a task",
       tag,
       answers: { 204: null },
-      problems: ["not_found", "precondition_failed"],
+      problems: ["not_found", "precondition_failed", "invalid_header"],
     }),
     needs("tasks:write"),
     valid("param", ById),

@@ -4,7 +4,7 @@ import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
 import { valid } from "../http/valid.ts";
 import { needs } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
@@ -34,6 +34,7 @@ const Limits = v.object({
     }),
   ),
 });
+nameSchemas({ Tenant, TenantPatch, Limits });
 
 const shown = {
   id: tenants.id,

@@ -7,6 +7,7 @@ import { identityDb, openTenantDb, rethrow } from "../db/client.ts";
 import { tenants } from "../db/schema.ts";
 import { SCOPES, type Caller, type Credential } from "../identity/caller.ts";
 import { slugOfHost } from "../identity/host.ts";
+import { refuseGuessedKey, rememberKey, wasGood } from "../identity/failures.ts";
 import { invalidToken } from "../identity/identify.ts";
 import { logProblem, Problem } from "../problem.ts";
 import type { Proof } from "./credentials.ts";
@@ -111,16 +112,22 @@ function costOf(c: Context<Edge>): number | undefined {
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
 async function ask(c: Context<Edge>, credential: Credential, cost: number): Promise<Admission> {
   const { tenantId } = credential;
+  const hash = credential.kind === "api_key" ? credential.hash : undefined;
+  if (hash !== undefined) refuseGuessedKey(c, hash);
   const denial = knownDenial(tenantId, cost, Date.now());
-  if (denial) return { status: "active", decision: refusalAt(denial, Date.now()) };
+  // A key that was made up is told nothing of the tenant's limits.
+  if (denial && (hash === undefined || wasGood(hash)))
+    return { status: "active", decision: refusalAt(denial, Date.now()) };
   const started = performance.now();
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)
     throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   try {
-    return await askTenant(c.env.TENANT, tenantId, [cost, ...proofOf(credential)], (call) =>
+    const answer = await askTenant(c.env.TENANT, tenantId, [cost, ...proofOf(credential)], (call) =>
       c.executionCtx.waitUntil(call),
     );
+    if (hash !== undefined) await rememberKey(c, hash, !["unknown", "revoked"].includes(answer.status));
+    return answer;
   } catch (cause) {
     const problem = outOfReach(cause);
     // Nobody else knows whether a key exists.

@@ -1,3 +1,4 @@
+import { BoundedMap } from "../bounded-map.ts";
 import { ACCESS_TOKEN_TTL_S } from "../identity/access-token.ts";
 import type { KeyRecord } from "./record.ts";
 
@@ -19,6 +20,16 @@ const FLOOR_TTL_MS = 1.5 * ACCESS_TOKEN_TTL_S * 1000;
 const FLOOR = "floor ";
 type StoredFloor = { floor: number; until: number };
 
+/** Deleted keys whose ids are remembered, should news of them still be on the way. */
+const MAX_DELETED = 1000;
+
+/** What there is to learn: keys made or changed, the ids of deleted ones, and what is void from now on. */
+export type CredentialNews = {
+  keys?: readonly KeyRecord[];
+  deletedKeys?: readonly string[];
+  floors?: readonly Floor[];
+};
+
 /**
  * Which of a tenant's credentials stand: its API keys, and what was revoked while tokens that do not know of it are
  * still about. What is learned is durable when the answer to whoever told it leaves the object.
@@ -27,18 +38,22 @@ export class Credentials {
   readonly #storage: DurableObjectStorage;
   /** In the order of their end. */
   readonly #floors = new Map<string, StoredFloor>();
-  readonly #keys = new Map<string, KeyRecord>();
+  /** By hash; with each key, the count of news with which it came. */
+  readonly #keys = new Map<string, { key: KeyRecord; learned: number }>();
+  // Not stored: without the key there is nothing to be revoked but what is on its way to this memory.
+  readonly #deleted = new BoundedMap<string, true>(MAX_DELETED);
   #learned = 0;
 
   constructor(storage: DurableObjectStorage) {
     this.#storage = storage;
-    for (const key of storage.kv.get<KeyRecord[]>("keys") ?? []) this.#keys.set(key.hash, key);
+    for (const key of storage.kv.get<KeyRecord[]>("keys") ?? [])
+      this.#keys.set(key.hash, { key, learned: 0 });
     const floors = [...storage.kv.list<StoredFloor>({ prefix: FLOOR })];
     floors.sort(([, a], [, b]) => a.until - b.until);
     for (const [name, floor] of floors) this.#floors.set(name.slice(FLOOR.length), floor);
   }
 
-  /** How often anything was learned: what was read from Postgres before the last time may be older than it. */
+  /** How often anything was learned, for `replaceKeys()` to tell what came after Postgres was read. */
   get learned(): number {
     return this.#learned;
   }
@@ -51,37 +66,50 @@ export class Credentials {
         this.#floors.size === 0 || (this.#floorOf(sessionId) === 0 && this.#floorOf(userId) <= version);
       return stands || undefined;
     }
-    const key = this.#keys.get(proof[0]);
-    return key && (key.expiresAt === null || now < key.expiresAt) ? key : undefined;
+    const key = this.#keys.get(proof[0])?.key;
+    return key && isLive(key, now) ? key : undefined;
   }
 
-  /** Learns of keys and of what is void from `now`, in ms, on. What arrives late changes nothing that is newer. */
-  learn(
-    { keys = [], floors = [] }: { keys?: readonly KeyRecord[]; floors?: readonly Floor[] },
-    now: number,
-  ): void {
+  /** Learns what is so from `now`, in ms, on. What arrives late changes nothing that is newer. */
+  learn({ keys = [], deletedKeys = [], floors = [] }: CredentialNews, now: number): void {
     this.#learned += 1;
     for (const [id, version] of floors) this.#raise(id, version, now + FLOOR_TTL_MS);
-    for (const key of keys) {
-      const known = this.#keys.get(key.hash)?.version ?? 0;
-      if (known < key.version) this.#keys.set(key.hash, key);
-    }
-    for (const { hash, id, version } of this.#keys.values())
-      if (this.#floorOf(id) > version) this.#keys.delete(hash);
-    if (keys.length + floors.length > 0) this.#storeKeys();
+    for (const id of deletedKeys) this.#deleted.set(id, true);
+    if (this.#takeNewer(keys) + this.#dropVoid(now) > 0) this.#storeKeys();
     this.#forget(now);
   }
 
-  /** Takes the tenant's keys as Postgres has them, in place of all that were known. */
-  replaceKeys(keys: readonly KeyRecord[]): void {
+  /** Takes the tenant's keys as Postgres had them when `learned` was this much, in place of all that came before. */
+  replaceKeys(keys: readonly KeyRecord[], learned: number, now: number): void {
     if (keys.length + this.#keys.size === 0) return;
-    this.#keys.clear();
-    for (const key of keys) this.#keys.set(key.hash, key);
+    for (const [hash, known] of this.#keys) if (known.learned <= learned) this.#keys.delete(hash);
+    this.#takeNewer(keys);
+    this.#dropVoid(now);
     this.#storeKeys();
   }
 
+  /** Returns how many of the keys were newer than what was known. */
+  #takeNewer(keys: readonly KeyRecord[]): number {
+    const newer = keys.filter(({ hash, version }) => (this.#keys.get(hash)?.key.version ?? 0) < version);
+    for (const key of newer) this.#keys.set(key.hash, { key, learned: this.#learned });
+    return newer.length;
+  }
+
+  /** Lets go of the keys that are revoked or over at `now`, in ms, and returns how many. */
+  #dropVoid(now: number): number {
+    const before = this.#keys.size;
+    for (const [hash, { key }] of this.#keys) {
+      const stands = !this.#deleted.has(key.id) && this.#floorOf(key.id) <= key.version;
+      if (!stands || !isLive(key, now)) this.#keys.delete(hash);
+    }
+    return before - this.#keys.size;
+  }
+
   #storeKeys(): void {
-    this.#storage.kv.put("keys", [...this.#keys.values()]);
+    this.#storage.kv.put(
+      "keys",
+      Array.from(this.#keys.values(), ({ key }) => key),
+    );
   }
 
   #floorOf(id: string): number {
@@ -105,3 +133,5 @@ export class Credentials {
     }
   }
 }
+
+const isLive = ({ expiresAt }: KeyRecord, now: number) => expiresAt === null || now < expiresAt;

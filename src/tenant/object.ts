@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
-import { Credentials, type Floor, type Proof } from "./credentials.ts";
+import { Credentials, type CredentialNews, type Proof } from "./credentials.ts";
+import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./ledger.ts";
 import type { Decision, Policy } from "./limits.ts";
 import { loadRecord, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
@@ -28,8 +29,8 @@ export type Admission =
 /** The answers to a call's requests, in their order, with the tenant's plan and slug. */
 export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "plan" | "slug">>;
 
-/** What changed in Postgres: the tenant's row, keys made or changed, and what is void from now on. */
-export type News = { record?: EdgeRecord; keys?: readonly KeyRecord[]; floors?: readonly Floor[] };
+/** What changed in Postgres: the tenant's row, and its credentials. */
+export type News = { record?: EdgeRecord } & CredentialNews;
 
 /**
  * One tenant's single authority at the edge, named by the tenant's id: its status, its credentials and its exact limits.
@@ -38,6 +39,7 @@ export type News = { record?: EdgeRecord; keys?: readonly KeyRecord[]; floors?: 
 export class Tenant extends DurableObject<Env> {
   readonly #ledger: Ledger;
   readonly #credentials: Credentials;
+  readonly #keyUsage: KeyUsage;
   readonly #recent = new BoundedMap<string, Promise<Answers>>(REMEMBERED_CALLS);
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
@@ -50,6 +52,7 @@ export class Tenant extends DurableObject<Env> {
     super(ctx, env);
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
     this.#credentials = new Credentials(ctx.storage);
+    this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
     this.#take(ctx.storage.kv.get<EdgeRecord>("record"));
     // What a crash cost is written down even if nobody calls again.
     this.#watchForIdleness();
@@ -86,6 +89,7 @@ export class Tenant extends DurableObject<Env> {
       const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, now);
       if (wait) waitFor = mark;
       if (credential === true) return { status, decision };
+      this.#keyUsage.note(credential.id, now);
       return { status, decision, key: { id: credential.id, scopes: credential.scopes } };
     });
     this.#writeDueRow();
@@ -124,8 +128,7 @@ export class Tenant extends DurableObject<Env> {
         const known = await loadRecord(this.ctx.id.name ?? "");
         // Nor at every request for a tenant that is not there.
         this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
-        // What was learned meanwhile may be newer than what was read.
-        if (known && learned === this.#credentials.learned) this.#credentials.replaceKeys(known.keys);
+        if (known) this.#credentials.replaceKeys(known.keys, learned, Date.now());
         if (known) await this.#takeNewer(known.tenant);
         else this.#take(undefined);
       } catch (error) {

@@ -69,11 +69,14 @@ async function generate(load: Load): Promise<Outcome> {
     statuses[status] = (statuses[status] ?? 0) + 1;
     if (traced && status === 200) admitted.push({ asked, answered });
   };
+  const requests = requestsOf(load);
   const idle = performance.eventLoopUtilization();
   const started = performance.now();
   const until = started + seconds * 1000;
   await Promise.all(
-    Array.from({ length: connections }, (_, connection) => keepAsking(load, connection, until, seen)),
+    Array.from({ length: connections }, (_, connection) =>
+      keepAsking(load, requests, connection, until, seen),
+    ),
   );
   const elapsed = performance.now() - started;
   const sorted = Float64Array.from(latencies).sort();
@@ -101,12 +104,12 @@ function requestsOf({ port, path, headers = {}, tokens }: Load): string[] {
 /** Asks over one connection until `until`, each time once the last answer is whole; reports each answer. */
 function keepAsking(
   load: Load,
+  requests: readonly string[],
   connection: number,
   until: number,
   seen: (status: number, asked: number, answered: number) => void,
 ): Promise<void> {
   const { port, connections, pauseMs = 0, traced = false } = load;
-  const requests = requestsOf(load);
   // Bare sockets: node:http would take more of the CPU time that the measured Worker shares with this process.
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });

@@ -107,6 +107,8 @@ async function bundle(
   return { dir, modules: [entry, ...modules.filter((name) => name !== entry)], bindings };
 }
 
+type Serving = { objects?: string; flags?: string[] };
+
 /**
  * Serves a bundle on bare workerd, on a free port of loopback, until `bench` or its own `stop()` ends it. Its objects
  * are stored in a new folder, or go on in the one given; `flags` are compatibility flags beside the deployed Worker's.
@@ -115,16 +117,31 @@ export async function serve(
   bench: AsyncDisposableStack,
   made: Bundle,
   variables: Record<string, string>,
-  { objects = makeFolder(bench), flags = [] }: { objects?: string; flags?: string[] } = {},
+  serving?: Serving,
 ): Promise<Served> {
+  const [served] = await serveIsolates(bench, made, [variables], serving);
+  if (!served) throw new Error("workerd serves nothing");
+  return served;
+}
+
+/**
+ * Serves a bundle in one process and several isolates, one for each set of variables, on a port each. They share
+ * nothing but their objects, which live in the first.
+ */
+export async function serveIsolates(
+  bench: AsyncDisposableStack,
+  made: Bundle,
+  isolates: Record<string, string>[],
+  { objects = makeFolder(bench), flags = [] }: Serving = {},
+): Promise<Served[]> {
   // Beside the modules: an absolute path would be searched for among the imports.
   const file = join(made.dir, `${randomUUID()}.capnp`);
-  writeFileSync(file, capnp(made, variables, objects, flags));
+  writeFileSync(file, capnp(made, isolates, objects, flags));
   const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", file], {
     stdio: ["ignore", "ignore", "pipe", "pipe"],
     detached: true, // Ctrl-C comes to this process, which then stops all in order.
   });
-  const ended = once(child, "exit");
+  const ended = once(child, "close");
   const stop = async (): Promise<void> => {
     child.kill("SIGKILL");
     await ended;
@@ -134,17 +151,30 @@ export async function serve(
   child.stderr?.on("data", (chunk: Buffer) => complaint.push(chunk.toString()));
   const reports = child.stdio[3];
   if (!(reports instanceof Readable)) throw new Error("workerd has no control pipe");
-  const listening = once(createInterface({ input: reports }), "line");
-  const [line]: unknown[] = await Promise.race([listening, ended.then(() => [undefined])]);
-  if (line === undefined) throw new Error(`workerd did not start:\n${complaint.join("")}`);
-  const { port }: { port: number } = JSON.parse(String(line));
-  return { port, pid: child.pid ?? 0, stop };
+  const ports = await listened(reports, isolates.length);
+  if (ports.length < isolates.length) {
+    await ended;
+    throw new Error(`workerd did not start:\n${complaint.join("")}`);
+  }
+  return ports.map((port) => ({ port, pid: child.pid ?? 0, stop }));
 }
 
-/** A config for workerd: the Worker, its objects on disk, a flood guard that lets all pass, and loopback alone. */
+/** The ports of so many sockets, in their order, once workerd listens on all; fewer when it ends before. */
+async function listened(reports: Readable, count: number): Promise<number[]> {
+  const ports: number[] = [];
+  let found = 0;
+  for await (const line of createInterface({ input: reports })) {
+    const { socket, port }: { socket: string; port: number } = JSON.parse(line);
+    ports[Number(socket)] = port;
+    if ((found += 1) === count) break;
+  }
+  return ports;
+}
+
+/** A config for workerd: the Worker's isolates, their objects on disk, a flood guard that lets all pass, and loopback alone. */
 function capnp(
   { modules, bindings }: Bundle,
-  variables: Record<string, string>,
+  isolates: Record<string, string>[],
   objects: string,
   flags: string[],
 ): string {
@@ -152,16 +182,6 @@ function capnp(
     const kind = name.endsWith(".wasm") ? "wasm" : "esModule";
     return `(name = ${quoted(name)}, ${kind} = embed ${quoted(name)})`;
   });
-  const bound = [
-    ...Object.entries(variables).map(([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`),
-    ...bindings.objects.map(
-      ({ name, class_name }) => `(name = ${quoted(name)}, durableObjectNamespace = ${quoted(class_name)})`,
-    ),
-    // Bare workerd has no binding of this kind.
-    ...bindings.rateLimits.map(
-      ({ name }) => `(name = ${quoted(name)}, service = (name = "guard", entrypoint = "Guard"))`,
-    ),
-  ];
   const namespaces = bindings.objects.map(
     ({ class_name }) =>
       `(className = ${quoted(class_name)}, uniqueKey = ${quoted(class_name)}, enableSql = true)`,
@@ -169,23 +189,42 @@ function capnp(
   const compatibility =
     `compatibilityDate = ${quoted(config.compatibility_date ?? "")}, ` +
     `compatibilityFlags = [${[...config.compatibility_flags, ...flags].map(quoted).join(", ")}]`;
+  const worker = (variables: Record<string, string>, index: number): string => {
+    const bound = [
+      ...Object.entries(variables).map(
+        ([name, value]) => `(name = ${quoted(name)}, text = ${quoted(value)})`,
+      ),
+      ...bindings.objects.map(
+        ({ name, class_name }) =>
+          `(name = ${quoted(name)}, durableObjectNamespace = (className = ${quoted(class_name)}, serviceName = "main0"))`,
+      ),
+      // Bare workerd has no binding of this kind.
+      ...bindings.rateLimits.map(
+        ({ name }) => `(name = ${quoted(name)}, service = (name = "guard", entrypoint = "Guard"))`,
+      ),
+    ];
+    const own = `durableObjectNamespaces = [${namespaces.join(", ")}], durableObjectStorage = (localDisk = "objects"),`;
+    return `const main${index} :Workerd.Worker = (
+  modules = [${files.join(", ")}],
+  bindings = [${bound.join(",\n    ")}],
+  ${index === 0 ? own : ""}
+  ${compatibility},
+);`;
+  };
+  const sockets = isolates.map(
+    (_, index) => `(name = "${index}", address = "127.0.0.1:0", http = (), service = "main${index}")`,
+  );
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
   services = [
-    (name = "main", worker = .main),
+    ${isolates.map((_, index) => `(name = "main${index}", worker = .main${index}),`).join(" ")}
     (name = "guard", worker = .guard),
     (name = "objects", disk = (path = ${quoted(objects)}, writable = true)),
     (name = "internet", network = (allow = ["local"])),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
+  sockets = [${sockets.join(", ")}],
 );
-const main :Workerd.Worker = (
-  modules = [${files.join(", ")}],
-  bindings = [${bound.join(",\n    ")}],
-  durableObjectNamespaces = [${namespaces.join(", ")}],
-  durableObjectStorage = (localDisk = "objects"),
-  ${compatibility},
-);
+${isolates.map(worker).join("\n")}
 const guard :Workerd.Worker = (
   modules = [(name = "guard.js", esModule = ${quoted(GUARD)})],
   ${compatibility},

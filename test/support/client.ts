@@ -9,23 +9,29 @@ import type { Role } from "../../src/identity/caller.ts";
 import { hashPassword } from "../../src/identity/password.ts";
 import type { Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/tenant/limits.ts";
+import { checkDocumented } from "./contract.ts";
 
 const HOST = "api.partywall.test";
 export const PASSWORD = "correct horse battery staple";
 
 export type RequestOptions = {
   token?: string | undefined;
-  /** Sent as JSON; a string is sent as it is. */
+  /** Sent as JSON; a string or bytes are sent as they are. */
   body?: unknown;
   headers?: Record<string, string>;
   /** The API's own unless given. */
   host?: string | undefined;
 };
 
-/** A client's request through the whole Worker, from an IP address of its own unless it says one. */
+const isRaw = (body: unknown) => typeof body === "string" || body instanceof Uint8Array;
+
+/**
+ * A client's request through the whole Worker, from an IP address of its own unless it says one. Throws when the answer is
+ * not one that /openapi.json describes.
+ */
 export async function request(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
   const { token, body, headers, host = HOST } = options;
-  return exports.default.fetch(
+  const response = await exports.default.fetch(
     new Request(`https://${host}${path}`, {
       method,
       headers: {
@@ -34,9 +40,11 @@ export async function request(method: string, path: string, options: RequestOpti
         ...(body === undefined ? {} : { "content-type": "application/json" }),
         ...headers,
       },
-      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+      ...(body === undefined ? {} : { body: isRaw(body) ? body : JSON.stringify(body) }),
     }),
   );
+  await checkDocumented(method, path, response);
+  return response;
 }
 
 /** The database as the role of this connection string, with no context of any kind. */

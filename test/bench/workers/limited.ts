@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { factory, timed } from "../../../src/context.ts";
+import { takenMethods } from "../../../src/http/methods.ts";
 import { allowedOrigins, answerProblem, limitedBody, observe } from "../../../src/http/request.ts";
-import { jsonBodies } from "../../../src/http/valid.ts";
 import { identify } from "../../../src/identity/identify.ts";
 import { Problem } from "../../../src/problem.ts";
 import { rateLimit, rateLimitPolicy } from "../../../src/tenant/headers.ts";
@@ -44,7 +44,12 @@ export function limitedApp(limiter: Limiter) {
   });
   return factory
     .createApp()
-    .use(observe, allowedOrigins, limitedBody, jsonBodies)
+    .use(
+      observe,
+      allowedOrigins,
+      takenMethods(() => []),
+      limitedBody,
+    )
     .get("/bench/counts", (c) => c.json(counts))
     .use("/v1/*", identify, admit)
     .get("/v1/tenant/limits", (c) =>

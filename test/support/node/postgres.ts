@@ -4,28 +4,47 @@ import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { prepareLocalDatabase } from "../../../drizzle/local-database.ts";
 import { startStack } from "../../../drizzle/local/stack.ts";
+import { rotate } from "../../../drizzle/rotate.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
+import { startIssuers } from "./issuers.ts";
+import { startMail } from "./mail.ts";
 
-/** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own. */
+/** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
 export default async function setup(project: TestProject) {
   const dir = mkdtempSync(join(tmpdir(), "partywall-test-"));
   // As root, Postgres runs as another user, who then reaches its data here.
   chmodSync(dir, 0o711);
   const stack = await startStack({ dir, ephemeral: true });
+  const mail = await startMail();
+  const issuers = await startIssuers();
+  const stop = () => {
+    mail.stop();
+    issuers.stop();
+    return stack.stop();
+  };
   try {
+    const secrets = await makeSecrets();
+    // In the middle of a rotation to the other algorithm: tokens of either are good.
+    const { value: signingKeys } = await rotate("TOKEN_SIGNING_KEYS", secrets.TOKEN_SIGNING_KEYS, "ES256");
     const variables = {
       ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`),
-      ...(await makeSecrets()),
+      ...secrets,
+      TOKEN_SIGNING_KEYS: signingKeys,
       NEON_FETCH_ENDPOINT: stack.endpoint,
       ISSUER: "https://api.partywall.test",
       BASE_DOMAIN: "partywall.test",
       API_KEY_ENVIRONMENT: "test",
+      LOG_REQUESTS: "off",
+      LOCAL_ISSUERS: issuers.origin,
+      MAIL_URL: mail.url,
+      MAIL_FROM: "partywall <no-reply@partywall.test>",
+      MAIL_TOKEN: "the mail service's token",
     };
     await prepareLocalDatabase(stack.superuserUrl, variables);
     project.provide("variables", variables);
   } catch (error) {
-    await stack.stop();
+    await stop();
     throw error;
   }
-  return () => stack.stop();
+  return stop;
 }

@@ -1,0 +1,157 @@
+import type { Header, Parameter, Schema } from "./document.ts";
+
+// What /openapi.json says in words that no route says: see document.ts.
+
+export const INFO = {
+  title: "partywall",
+  version: "1.0.0",
+  summary: "A multi-tenant backend: each tenant sees its own data, within its own limits.",
+  description: [
+    "Errors are `application/problem+json` (RFC 9457): `type` leads to a page about the problem, and `errors` points at",
+    "what is not valid. Lists come newest first, in pages: pass `next_cursor` back as `cursor`. What has an `ETag` is",
+    "changed with that one in `If-Match`, so that nobody's change is lost. Send `Idempotency-Key` with what creates",
+    "something, and it is safe to repeat.",
+  ].join("\n"),
+  contact: { name: "partywall" },
+  license: { name: "MIT", identifier: "MIT" },
+};
+
+export const TAGS = {
+  Platform: "The service itself: whether it is up, its keys, its problems, its documentation.",
+  Sessions: "Signing up, in, on and out, and who is calling.",
+  Tenant: "The caller's own tenant, and what is left of its limits.",
+  Members: "Who is in the tenant, as what.",
+  Invitations: "Asking somebody into the tenant by mail.",
+  "API keys": "Credentials for programs. They never exceed the role of who made them.",
+  Issuers: "The tenant's own identity providers, whose users it lets in.",
+  Projects: "What the tenant works on.",
+  Tasks: "What there is to do in a project.",
+  Audit: "Who changed what, and when.",
+  Operator: "For whoever runs this deployment.",
+};
+
+export const SECURITY_SCHEMES = {
+  accessToken: {
+    type: "http",
+    scheme: "bearer",
+    bearerFormat: "JWT",
+    description:
+      "The `access_token` of a session: a user in one tenant, for a few minutes (RFC9068, verified as RFC8725 asks).",
+  },
+  apiKey: {
+    type: "http",
+    scheme: "bearer",
+    bearerFormat: "pw_<environment>_<key>",
+    description: "A `key` made under /v1/api-keys, for a program.",
+  },
+  operatorToken: {
+    type: "http",
+    scheme: "bearer",
+    bearerFormat: "base64url",
+    description: "The secret OPERATOR_TOKEN of this deployment.",
+  },
+};
+
+const text = (pattern: string, maxLength: number) => ({ type: "string", pattern, maxLength });
+/** A list of RFC 9651 of items with parameters. */
+const POLICIES = text('^"[a-z][a-z0-9_-]*"(;[a-z]=[0-9]+)+(, "[a-z][a-z0-9_-]*"(;[a-z]=[0-9]+)+)*$', 1024);
+
+export const HEADERS = {
+  "X-Request-Id": {
+    description: "The request's name in every log: the client's own if well formed, else a new one.",
+    required: true,
+    schema: text("^[A-Za-z0-9_.-]{8,128}$", 128),
+  },
+  RateLimit: {
+    description:
+      "Of each policy, where a tenant's were asked: `r` cost units remain, and more come back in `t` seconds.",
+    schema: POLICIES,
+  },
+  "RateLimit-Policy": {
+    description: "Each of the tenant's policies: `q` cost units in `w` seconds.",
+    schema: POLICIES,
+  },
+  "Retry-After": {
+    description: "After so many seconds the request may pass.",
+    required: true,
+    schema: { type: "integer", format: "int32", minimum: 1, maximum: 2_678_400 },
+  },
+  "WWW-Authenticate": {
+    description: "What the bearer token lacks (RFC 6750).",
+    required: true,
+    schema: text("^Bearer realm=", 512),
+  },
+  ETag: { description: "The version of what is answered.", required: true, schema: text('^(W/)?".+"$', 128) },
+  Location: { description: "Where the new row is.", required: true, schema: text("^/", 512) },
+  "Idempotency-Replayed": {
+    description: "`true` when this is the first answer again.",
+    schema: { type: "string", enum: ["true"] },
+  },
+} satisfies Record<string, Header>;
+
+/** What is known of each parameter of this name, wherever it is taken. */
+export const PARAMETERS: Record<string, Partial<Parameter>> = {
+  id: { description: "The row's id." },
+  user_id: { description: "The user's id." },
+  limit: {
+    description: "How many to answer at most.",
+    schema: { type: "integer", pattern: undefined, minimum: 1, maximum: 100, default: 50 },
+  },
+  cursor: { description: "The `next_cursor` of the page before." },
+  "If-Match": {
+    description: "Only if the row still has this ETag, or one of these; `*` is any.",
+    schema: { maxLength: 1024 },
+  },
+  "Idempotency-Key": { schema: { maxLength: 512 } },
+  "If-None-Match": {
+    description: "Answers 304, without a body, while this is the ETag.",
+    schema: text("^.+$", 1024),
+  },
+};
+
+export const PROBLEM: Schema = {
+  type: "object",
+  description: "What went wrong (RFC 9457).",
+  required: ["type", "title", "status", "detail", "instance"],
+  properties: {
+    type: {
+      type: "string",
+      format: "uri-reference",
+      description: "Which problem it is, and where it is explained.",
+    },
+    title: { type: "string" },
+    status: { type: "integer", format: "int32", minimum: 400, maximum: 599 },
+    detail: { type: "string", description: "What to do about it." },
+    instance: { type: "string", description: "The request's X-Request-Id." },
+    errors: {
+      type: "array",
+      description: "What is not valid, as JSON pointers (RFC 6901) into the body, the query or the headers.",
+      items: {
+        type: "object",
+        required: ["pointer", "detail"],
+        properties: { pointer: { type: "string" }, detail: { type: "string" } },
+      },
+    },
+    "violated-policies": {
+      type: "array",
+      items: { type: "string" },
+      description: "The limits that are used up.",
+    },
+    error: { type: "string", description: "The error code that OAuth clients expect (RFC 6749, 5.2)." },
+  },
+};
+
+/** What a text is, and looks like, by the name of the member that holds it. */
+export const TEXTS: [name: RegExp, Schema][] = [
+  [/^(?!request_id$)(.*_)?id$/, { format: "uuid", examples: ["01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"] }],
+  [/_at$/, { format: "date-time", examples: ["2026-11-23T09:30:00.000Z"] }],
+  [/_on$/, { format: "date", examples: ["2026-12-24"] }],
+  [/^email$/, { format: "email", examples: ["ada@acme.test"] }],
+  [/^password$/, { format: "password", examples: ["correct horse battery staple"] }],
+  [/^slug$/, { examples: ["acme"] }],
+  [/^name$/, { examples: ["Acme"] }],
+  [/^title$/, { examples: ["Order the tiles"] }],
+];
+
+/** The characters that texts of these formats take at most. */
+export const LENGTHS: Record<string, number> = { uuid: 36, "date-time": 35, date: 10 };

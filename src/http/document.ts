@@ -1,0 +1,302 @@
+import { createHash } from "node:crypto";
+import type { Hono } from "hono";
+import { generateSpecs } from "hono-openapi";
+import * as v from "valibot";
+import { factory, type Edge } from "../context.ts";
+import { PROBLEMS, type ProblemCode } from "../problem.ts";
+import {
+  HEADERS,
+  INFO,
+  LENGTHS,
+  PARAMETERS,
+  PROBLEM,
+  SECURITY_SCHEMES,
+  TAGS,
+  TEXTS,
+} from "./document-parts.ts";
+import { operation, type Described } from "./openapi.ts";
+
+export type Schema = { [keyword: string]: unknown };
+export type Parameter = {
+  in: string;
+  name: string;
+  description?: string;
+  required?: boolean;
+  schema: Schema;
+};
+export type Header = { description: string; required?: boolean; schema: Schema };
+type Ref = { $ref: string };
+type Content = Record<string, { schema: Schema }>;
+type Answer = { description: string; headers?: Record<string, Header | Ref>; content?: Content };
+type Operation = Described & {
+  operationId: string;
+  security?: Record<string, string[]>[];
+  parameters?: (Parameter | Ref)[];
+  requestBody?: { content: Content };
+  responses: Record<string, Answer | Ref>;
+};
+const VERBS = { get: "get", post: "create", put: "replace", patch: "update", delete: "delete" };
+type Method = keyof typeof VERBS;
+type Route = { path: string; method: Method; operation: Operation };
+
+/** What any route with a token may answer, whatever it does: its tenant's object, or its host, may refuse it. */
+const WITH_TOKEN: ProblemCode[] = [
+  "cost_above_limit",
+  "unauthenticated",
+  "insufficient_scope",
+  "wrong_host",
+  "tenant_suspended",
+  "tenant_closing",
+  "not_found",
+  "quota_exceeded",
+  "too_many_attempts",
+  "unavailable",
+];
+const WITHOUT_TOKEN: ProblemCode[] = ["too_many_attempts", "unavailable"];
+const WITH_BODY: ProblemCode[] = ["body_too_large", "unsupported_media_type"];
+const WITH_JSON: ProblemCode[] = ["invalid_json", "invalid_input"];
+/** What follows from a parameter's place, or its name. */
+const WITH_PARAMETER: Record<string, ProblemCode> = {
+  query: "invalid_input",
+  path: "not_found",
+  header: "invalid_header",
+  cursor: "invalid_cursor",
+};
+
+/** Answers the OpenAPI 3.1 document of an app's routes. It is the same until the next deploy, and made once. */
+export function describeApi(app: Hono<Edge>) {
+  let made: { json: string; tag: string } | undefined;
+  return factory.createHandlers(
+    operation({
+      summary: "This document",
+      tag: "Platform",
+      answers: { 200: v.record(v.string(), v.unknown()), 304: null },
+      token: false,
+    }),
+    async (c) => {
+      made ??= tagged(await documentOf(app));
+      c.header("Cache-Control", "public, max-age=300");
+      c.header("ETag", made.tag);
+      if (c.req.header("if-none-match")?.includes(made.tag)) return c.body(null, 304);
+      c.header("Content-Type", "application/json");
+      return c.body(made.json);
+    },
+  );
+}
+
+const tagged = (json: string) => ({
+  json,
+  tag: `"${createHash("sha256").update(json).digest("base64url")}"`,
+});
+
+/** What each route says of itself, and what holds for all of them, said of each by rule; as JSON. */
+export async function documentOf(app: Hono<Edge>): Promise<string> {
+  const generated: unknown = await generateSpecs(app, {
+    excludeStaticFile: false,
+    defaultValidationErrorResponse: false,
+  });
+  // As JSON: the library's types say less of it than those here.
+  const { paths, components } = generated as {
+    paths: Record<string, Record<Method, Operation>>;
+    components: { schemas: Record<string, Schema> };
+  };
+  const routes: Route[] = Object.entries(paths).flatMap(([path, item]) =>
+    Object.entries(item).map(([method, described]) => ({
+      path,
+      method: method as Method,
+      operation: described,
+    })),
+  );
+  // Whatever answers a row that is changed with If-Match answers its ETag as well.
+  const guarded = new Set(routes.filter(takesIfMatch).map(({ path }) => path));
+  const rows = new Set(
+    routes.filter(({ path }) => guarded.has(path)).map(({ operation: { responses } }) => rowIn(responses)),
+  );
+  const shared: Shared = { parameters: {}, responses: {} };
+  for (const route of routes) {
+    const { method, operation: described } = route;
+    const row = rowIn(described.responses);
+    const isRow = row !== undefined && rows.has(row);
+    if (isRow && method === "get") described.responses["304"] = { description: "It has not changed" };
+    described.operationId = nameOf(route);
+    describeSecurity(route);
+    describeProblems(described, shared);
+    describeParameters(described, shared);
+    describeHeaders(described, isRow);
+    if (method === "patch") describeMergePatch(described);
+  }
+  const schemas = { ...components.schemas, Problem: PROBLEM };
+  const document = {
+    openapi: "3.1.0",
+    info: INFO,
+    servers: [{ url: "/", description: "Where this document is", "x-internal": false }],
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    paths,
+    components: { schemas, ...shared, headers: HEADERS, securitySchemes: SECURITY_SCHEMES },
+  };
+  describeValues(document);
+  return JSON.stringify(document).replaceAll("#/$defs/", "#/components/schemas/");
+}
+
+type Shared = { parameters: Record<string, Parameter>; responses: Record<string, Answer> };
+
+const takesIfMatch = ({ operation: { parameters = [] } }: Route) =>
+  parameters.some((parameter) => "name" in parameter && parameter.name === "if-match");
+
+/** The named schema of what is answered. */
+function rowIn(responses: Operation["responses"]): string | undefined {
+  const answer = responses["200"] ?? responses["201"];
+  const schema = answer && "content" in answer ? answer.content?.["application/json"]?.schema : undefined;
+  return typeof schema?.["$ref"] === "string" ? schema["$ref"] : undefined;
+}
+
+const ref = (kind: string, name: string): Ref => ({ $ref: `#/components/${kind}/${name}` });
+
+/** Such as listProjects, createTask, updateTenant, rotateApiKey, getTenantLimits. */
+function nameOf({ path, method, operation: { responses } }: Route): string {
+  const parts = path.split("/").filter((part) => part !== "" && part !== "v1");
+  const nouns = parts.flatMap((part, index) => {
+    if (part.startsWith("{")) return [];
+    const isOne = parts[index + 1]?.startsWith("{") || (method === "post" && index === parts.length - 1);
+    return [isOne ? one(part) : part];
+  });
+  const last = parts.at(-1) ?? "";
+  // Under another noun, and no plural: what is done to it.
+  if (method === "post" && nouns.length > 1 && one(last) === last)
+    return camelCase([last, ...nouns.slice(0, -1).map(one)]);
+  const isList = method === "get" && JSON.stringify(responses["200"]).includes("next_cursor");
+  return camelCase([isList ? "list" : VERBS[method], ...nouns]);
+}
+
+const one = (noun: string) => noun.replace(/s$/, "");
+const camelCase = (words: string[]) =>
+  words.join("-").replaceAll(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+function describeSecurity({ path, operation: described }: Route): void {
+  if (path.startsWith("/v1/operator/")) described.security = [{ operatorToken: [] }];
+  described.security ??= [{ accessToken: [] }, { apiKey: [] }];
+}
+
+const isTenants = ({ security = [] }: Operation) => security.some((scheme) => "accessToken" in scheme);
+
+/** All the problems that a route may answer; those of the same status are one response, shared by all that have it. */
+function describeProblems(described: Operation, { responses }: Shared): void {
+  const { parameters = [], requestBody } = described;
+  const places = parameters.flatMap((parameter) =>
+    "name" in parameter ? [parameter.in, parameter.name] : [],
+  );
+  const codes = new Set<ProblemCode>([
+    ...(described["x-problems"] ?? []),
+    ...(isTenants(described) ? WITH_TOKEN : WITHOUT_TOKEN),
+    ...(requestBody ? WITH_BODY : []),
+    ...(requestBody?.content["application/json"] ? WITH_JSON : []),
+    ...places.flatMap((place) => WITH_PARAMETER[place] ?? []),
+    "internal",
+  ]);
+  delete described["x-problems"];
+  const known = Object.keys(PROBLEMS) as ProblemCode[];
+  const statuses = Map.groupBy(
+    known.filter((code) => codes.has(code)),
+    (code) => PROBLEMS[code].status,
+  );
+  for (const [status, alike] of statuses) {
+    const name = alike.join(".");
+    responses[name] = {
+      description: alike.map((code) => `${PROBLEMS[code].title} (\`${code}\`)`).join("; "),
+      headers: {
+        "X-Request-Id": ref("headers", "X-Request-Id"),
+        RateLimit: ref("headers", "RateLimit"),
+        "RateLimit-Policy": ref("headers", "RateLimit-Policy"),
+        ...(status === 401 ? { "WWW-Authenticate": ref("headers", "WWW-Authenticate") } : {}),
+        ...(status === 429 ? { "Retry-After": ref("headers", "Retry-After") } : {}),
+        ...(status === 403
+          ? { "WWW-Authenticate": { ...HEADERS["WWW-Authenticate"], required: false } }
+          : {}),
+        ...(status === 409 || status === 503
+          ? { "Retry-After": { ...HEADERS["Retry-After"], required: false } }
+          : {}),
+      },
+      content: {
+        "application/problem+json": {
+          schema: {
+            allOf: [
+              ref("schemas", "Problem"),
+              { properties: { type: { enum: alike.map(typeOf) }, status: { const: status } } },
+            ],
+          },
+        },
+      },
+    };
+    described.responses[status] = ref("responses", name);
+  }
+}
+
+function typeOf(code: ProblemCode): string {
+  const problem = PROBLEMS[code];
+  return "type" in problem ? problem.type : `/problems/${code}`;
+}
+
+/** Parameters by the names that HTTP has for them; one that several routes take is described once. */
+function describeParameters(described: Operation, { parameters: shared }: Shared): void {
+  const given = described.parameters ?? [];
+  if (described.responses["304"])
+    given.push({ in: "header", name: "if-none-match", schema: { type: "string" } });
+  if (given.length === 0) return;
+  described.parameters = given.map((parameter) => {
+    if ("$ref" in parameter) return parameter;
+    const name =
+      parameter.in === "header"
+        ? parameter.name.replaceAll(/\b[a-z]/g, (letter) => letter.toUpperCase())
+        : parameter.name;
+    const known = PARAMETERS[name];
+    const whole = { ...parameter, name, ...known, schema: { ...parameter.schema, ...known?.schema } };
+    if (!(name in PARAMETERS)) return whole;
+    const first = (shared[name] ??= whole);
+    return JSON.stringify(first) === JSON.stringify(whole) ? ref("parameters", name) : whole;
+  });
+}
+
+/** The headers of an answer that is no problem. */
+function describeHeaders(described: Operation, isRow: boolean): void {
+  const { parameters = [], responses } = described;
+  const mayRepeat = parameters.some((given) => "$ref" in given && given.$ref.endsWith("/Idempotency-Key"));
+  for (const [status, answer] of Object.entries(responses)) {
+    if ("$ref" in answer) continue;
+    const present: Partial<Record<keyof typeof HEADERS, boolean>> = {
+      "X-Request-Id": true,
+      RateLimit: isTenants(described),
+      "RateLimit-Policy": isTenants(described),
+      ETag: (isRow && status !== "204") || responses["304"] !== undefined,
+      Location: isRow && status === "201",
+      "Idempotency-Replayed": mayRepeat && status === "201",
+    };
+    answer.headers = Object.fromEntries(
+      Object.entries(present).flatMap(([name, is]) => (is ? [[name, ref("headers", name)]] : [])),
+    );
+  }
+}
+
+function describeMergePatch({ requestBody }: Operation): void {
+  const json = requestBody?.content["application/json"];
+  if (json) requestBody.content["application/merge-patch+json"] = json;
+}
+
+/** Says of every text what it is and looks like, by the name of the member that holds it, and of every number its size. */
+function describeValues(value: unknown, name = ""): void {
+  if (typeof value !== "object" || value === null) return;
+  const schema = value as Schema;
+  if (schema["type"] === "string" && !("enum" in schema) && !("const" in schema) && !("pattern" in schema))
+    Object.assign(schema, { ...TEXTS.find(([pattern]) => pattern.test(name))?.[1], ...schema });
+  const length = LENGTHS[String(schema["format"])];
+  if (length !== undefined) schema["maxLength"] ??= length;
+  if (schema["type"] === "integer")
+    schema["format"] ??= Number(schema["maximum"]) < 2 ** 31 ? "int32" : "int64";
+  // That of null, not of a member that is not there.
+  if ("anyOf" in schema) delete schema["default"];
+  for (const [keyword, part] of Object.entries(schema)) {
+    if (keyword === "properties")
+      for (const [member, of] of Object.entries(Object(part))) describeValues(of, member);
+    else if (keyword === "anyOf" && Array.isArray(part)) for (const of of part) describeValues(of, name);
+    else if (keyword !== "examples") describeValues(part);
+  }
+}

@@ -1,0 +1,42 @@
+import { routePath } from "hono/route";
+import { factory } from "../context.ts";
+import { settings } from "../env.ts";
+
+/**
+ * One structured line for each answer, and one datapoint of its tenant's where the binding USAGE is there: which request,
+ * of which tenant, by which route, how it ended, what it waited for, what is left of the limits. Nothing personal: no
+ * path or query as sent, no address, no name. What is turned away in front of the app is not logged.
+ */
+export const logged = factory.createMiddleware(async function logged(c, next) {
+  const started = performance.now();
+  await next();
+  const { method } = c.req;
+  const { status } = c.res;
+  const tenant = c.get("credential")?.tenantId;
+  const route = routePath(c, -1);
+  const { admit, db } = c.get("waits") ?? {};
+  const total = round(performance.now() - started);
+  if (settings.LOG_REQUESTS) {
+    console.log({
+      message: "request",
+      request_id: c.get("requestId"),
+      tenant,
+      method,
+      route,
+      status,
+      ms: total,
+      admit_ms: admit,
+      db_ms: db,
+      left: Object.fromEntries((c.get("standings") ?? []).map(({ name, remaining }) => [name, remaining])),
+    });
+  }
+  if (tenant) {
+    c.env.USAGE?.writeDataPoint({
+      indexes: [tenant],
+      blobs: [method, route],
+      doubles: [status, total, admit ?? 0, db ?? 0],
+    });
+  }
+});
+
+const round = (ms: number) => Math.round(ms * 10) / 10;

@@ -1,0 +1,107 @@
+import { sql } from "drizzle-orm";
+import { v7 as uuidv7 } from "uuid";
+import * as v from "valibot";
+import { violatedConstraint, type TenantDb } from "../db/client.ts";
+import { Problem } from "../problem.ts";
+import type { News } from "../tenant/object.ts";
+import { EdgeRecord, edgeRecord, KeyRecord } from "../tenant/record.ts";
+import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
+import type { Role } from "./caller.ts";
+import { narrowKeys } from "./member-keys.ts";
+import { Member, member } from "./session.ts";
+import { refusedToken, type Subject } from "./subject-token.ts";
+import type { Trust } from "./trust.ts";
+
+/** An access token for whom an issuer vouches, and what the tenant's object is to learn before it is given. */
+export type Exchange = { accessToken: string; role: Role; news: News };
+
+const Keys = v.array(v.object({ key: KeyRecord }));
+const Held = v.object({ version: v.number(), tenant: EdgeRecord });
+const Vouched = v.object({ ...Member.entries, changed: v.boolean() });
+
+/**
+ * Starts a session of whoever the issuer says has come, all or nothing: its own user of that subject; else the
+ * tenant's member with that email; else, where the tenant wants it, a new user. No user of another tenant, ever: that
+ * email may be anyone's. `db` is the trusting tenant's, in the issuer's name. Undefined when the trust is not, or no
+ * longer, what it was taken for. Throws `subject_token_refused`, `tenant_suspended` or `tenant_closing`.
+ */
+export async function exchange(
+  db: TenantDb,
+  { id: issuerId, tenant_id: tenantId, version }: Trust,
+  { subject, email, role }: Subject,
+  of: { slug: string | undefined; userAgent: string },
+): Promise<Exchange | undefined> {
+  const sessionId = uuidv7();
+  // i is locked by the first statement, and is what it was taken for, in a tenant that is open.
+  const trusted = sql`issuers i join tenants t on t.id = i.tenant_id and t.status = 'active'
+    and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
+    and i.id = ${issuerId} and i.version = ${version}`;
+  const own = sql`(select f.id from users f where f.issuer_id = ${issuerId} and f.subject = ${subject})`;
+  const local = sql`(select l.id from users l join memberships lm on lm.user_id = l.id and lm.tenant_id = ${tenantId}
+    where l.issuer_id is null and l.email = ${email})`;
+  const [held, , , , , vouched, dropped, , kept] = await db
+    .write((tx) => [
+      // Against a change of the issuer, or its end: that waits for this, and then sees the session.
+      tx.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
+        where i.id = ${issuerId} and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null}) for share of i`),
+      tx.execute(sql`insert into users (id, email, issuer_id, subject)
+        select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
+        where i.just_in_time and not exists ${own} and not exists ${local}
+        on conflict (issuer_id, subject) do nothing`),
+      // The role follows what the issuer says; but who was made an owner here stays one.
+      tx.execute(sql`insert into memberships (tenant_id, user_id, role)
+        select i.tenant_id, u.id, ${role} from ${trusted} join users u on u.id = ${own}
+        where exists (select from memberships where tenant_id = i.tenant_id and user_id = u.id)
+          or (i.just_in_time and not exists ${local})
+        on conflict (tenant_id, user_id) do update set role = excluded.role
+          where memberships.role not in (excluded.role, 'owner')`),
+      tx.execute(
+        sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
+      ),
+      // Each exchange makes one, so each clears away those that are over.
+      tx.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
+        and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
+      tx.execute(sql`with who as (
+          select ${member}, u.issuer_id is not null as own,
+            u.version > 1 and u.issuer_id is not null and u.updated_at > now() - interval '1 hour' as changed
+          from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
+          where u.id in (${own}, ${local}) order by own desc limit 1
+        ), s as (
+          insert into sessions (id, tenant_id, user_id, issuer_id, user_agent, expires_at)
+          select ${sessionId}::uuid, ${tenantId}::uuid, user_id, ${issuerId}::uuid, ${of.userAgent},
+            now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
+        )
+        select * from who`),
+      ...narrowKeys(tx, tenantId, own),
+    ])
+    .catch((error: unknown) => {
+      // Whoever was removed meanwhile is no member.
+      if (violatedConstraint(error) === "sessions_membership") throw refusedToken(NO_MEMBER);
+      throw error;
+    });
+
+  const [trust] = v.parse(v.array(Held), held.rows);
+  if (trust?.version !== version) return undefined;
+  if (trust.tenant.status !== "active")
+    throw new Problem(`tenant_${trust.tenant.status}`, { error: "invalid_target" });
+  const [who] = v.parse(v.array(Vouched), vouched.rows);
+  if (!who) throw refusedToken(NO_MEMBER);
+  // What only owners may, they do with a session of their own: an admin, who can name an issuer, is none by that.
+  const granted = who.role === "owner" ? "admin" : who.role;
+  const { user_id: userId, version: userVersion, tenant } = who;
+  return {
+    accessToken: await mintAccessToken({ tenantId, userId, sessionId, role: granted, version: userVersion }),
+    role: granted,
+    news: {
+      record: tenant,
+      // Also when it was an earlier exchange that changed it: that one's news may have been lost.
+      ...(who.changed && {
+        floors: [[userId, userVersion]],
+        keys: v.parse(Keys, kept.rows).map(({ key }) => key),
+        deletedKeys: dropped.rows.map((row) => String(row["id"])),
+      }),
+    },
+  };
+}
+
+const NO_MEMBER = "The token's subject is no member of the tenant, which takes nobody in just in time.";

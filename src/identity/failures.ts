@@ -1,0 +1,92 @@
+import { createHmac } from "node:crypto";
+import type { Context } from "hono";
+import { BoundedMap } from "../bounded-map.ts";
+import type { Edge } from "../context.ts";
+import { settings } from "../env.ts";
+import { Problem } from "../problem.ts";
+import { invalidToken } from "./identify.ts";
+
+// Only failures are counted, by bindings that are approximate and tell no more than whether one was too many. This
+// isolate remembers it then, so that whoever fails often is stopped before any work is done.
+
+/** The period of the bindings in wrangler.toml. */
+const PERIOD_S = 60;
+/** What a sign-in takes longer, wrong or right, while its account is being guessed at from many addresses. */
+const SLOWED_MS = 1_500;
+/** Of each kind that an isolate remembers. Forgetting one costs a failure more. */
+const MAX_REMEMBERED = 10_000;
+
+/** Until when, in ms, something counts as having failed too often. */
+const over = new BoundedMap<string, number>(MAX_REMEMBERED);
+/** Hashes of API keys that were good here, and of those that were not, with the time, in ms, to ask again. */
+const good = new BoundedMap<string, true>(MAX_REMEMBERED);
+const bad = new BoundedMap<string, number>(MAX_REMEMBERED);
+
+const isAhead = (time: number | undefined) => time !== undefined && Date.now() < time;
+const isOver = (what: string) => isAhead(over.get(what));
+const afterPeriod = () => Date.now() + PERIOD_S * 1000;
+const tooMany = () => new Problem("too_many_attempts", { headers: { "retry-after": String(PERIOD_S) } });
+
+async function countFailure(guard: RateLimit, what: string): Promise<void> {
+  if (!(await guard.limit({ key: what })).success) over.set(what, afterPeriod());
+}
+
+/**
+ * The outcome of an attempt to show that one owns an account; undefined is a failure. Too many of those from one network
+ * shut that network out of the account for a minute, which its owner elsewhere does not notice. Too many from anywhere
+ * only slow the account's sign-ins down. Throws `too_many_attempts`.
+ */
+export async function slowGuessing<T>(
+  c: Context<Edge>,
+  email: string,
+  attempt: () => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const account = accountOf(email);
+  const pair = `${networkOf(c)} ${account}`;
+  if (isOver(pair)) throw tooMany();
+  if (isOver(account)) await scheduler.wait(SLOWED_MS);
+  const outcome = await attempt();
+  if (outcome === undefined) {
+    await Promise.all([countFailure(c.env.SIGN_IN_GUARD, pair), countFailure(c.env.ACCOUNT_GUARD, account)]);
+  }
+  // Again, as of many attempts at once all but the first would have been let through. The right one is told no more.
+  if (isOver(pair)) throw tooMany();
+  return outcome;
+}
+
+/** Whether a key of this hash was good here before. */
+export const wasGood = (hash: string) => good.has(hash);
+
+/**
+ * Refuses an API key, before its tenant's object is asked, that was not good a moment ago, or that comes from where too
+ * many others were not. One that was good here passes: who shares an address with a guesser keeps his access.
+ */
+export function refuseGuessedKey(c: Context<Edge>, hash: string): void {
+  if (isAhead(bad.get(hash))) throw invalidToken();
+  if (isOver(networkOf(c)) && !wasGood(hash)) throw tooMany();
+}
+
+/** Remembers what the tenant's object said of a key. */
+export async function rememberKey(c: Context<Edge>, hash: string, isGood: boolean): Promise<void> {
+  if (isGood) {
+    good.set(hash, true);
+    return;
+  }
+  good.delete(hash);
+  bad.set(hash, afterPeriod());
+  await countFailure(c.env.API_KEY_GUARD, networkOf(c));
+}
+
+/** Names an account without telling whose it is. */
+function accountOf(email: string): string {
+  return createHmac("sha256", settings.PASSWORD_PEPPER).update("account").update(email).digest("base64url");
+}
+
+/** The client's IPv4 address, or the half of its IPv6 address that is not its own to choose. */
+function networkOf(c: Context<Edge>): string {
+  const address = c.req.header("cf-connecting-ip") ?? "unknown";
+  if (!address.includes(":")) return address;
+  const [head = [], tail = []] = address.split("::").map((groups) => groups.split(":").filter(Boolean));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
+  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
+}

@@ -1,0 +1,164 @@
+import { createHash } from "node:crypto";
+import { createLocalJWKSet, errors, type CryptoKey, type JWSHeaderParameters } from "jose";
+import * as v from "valibot";
+import { BoundedMap } from "../bounded-map.ts";
+import { settings } from "../env.ts";
+import { Problem } from "../problem.ts";
+import { within } from "../within.ts";
+import { isFetchable } from "./issuer-url.ts";
+
+/** Issuers whose keys this isolate remembers. */
+const MAX_ISSUERS = 200;
+/** Keys of this age are fetched anew. */
+const FRESH_MS = 10 * 60_000;
+/** Keys of this age are still good while their issuer does not answer. */
+const STALE_MS = 60 * 60_000;
+/** A token may name a key that is newer than the keys known here; then these are fetched again, no sooner than this. */
+const UNKNOWN_KEY_MS = 60_000;
+/** How soon an issuer that did not answer is asked again. */
+const RETRY_MS = 10_000;
+/** An issuer that takes longer over one document is out of reach. */
+const FETCH_TIMEOUT_MS = 3_000;
+const MAX_DOCUMENT_BYTES = 64 * 1024;
+
+/** As in calls.ts: a request may wait for another one's fetch only where workerd resumes each in its own context. */
+const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
+
+const Jwks = v.object({ keys: v.array(v.looseObject({ kty: v.string() })) });
+const Discovery = v.object({ issuer: v.string(), jwks_uri: v.pipe(v.string(), v.maxLength(2048)) });
+const Stored = v.object({ jwks: Jwks, fetchedAt: v.number() });
+type Stored = v.InferOutput<typeof Stored>;
+
+type Keys = { fetchedAt: number; find: ReturnType<typeof createLocalJWKSet> };
+type KeepAlive = (work: Promise<unknown>) => void;
+
+const known = new BoundedMap<string, Keys>(MAX_ISSUERS);
+/** When an issuer last did not answer as it should, and what it did. */
+const failures = new BoundedMap<string, { at: number; cause: string }>(MAX_ISSUERS);
+const underWay = new Map<string, { since: number; keys: Promise<Keys> }>();
+
+/**
+ * The issuer's public key for a token with this header, by way of its discovery document (OpenID Connect Discovery
+ * 1.0). Throws `unavailable` when the issuer is out of reach, and jose's error when it has no such key. `keepAlive` is
+ * the request's `waitUntil`.
+ */
+export async function issuerKey(
+  issuer: string,
+  header: JWSHeaderParameters,
+  keepAlive: KeepAlive,
+): Promise<CryptoKey> {
+  const keys = await keysOf(issuer, FRESH_MS, STALE_MS, keepAlive);
+  try {
+    return await keys.find(header);
+  } catch (error) {
+    if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+    const newer = await keysOf(issuer, UNKNOWN_KEY_MS, UNKNOWN_KEY_MS, keepAlive);
+    if (newer === keys) throw error;
+    return newer.find(header);
+  }
+}
+
+/** The issuer's keys, fetched when older than `freshMs`; when it does not answer, those of up to `staleMs` will do. */
+async function keysOf(issuer: string, freshMs: number, staleMs: number, keepAlive: KeepAlive): Promise<Keys> {
+  const keys = known.get(issuer);
+  if (keys && ageOf(keys) < freshMs) return keys;
+  const failure = failures.get(issuer);
+  const isResting = failure !== undefined && Date.now() - failure.at < RETRY_MS;
+  let cause = failure?.cause;
+  if (!isResting) {
+    try {
+      return await refresh(issuer, freshMs, keepAlive);
+    } catch (error) {
+      cause = String(error);
+      failures.set(issuer, { at: Date.now(), cause });
+    }
+  }
+  const stale = known.get(issuer);
+  if (!stale || ageOf(stale) >= staleMs)
+    throw new Problem("unavailable", {
+      detail: "The issuer of the subject token is out of reach.",
+      headers: { "retry-after": String(RETRY_MS / 1000) },
+      cause: `${issuer}: ${cause}`,
+    });
+  if (!isResting) console.error({ message: "issuer keys not refreshed", issuer, cause });
+  return stale;
+}
+
+const ageOf = ({ fetchedAt }: { fetchedAt: number }) => Date.now() - fetchedAt;
+
+/** Gets the keys, once at a time for an issuer. */
+function refresh(issuer: string, freshMs: number, keepAlive: KeepAlive): Promise<Keys> {
+  const other = underWay.get(issuer);
+  if (CAN_JOIN && other && Date.now() - other.since < 2 * FETCH_TIMEOUT_MS)
+    return within(2 * FETCH_TIMEOUT_MS, other.keys);
+  const keys = getKeys(issuer, freshMs, keepAlive).finally(() => underWay.delete(issuer));
+  underWay.set(issuer, { since: Date.now(), keys });
+  // The promise dies with the request that made it.
+  keepAlive(keys.catch(() => {}));
+  return keys;
+}
+
+/** The keys as the edge has them, if they are new enough, else as the issuer has them. */
+async function getKeys(issuer: string, freshMs: number, keepAlive: KeepAlive): Promise<Keys> {
+  const stored = await atEdge(issuer);
+  const keys = stored && remember(issuer, stored);
+  if (keys && ageOf(keys) < freshMs) return keys;
+  const fetched = { jwks: await fetchJwks(issuer), fetchedAt: Date.now() };
+  keepAlive(storeAtEdge(issuer, fetched));
+  return remember(issuer, fetched);
+}
+
+/** Keeps the newest keys. */
+function remember(issuer: string, { jwks, fetchedAt }: Stored): Keys {
+  const there = known.get(issuer);
+  if (there && there.fetchedAt >= fetchedAt) return there;
+  const keys = { fetchedAt, find: createLocalJWKSet(jwks) };
+  known.set(issuer, keys);
+  return keys;
+}
+
+/** Under this API's own host, which nobody but this Worker answers for. */
+const placeAtEdge = (issuer: string) =>
+  new URL(`/.well-known/issuer-keys/${createHash("sha256").update(issuer).digest("hex")}`, settings.ISSUER)
+    .href;
+
+async function atEdge(issuer: string): Promise<Stored | undefined> {
+  const answer = await caches.default.match(placeAtEdge(issuer));
+  return answer && v.parse(Stored, await answer.json());
+}
+
+const storeAtEdge = (issuer: string, stored: Stored): Promise<void> =>
+  caches.default.put(
+    placeAtEdge(issuer),
+    Response.json(stored, { headers: { "cache-control": `max-age=${STALE_MS / 1000}` } }),
+  );
+
+async function fetchJwks(issuer: string): Promise<v.InferOutput<typeof Jwks>> {
+  const place = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
+  const discovery = v.parse(Discovery, await fetchJson(place));
+  if (discovery.issuer !== issuer) throw new Error(`${place} is another issuer's`);
+  return v.parse(Jwks, await fetchJson(discovery.jwks_uri));
+}
+
+/** A small JSON document from a host that a tenant named. Follows no redirect: it would lead anywhere. */
+async function fetchJson(url: string): Promise<unknown> {
+  if (!isFetchable(url)) throw new Error(`${url} is not to be fetched`);
+  const answer = await fetch(url, {
+    redirect: "manual",
+    headers: { accept: "application/json" },
+    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
+  });
+  if (answer.status !== 200 || !answer.body) {
+    await answer.body?.cancel();
+    throw new Error(`${url} answered ${answer.status}`);
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of answer.body) {
+    size += chunk.byteLength;
+    // Leaving the loop ends the transfer.
+    if (size > MAX_DOCUMENT_BYTES) throw new Error(`${url} is larger than ${MAX_DOCUMENT_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+}

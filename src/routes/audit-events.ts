@@ -1,0 +1,78 @@
+import { and, desc, eq } from "drizzle-orm";
+import * as v from "valibot";
+import { factory } from "../context.ts";
+import { ACTOR_TYPES, AUDIT_ACTIONS, auditEvents } from "../db/schema.ts";
+import { nameSchemas, operation } from "../http/openapi.ts";
+import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { valid } from "../http/valid.ts";
+import { needs } from "../identity/identify.ts";
+
+const Id = v.pipe(v.string(), v.uuid());
+const Table = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,62}$/, "a table's name, such as projects"));
+const AuditEvent = v.object({
+  id: v.string(),
+  actor: v.object({ type: v.picklist(ACTOR_TYPES), id: v.string() }),
+  action: v.picklist(AUDIT_ACTIONS),
+  resource: v.string(),
+  resource_id: v.string(),
+  changed: v.array(v.string()),
+  request_id: v.nullable(v.string()),
+  created_at: v.string(),
+});
+nameSchemas({ AuditEvent });
+const ListQuery = v.object({
+  ...PageQuery.entries,
+  actor_id: v.optional(Id),
+  resource: v.optional(Table),
+  resource_id: v.optional(Id),
+  action: v.optional(v.picklist(AUDIT_ACTIONS)),
+});
+
+const shown = {
+  id: auditEvents.id,
+  actor: { type: auditEvents.actor_type, id: auditEvents.actor_id },
+  action: auditEvents.action,
+  resource: auditEvents.resource,
+  resource_id: auditEvents.resource_id,
+  changed: auditEvents.changed,
+  request_id: auditEvents.request_id,
+  created_at: auditEvents.created_at,
+};
+
+const FILTERS = ["actor_id", "resource", "resource_id", "action"] as const;
+
+/**
+ * Who did what to which row. An event shows when its change commits, which is a little after its created_at: pages
+ * that follow one another repeat and skip nothing that had committed when the first one was read.
+ */
+export const auditTrail = factory.createApp().get(
+  "/",
+  operation({
+    summary: "List who changed what, newest first",
+    tag: "Audit",
+    answers: { 200: pageOf(AuditEvent) },
+    problems: ["invalid_cursor", "invalid_input"],
+  }),
+  needs("audit:read"),
+  valid("query", ListQuery),
+  async (c) => {
+    const query = c.req.valid("query");
+    const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
+    const [rows] = await c.get("db").read((db) => [
+      db
+        .select(shown)
+        .from(auditEvents)
+        .where(
+          and(
+            ...FILTERS.map((name) =>
+              query[name] === undefined ? undefined : eq(auditEvents[name], query[name]),
+            ),
+            pager.after(auditEvents),
+          ),
+        )
+        .orderBy(desc(auditEvents.created_at), desc(auditEvents.id))
+        .limit(pager.rows),
+    ]);
+    return c.json(pager.page(rows));
+  },
+);

@@ -1,0 +1,110 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join, relative } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { startStack, type Stack } from "../drizzle/local/stack.ts";
+import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const NOT_COPIED = new Set(["node_modules", ".git", ".partywall", ".wrangler", ".dev.vars"]);
+
+/** A copy of the project, in which the guide's steps are followed. */
+let copy: string;
+let stack: Stack | undefined;
+beforeAll(() => {
+  copy = mkdtempSync(join(tmpdir(), "partywall-guide-"));
+  chmodSync(copy, 0o711);
+  cpSync(root, copy, { recursive: true, filter: (from) => !NOT_COPIED.has(relative(root, from)) });
+  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+});
+afterAll(async () => {
+  await stack?.stop();
+  rmSync(copy, { recursive: true, force: true });
+});
+
+type Step = { language: string; file: string; body: string };
+
+/** The guide's code, in its order: what a file is to hold or to gain, and what to run. */
+function stepsOf(guide: string): Step[] {
+  const section = guide.split(/^## /m).find((part) => part.startsWith("Your own resource in ten minutes"));
+  const fence = /^ {3}```(\w+) ?(\S*)\n([\s\S]*?)^ {3}```$/gm;
+  return [...(section ?? "").matchAll(fence)].map(([, language = "", file = "", body = ""]) => ({
+    language,
+    file,
+    body: body.replaceAll(/^ {3}/gm, ""),
+  }));
+}
+
+/** Does what a step says. Throws with all that was printed when a command fails. */
+async function follow({ language, file, body }: Step): Promise<string> {
+  const path = join(copy, file);
+  if (language === "sh") return run("bash", ["-euc", body]);
+  if (language === "diff") writeFileSync(path, insert(readFileSync(path, "utf8"), body));
+  else writeFileSync(path, `${existsSync(path) ? `${readFileSync(path, "utf8")}\n` : ""}${body}`);
+  return "";
+}
+
+/** The added lines, after the one line that the diff shows of what is there. */
+function insert(whole: string, diff: string): string {
+  const lines = diff.trimEnd().split("\n");
+  const [after = ""] = lines.filter((line) => !line.startsWith("+")).map((line) => line.slice(1));
+  const added = lines.filter((line) => line.startsWith("+")).map((line) => line.slice(1));
+  const parts = whole.split(`${after}\n`);
+  if (parts.length !== 2) throw new Error(`The guide's line is not there just once: ${after}`);
+  return parts.join(`${[after, ...added].join("\n")}\n`);
+}
+
+async function run(command: string, args: string[]): Promise<string> {
+  const { VITEST: _, VITEST_POOL_ID: __, VITEST_WORKER_ID: ___, ...env } = process.env;
+  const child = spawn(command, args, { cwd: copy, env, stdio: ["ignore", "pipe", "pipe"] });
+  const [out, error, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, "exit") as Promise<[number]>,
+  ]);
+  if (code !== 0) throw new Error(`${command} ${args.join(" ")}\n${out}${error}`);
+  return out;
+}
+
+it("a resource made as CONTRIBUTING.md says has types, tests, a place in the matrices and a wall that stands", async () => {
+  const steps = stepsOf(readFileSync(join(copy, "CONTRIBUTING.md"), "utf8"));
+  const touched = new Set(steps.map(({ file }) => file).filter(Boolean));
+  // And the migration.
+  expect(touched.size + 1).toBeLessThanOrEqual(5);
+
+  const printed: string[] = [];
+  for (const step of steps) printed.push(await follow(step));
+  const tests = printed.join("");
+  for (const file of ["notes", "matrix-tables", "matrix-routes"])
+    expect(tests).toContain(`test/${file}.test.ts`);
+  await run("node_modules/.bin/tsc", ["-p", "."]);
+
+  const variables = { ...(await makeSecrets()) };
+  stack = await startStack({ dir: join(copy, "database"), ephemeral: true });
+  const urls = makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`);
+  // From the copy: its migrations, its wall.
+  const migrate = `const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
+    await prepareLocalDatabase(process.argv[1], JSON.parse(process.argv[2]));`;
+  await run(process.execPath, [
+    "--input-type=module",
+    "-e",
+    migrate,
+    stack.superuserUrl,
+    JSON.stringify({ ...urls, ...variables }),
+  ]);
+  expect(await run(process.execPath, ["drizzle/doctor.ts", urls.OPERATOR_DATABASE_URL])).toContain(
+    "the wall stands",
+  );
+}, 240_000);

@@ -1,0 +1,379 @@
+import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT } from "jose";
+import { beforeAll, describe, expect, it } from "vitest";
+import { app as worker } from "../src/app.ts";
+import { settings } from "../src/env.ts";
+import { SCOPES } from "../src/identity/caller.ts";
+import { MISSING } from "./support/attacks.ts";
+import { answered, newMember, newProject, newTenant, request, signIn } from "./support/client.ts";
+import type { SignedIn } from "./support/client.ts";
+
+// Every route that takes a token, attacked in every way there is to touch another tenant's row. A new route joins by
+// itself; one for which no request can be made up from its OpenAPI description fails, and says what is missing.
+
+type Schema = {
+  type?: string | string[];
+  format?: string;
+  pattern?: string;
+  minLength?: number;
+  minimum?: number;
+  minItems?: number;
+  enum?: unknown[];
+  const?: unknown;
+  anyOf?: Schema[];
+  oneOf?: Schema[];
+  items?: Schema;
+  properties?: Record<string, Schema>;
+  required?: string[];
+  $ref?: string;
+};
+type Reference = { $ref: string };
+type Parameter = { name: string; in: string; required?: boolean; schema?: Schema };
+type Operation = {
+  security?: Record<string, string[]>[];
+  parameters?: (Parameter | Reference)[];
+  requestBody?: { content: Record<string, { schema: Schema }> };
+  responses: Record<string, unknown>;
+};
+type Route = { name: string; method: string; path: string; operation: Operation };
+type Api = {
+  paths: Record<string, Record<string, Operation>>;
+  components?: Record<string, Record<string, unknown>>;
+};
+
+const api = await answered<Api>(200, request("GET", "/openapi.json"));
+
+/** What stands where the document refers to one of its components. */
+function resolved<T extends object>(of: T | Reference): T {
+  if (!("$ref" in of) || typeof of.$ref !== "string") return of as T;
+  const [kind = "", name = ""] = of.$ref.split("/").slice(2);
+  const referred = api.components?.[kind]?.[name];
+  if (!referred) throw new Error(`/openapi.json refers to nothing: ${of.$ref}`);
+  return resolved(referred as T);
+}
+
+/** `/v1/projects/:id` as OpenAPI writes it. */
+const templateOf = (path: string) => path.replace(/:(\w+)(\{[^}]*\})?\??/g, "{$1}");
+
+const routes: Route[] = [
+  ...new Map(
+    worker.routes
+      .filter(({ method, path }) => method !== "ALL" && path.startsWith("/v1/"))
+      .map(({ method, path }) => [`${method} ${path}`, { method, path: templateOf(path) }]),
+  ),
+].flatMap(([name, { method, path }]) => {
+  const operation = api.paths[path]?.[method.toLowerCase()];
+  if (!operation) throw new Error(`${name} is not in /openapi.json: describe it with operation().`);
+  // Not those without a token, nor the operator's, whose token no tenant has.
+  const isTenants = operation.security?.some((scheme) => "accessToken" in scheme);
+  return isTenants ? [{ name, method, path, operation }] : [];
+});
+
+/** A value that the schema takes. */
+function example(schema: Schema, where: string): unknown {
+  const of = resolved(schema);
+  const fail = (what: string): never => {
+    throw new Error(
+      `The matrix cannot make up ${where} (${what}): teach example() in test/matrix-routes.test.ts.`,
+    );
+  };
+  if (of.const !== undefined) return of.const;
+  if (of.enum) return of.enum[0];
+  const [choice] = of.anyOf ?? of.oneOf ?? [];
+  if (choice) return example(choice, where);
+  switch (Array.isArray(of.type) ? of.type[0] : of.type) {
+    case "string": {
+      const word = `m${crypto.randomUUID().slice(0, 8)}`;
+      const formats: Record<string, string> = {
+        uuid: crypto.randomUUID(),
+        email: `${word}@matrix.test`,
+        date: "2026-01-01",
+        "date-time": "2026-01-01T00:00:00Z",
+        uri: `https://${word}.test`,
+      };
+      // A format's own pattern is as good as the format.
+      const texts = of.format
+        ? [formats[of.format]]
+        : [word.padEnd(of.minLength ?? 0, "x"), `${word}.test`].filter((text) =>
+            new RegExp(of.pattern ?? "", "u").test(text),
+          );
+      return texts[0] ?? fail(of.format ? `format ${of.format}` : `pattern ${String(of.pattern)}`);
+    }
+    case "integer":
+    case "number":
+      return of.minimum ?? 1;
+    case "boolean":
+      return true;
+    case "null":
+      return null;
+    case "array":
+      return Array.from({ length: of.minItems ?? 0 }, () => example(of.items ?? {}, `${where}[]`));
+    case "object":
+      return Object.fromEntries(
+        (of.required ?? []).map((name) => [name, example(of.properties?.[name] ?? {}, `${where}.${name}`)]),
+      );
+    default:
+      return fail(`type ${String(of.type)}`);
+  }
+}
+
+function bodySchema({ operation }: Route): Schema | undefined {
+  const [body] = Object.values(operation.requestBody?.content ?? {});
+  return body && resolved(body.schema);
+}
+
+/** Bodies that must name what is there. */
+const BODIES: Record<string, (who: SignedIn) => object> = {
+  "POST /v1/sessions/switch": ({ tenant }) => ({ tenant: tenant.slug }),
+};
+
+/** A body that the route takes: what it requires, or else the first thing that it offers. */
+function bodyOf(route: Route, who: SignedIn): object | undefined {
+  const schema = bodySchema(route);
+  if (!schema) return undefined;
+  const special = BODIES[route.name];
+  if (special) return special(who);
+  const body = example(schema, `the body of ${route.name}`) as Record<string, unknown>;
+  const [first] = Object.entries(schema.properties ?? {});
+  if (Object.keys(body).length === 0 && first)
+    body[first[0]] = example(first[1], `${route.name} ${first[0]}`);
+  return body;
+}
+
+function isId(schema: Schema | undefined): boolean {
+  if (!schema) return false;
+  const { format, anyOf = [] } = resolved(schema);
+  return format === "uuid" || anyOf.some(isId);
+}
+
+/** What the parameter names: in `/v1/projects/{id}/tasks` the id is one of projects. */
+const parametersOf = ({ path }: Route): [string, string][] =>
+  [...path.matchAll(/([\w-]+)\/\{(\w+)\}/g)].map(([, resource = "", name = ""]) => [name, resource]);
+
+/** The route's path with the ids of rows made for this by the tenant itself. */
+async function own(route: Route, who: SignedIn): Promise<string> {
+  let path = route.path;
+  for (const [name, resource] of parametersOf(route))
+    path = path.replace(`{${name}}`, await make(resource, who));
+  if (path.includes("{"))
+    throw new Error(`The matrix does not know what ${route.name} is an id of: name a resource before it.`);
+  return path;
+}
+
+/** Resources without a route that makes one. */
+const MAKERS: Record<string, (who: SignedIn) => Promise<string>> = {
+  members: async ({ tenant }) => (await newMember(tenant.id, "member")).user.id,
+  sessions: async ({ user, tenant }) => (await signIn(user.email, tenant.slug)).session.id,
+  // Each change is one; no route takes the id of an event.
+  "audit-events": async ({ token }) => (await newProject(token)).id,
+};
+
+/** The id of a new row of the resource, made by the route that makes such rows. */
+async function make(resource: string, who: SignedIn): Promise<string> {
+  const special = MAKERS[resource];
+  if (special) return special(who);
+  const maker = routes.find(({ method, path }) => method === "POST" && path.endsWith(`/${resource}`));
+  if (!maker)
+    throw new Error(
+      `The matrix cannot make a row of ${resource}: there is no POST …/${resource}. Teach MAKERS.`,
+    );
+  return create(maker, await own(maker, who), who);
+}
+
+async function create(maker: Route, path: string, who: SignedIn): Promise<string> {
+  const made = await answered<{ id?: string }>(
+    201,
+    request("POST", path, { token: who.token, body: bodyOf(maker, who) }),
+  );
+  if (!made.id) throw new Error(`${maker.name} answers no id: teach make() in test/matrix-routes.test.ts.`);
+  return made.id;
+}
+
+/** What a user of any role may do: no writes but of the caller's own sessions. */
+function isViewers({ method, path, operation }: Route): boolean {
+  if (path.startsWith("/v1/sessions")) return true;
+  const scopes = operation.security?.flatMap((scheme) => scheme["accessToken"] ?? []) ?? [];
+  return method === "GET" && scopes.every((scope) => VIEWERS.includes(scope));
+}
+const VIEWERS: readonly string[] = SCOPES.viewer;
+
+/** Only a route that deletes the tenant itself, or all of a kind, needs a tenant that nobody else uses. */
+const callerOf = async ({ method, path }: Route, usual: SignedIn): Promise<SignedIn> =>
+  method === "DELETE" && !path.includes("{") ? newTenant() : usual;
+
+const described = ({ operation }: Route) => Object.keys(operation.responses).map(Number);
+
+describe("every route that takes a token", () => {
+  let alice: SignedIn;
+  let ben: SignedIn;
+  let viewer: SignedIn;
+  let readingKey: string;
+  const refused: [string, () => Promise<string | undefined> | string | undefined][] = [
+    ["no token", () => undefined],
+    ["a malformed token", () => "not-a-token"],
+    ["a token cut short", () => alice.token.slice(0, -2)],
+    ["a token with another signature", () => alice.token.replace(/[^.]+$/, ben.token.split(".")[2] ?? "")],
+    ["an expired token", () => resigned(alice.token, -700)],
+  ];
+
+  beforeAll(async () => {
+    [alice, ben] = await Promise.all([newTenant(), newTenant()]);
+    viewer = await newMember(alice.tenant.id, "viewer");
+    const body = { name: "Reads", scopes: ["projects:read", "tasks:read", "members:read"] };
+    const made = request("POST", "/v1/api-keys", { token: alice.token, body });
+    readingKey = (await answered<{ key: string }>(201, made)).key;
+  });
+
+  /** The same claims as of so many seconds ago, signed with this deployment's own key. */
+  async function resigned(token: string, ago: number): Promise<string> {
+    const [jwk] = settings.TOKEN_SIGNING_KEYS.keys;
+    const { alg = "", typ = "", kid = "" } = decodeProtectedHeader(token);
+    const { iat = 0, exp = 0, ...claims } = decodeJwt(token);
+    return new SignJWT({ ...claims, iat: iat + ago, exp: exp + ago })
+      .setProtectedHeader({ alg, typ, kid })
+      .sign(await importJWK({ ...jwk }));
+  }
+
+  const named = (some: Route[]) => some.map((route) => [route.name, route] as const);
+  const takesIds = routes.filter(({ path }) => path.includes("{"));
+  const takesNone = routes.filter(({ path }) => !path.includes("{"));
+  const writes = routes.filter(({ method }) => method !== "GET");
+  const guarded = routes.filter((route) => writes.includes(route) || !isViewers(route));
+  const queryOf = ({ operation }: Route) =>
+    (operation.parameters ?? []).map(resolved).filter((each) => each.in === "query");
+  const pages = routes.filter((route) => queryOf(route).some(({ name }) => name === "cursor"));
+  const filtersOf = (route: Route) => queryOf(route).filter(({ schema }) => isId(schema));
+  const filtered = routes.filter((route) => filtersOf(route).length > 0);
+  const idsInBody = (route: Route) =>
+    Object.entries(bodySchema(route)?.properties ?? {}).flatMap(([name, schema]) =>
+      isId(schema) ? [name] : [],
+    );
+  const refers = routes.filter((route) => idsInBody(route).length > 0);
+
+  it("is found, and a fresh token signed here is good: the control of the tokens", async () => {
+    for (const some of [takesIds, takesNone, writes, pages, filtered, refers])
+      expect(some.length).toBeGreaterThan(0);
+    const token = await resigned(alice.token, -1);
+    expect((await request("GET", "/v1/me", { token })).status).toBe(200);
+    expect((await request("GET", "/v1/projects", { token: readingKey })).status).toBe(200);
+  });
+
+  describe.each(named(routes))("%s", (_, route) => {
+    it.each(refused)("answers %s with 401", async (_name, token) => {
+      const path = route.path.replaceAll(/\{\w+\}/g, MISSING);
+      const response = await request(route.method, path, {
+        token: await token(),
+        body: bodyOf(route, alice),
+      });
+      expect(response.status).toBe(401);
+      expect(described(route)).toContain(401);
+    });
+
+    it("answers its own tenant as it says it does", async () => {
+      const caller = await callerOf(route, alice);
+      const path = await own(route, caller);
+      const body = bodyOf(route, caller);
+      const host = `${caller.tenant.slug}.${settings.BASE_DOMAIN}`;
+      const response = await request(route.method, path, { token: caller.token, body, host });
+      expect(response.ok).toBe(true);
+      expect(described(route)).toContain(response.status);
+    });
+
+    it("answers another tenant's host with 403", async () => {
+      const path = route.path.replaceAll(/\{\w+\}/g, MISSING);
+      const host = `${ben.tenant.slug}.${settings.BASE_DOMAIN}`;
+      const response = await request(route.method, path, {
+        token: alice.token,
+        body: bodyOf(route, alice),
+        host,
+      });
+      expect(response.status).toBe(403);
+      expect(described(route)).toContain(403);
+    });
+  });
+
+  it.each(named(guarded))("%s answers a viewer and an API key that only reads with 403", async (_, route) => {
+    const path = await own(route, alice);
+    const body = bodyOf(route, viewer);
+    for (const token of isViewers(route) ? [readingKey] : [viewer.token, readingKey])
+      expect((await request(route.method, path, { token, body })).status).toBe(403);
+    expect(described(route)).toContain(403);
+  });
+
+  /** The answer to Ben, whole, to compare it with another. */
+  async function toBen({ method }: Route, path: string, body: object | undefined) {
+    const headers = { "x-request-id": "matrix-request" };
+    const response = await request(method, path, { token: ben.token, body, headers });
+    return { status: response.status, body: await response.text() };
+  }
+
+  it.each(named(takesIds))(
+    "%s answers another tenant's ids as missing ones, and touches nothing",
+    async (_, route) => {
+      const target = await own(route, alice);
+      const [, list = "", row = ""] = /^(\/v1\/[\w-]+)(\/[\w-]{36})/.exec(target) ?? [];
+      const isShown = routes.some(
+        ({ method, path }) => method === "GET" && path.replace(/\{\w+\}$/, row.slice(1)) === list + row,
+      );
+      const shown = () =>
+        answered<object>(
+          200,
+          request("GET", isShown ? list + row : `${list}?limit=100`, { token: alice.token }),
+        );
+      const [before, body] = [await shown(), bodyOf(route, ben)];
+      const foreign = await toBen(route, target, body);
+      expect(foreign.status).toBe(404);
+      expect(described(route)).toContain(404);
+      expect(foreign).toEqual(await toBen(route, route.path.replaceAll(/\{\w+\}/g, MISSING), body));
+      expect(await shown()).toEqual(before);
+    },
+  );
+
+  it.each(named(takesNone))("%s shows nothing that names another tenant", async (_, route) => {
+    const caller = await callerOf(route, ben);
+    const body = bodyOf(route, caller);
+    const response = await request(route.method, route.path, { token: caller.token, body });
+    const text = await response.text();
+    for (const id of [alice.tenant.id, alice.user.id, alice.tenant.slug, alice.user.email])
+      expect(text).not.toContain(id);
+    expect((await request("GET", "/v1/me", { token: alice.token })).status).toBe(200);
+  });
+
+  it.each(named(refers))("%s answers another tenant's ids in a body as missing ones", async (_, route) => {
+    const [path, body] = [await own(route, ben), bodyOf(route, ben)];
+    for (const name of idsInBody(route)) {
+      const missing = await toBen(route, path, { ...body, [name]: MISSING });
+      expect([404, 422]).toContain(missing.status);
+      expect(described(route)).toContain(missing.status);
+      for (const id of [alice.user.id, alice.tenant.id])
+        expect(await toBen(route, path, { ...body, [name]: id })).toEqual(missing);
+    }
+  });
+
+  it.each(named(filtered))("%s finds nothing by another tenant's ids in a filter", async (_, route) => {
+    const path = await own(route, ben);
+    for (const { name } of filtersOf(route)) {
+      const resource = `${name.replace(/_id$/, "")}s`;
+      const isMade = routes.some((each) => each.method === "POST" && each.path.endsWith(`/${resource}`));
+      for (const id of isMade ? [await make(resource, alice), alice.user.id] : [alice.user.id]) {
+        const answer = request(route.method, `${path}?${name}=${id}`, { token: ben.token });
+        expect((await answered<{ data: unknown[] }>(200, answer)).data).toEqual([]);
+      }
+    }
+  });
+
+  it.each(named(pages))("%s takes no cursor of another tenant's", async (_, route) => {
+    const path = await own(route, alice);
+    const maker = routes.find((each) => each.method === "POST" && each.path === route.path);
+    const resource = route.path.split("/").at(-1) ?? "";
+    for (let rows = 0; rows < 2; rows++) await (maker ? create(maker, path, alice) : make(resource, alice));
+    const first = request(route.method, `${path}?limit=1`, { token: alice.token });
+    const { next_cursor } = await answered<{ next_cursor: string | null }>(200, first);
+    if (next_cursor === null)
+      throw new Error(`The matrix got no second page of ${route.name}: teach it to make rows.`);
+    const next = `?limit=1&cursor=${next_cursor}`;
+    expect((await request(route.method, `${path}${next}`, { token: alice.token })).status).toBe(200);
+    const response = await request(route.method, `${await own(route, ben)}${next}`, { token: ben.token });
+    expect(response.status).toBe(400);
+    expect(described(route)).toContain(400);
+  });
+});
