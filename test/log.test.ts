@@ -42,7 +42,7 @@ it("writes of what went wrong, too, and never what is personal or secret", async
   await request("GET", `/v1/nothing/${user.email}`, { token: "garbage" });
   await request("POST", "/v1/sessions", { body: { email: user.email, password: "wrong password" } });
   await request("POST", "/v1/sessions/refresh", { body: { refresh_token } });
-  const lines = log.mock.calls.map(([line]: [{ status?: number }]) => line);
+  const lines = log.mock.calls.map(([line]) => line as { status?: number });
   expect(lines.map(({ status }) => status)).toEqual(expect.arrayContaining([201, 404, 401, 200]));
   const text = JSON.stringify(lines);
   for (const secret of [token, refresh_token, user.email, PASSWORD, "wrong password", "garbage"])

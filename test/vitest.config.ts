@@ -28,7 +28,10 @@ export default defineConfig({
           exclude: NODE_TESTS,
           globalSetup: "test/support/node/postgres.ts",
           testTimeout: 20_000,
-          env: { PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300" },
+          env: {
+            PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300",
+            FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "5000",
+          },
         },
       },
       {

@@ -55,6 +55,7 @@ export const docs = factory
       const headers = new Headers();
       const ifNoneMatch = c.req.header("if-none-match");
       if (ifNoneMatch) headers.set("if-none-match", ifNoneMatch);
+      // Where wrangler.toml is not in force, as on bare workerd, there are no assets.
       const asset = await c.env.ASSETS?.fetch(url, { headers });
       if (!asset || asset.status >= 400) throw new Problem("not_found");
       for (const name of ["Content-Type", "ETag"]) c.header(name, asset.headers.get(name) ?? undefined);

@@ -5,12 +5,16 @@ import { readDocument } from "./document.ts";
 
 // npm run client [-- <file>]: the types of a client, from /openapi.json. With --check: fails when the file is stale.
 
-const { values, positionals } = parseArgs({ options: { check: { type: "boolean" } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { check: { type: "boolean" } },
+  allowPositionals: true,
+});
 const file = positionals[0] ?? new URL("../support/api.d.ts", import.meta.url).pathname;
 
 // openapi-typescript writes with the compiler's own API, which TypeScript has no more since 7.
 registerHooks({
-  resolve: (specifier, context, next) => next(specifier === "typescript" ? "typescript-5" : specifier, context),
+  resolve: (specifier, context, next) =>
+    next(specifier === "typescript" ? "typescript-5" : specifier, context),
 });
 const { astToString, default: openapiTS } = await import("openapi-typescript");
 
