@@ -14,7 +14,7 @@ const REQUESTS = Number(process.env["FUZZ_RUNS"]);
 const AT_ONCE = 25;
 
 type Json = null | boolean | number | string | Json[] | { [name: string]: Json };
-type Schema = Route["responses"][string] & { [keyword: string]: unknown };
+type Schema = Parameter["schema"];
 type Sent = {
   method: string;
   path: string;
@@ -65,6 +65,18 @@ beforeAll(async () => {
       ),
     ),
   );
+  const issuers = await Promise.all(
+    colleagues.map((name) =>
+      answered<Row>(
+        201,
+        request("POST", "/v1/issuers", {
+          token,
+          body: { issuer: `https://${name}.example.com`, audience: "fuzz", email_domains: ["fuzz.test"] },
+        }),
+      ),
+    ),
+  );
+  ids["issuers"] = issuers.map((issuer) => issuer.id);
   ids["projects"] = ids["project_id"] = projects.map(({ id }) => id);
   ids["tasks"] = made.map(({ id }) => id);
   ids["members"] = ids["assignee_id"] = ids["actor_id"] = colleagues;
@@ -120,9 +132,9 @@ function allowed(schema: Schema, name = ""): Arbitrary<Json> {
         maxLength: Math.min(bound("maxItems", 3), 3),
       });
     default: {
-      const members = Object.entries(Object(schema["properties"])) as [string, Schema][];
+      const members = Object.entries<Schema>(Object(schema["properties"]));
       const model = Object.fromEntries(members.map(([member, of]) => [member, allowed(of, member)]));
-      return fc.record(model, { requiredKeys: (schema["required"] ?? []) as string[] }) as Arbitrary<Json>;
+      return fc.record(model, { requiredKeys: schema["required"] ?? [] }) as Arbitrary<Json>;
     }
   }
 }
@@ -163,35 +175,42 @@ const broken = (value: Json): Arbitrary<Json> => {
 function requestOf(route: Route): Arbitrary<Sent> {
   const { method, operationId, parameters = [], requestBody } = route;
   const [media, content] = Object.entries(requestBody?.content ?? {})[0] ?? [];
-  const good = content ? allowed(content.schema as Schema) : fc.constant(undefined);
+  const good = content ? allowed(content.schema) : fc.constant(undefined);
   const bad = good.chain((value) => (value === undefined ? fc.constant(undefined) : broken(value)));
   const of = (place: Parameter["in"]) => parameters.filter((parameter) => parameter.in === place);
+  // A cursor is a page's own: a made-up one is always refused.
+  const value = ({ name, schema }: Parameter) =>
+    fc
+      .oneof(
+        { weight: name === "cursor" ? 0 : 9, arbitrary: allowed(schema, name) },
+        { weight: 1, arbitrary: oddText },
+      )
+      .map(String);
   const values = (place: Parameter["in"]) =>
-    fc.record(
-      Object.fromEntries(
-        of(place).map(({ name, schema }) => [
-          name,
-          fc
-            .oneof(
-              { weight: 3, arbitrary: allowed(schema as Schema, name) },
-              { weight: 1, arbitrary: oddText },
-            )
-            .map(String),
-        ]),
-      ),
-      { requiredKeys: place === "path" ? of(place).map(({ name }) => name) : [] },
-    );
+    fc
+      .tuple(...of(place).map((parameter) => fc.tuple(value(parameter), fc.integer({ min: 0, max: 9 }))))
+      .map((given) =>
+        Object.fromEntries(
+          of(place).flatMap(({ name, required }, index) => {
+            const [sent, chance] = given[index] ?? ["", 0];
+            return required || chance < (name === "cursor" ? 1 : 3) ? [[name, sent]] : [];
+          }),
+        ),
+      );
   const kind = route.path.split("/")[2] ?? "";
+  // Some rows stay, for the other operations.
+  const row = method === "DELETE" ? fc.constantFrom(...(ids[kind] ?? [uuidv7()]).slice(0, 4)) : id(kind);
   const callers = Object.keys(tokens).filter(
     (name) => !FINAL.has(operationId) || !["owner", "admin", "member", "viewer"].includes(name),
   );
+  const usual = kind === "operator" ? "operator" : callers.includes("owner") ? "owner" : "key";
   return fc
     .record({
       caller: fc.oneof(
         { weight: 3, arbitrary: fc.constantFrom(...callers) },
-        { weight: 2, arbitrary: fc.constant(callers.includes("owner") ? "owner" : "key") },
+        { weight: 2, arbitrary: fc.constant(usual) },
       ),
-      path: fc.record({ given: values("path"), row: id(kind), isReal: fc.integer({ min: 0, max: 3 }) }),
+      path: fc.record({ given: values("path"), row, isReal: fc.integer({ min: 0, max: 3 }) }),
       query: values("query"),
       headers: values("header"),
       body: fc.oneof(
@@ -208,7 +227,7 @@ function requestOf(route: Route): Arbitrary<Sent> {
       query: other === undefined || method !== "GET" ? query : { ...query, [other]: "x" },
       caller,
       headers: {
-        ...Object.fromEntries(Object.entries(headers).filter(([, value]) => /^[\x20-\x7e]+$/.test(value))),
+        ...Object.fromEntries(Object.entries(headers).filter(([, sent]) => /^[\x20-\x7e]+$/.test(sent))),
         ...(body === undefined
           ? {}
           : { "content-type": other === undefined ? (media ?? "") : "application/json" }),
@@ -227,9 +246,7 @@ async function send({ method, path, query, caller, headers, body }: Sent): Promi
   const response = await request(method, search ? `${path}?${search}` : path, {
     token: tokens[caller],
     headers,
-    ...(body === undefined
-      ? {}
-      : { body: isForm ? new URLSearchParams(Object(body)).toString() : JSON.stringify(body) }),
+    ...(body === undefined ? {} : { body: isForm ? formOf(body) : JSON.stringify(body) }),
   });
   const { status } = response;
   if (status >= 500 && !(await isMail(response))) throw new Error(`${status}: ${await response.text()}`);
@@ -244,6 +261,14 @@ async function send({ method, path, query, caller, headers, body }: Sent): Promi
   return status;
 }
 
+const formOf = (body: Json) =>
+  new URLSearchParams(
+    Object.entries(Object(body)).map(([name, value]) => [
+      name,
+      typeof value === "string" ? value : JSON.stringify(value),
+    ]),
+  ).toString();
+
 const isMail = async (response: Response) =>
   response.status === 503 && (await response.clone().text()).includes("/problems/mail_");
 
@@ -256,7 +281,7 @@ function leadsInto(value: unknown, pointer: string): boolean {
   let at = value;
   for (const [index, step] of steps.entries()) {
     if (typeof at !== "object" || at === null) return false;
-    if (!Object.hasOwn(at, step)) return index === steps.length - 1 && !Array.isArray(at);
+    if (!Object.hasOwn(at, step)) return index === steps.length - 1;
     at = Reflect.get(at, step);
   }
   return true;
@@ -318,7 +343,4 @@ const UNREACHED = new Set([
   "createInvitation",
   "getInvitation",
   "deleteInvitation",
-  "getIssuer",
-  "updateIssuer",
-  "deleteIssuer",
 ]);

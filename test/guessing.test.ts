@@ -76,11 +76,11 @@ describe("guessing a password", () => {
   it("at once gives no more guesses, right or wrong, than one after the other", async () => {
     const { user } = await newTenant();
     const address = anywhere();
-    const guesses = [...Array.from({ length: 40 }, (_, index) => `wrong ${index}`), PASSWORD];
+    const guesses = Array.from({ length: 40 }, (_, index) => `wrong ${index}`);
     const answers = await Promise.all(guesses.map((password) => signIn(user.email, password, address)));
     const told = answers.filter(({ status }) => status !== 429);
     expect(told.length).toBeLessThanOrEqual(MOST * SIGN_INS);
-    expect(answers.at(-1)?.status).toBe(429);
+    expect((await signIn(user.email, PASSWORD, address)).status).toBe(429);
   });
 
   it("from many addresses slows the account down, for whoever knows the password and whoever does not", async () => {

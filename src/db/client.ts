@@ -106,8 +106,9 @@ export function sqlState(error: unknown): string | undefined {
 /** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
 export function rethrow(error: unknown): never {
   const fault = databaseError(error);
-  // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now.
-  if (fault && (!fault.code || /^(08|53|57P)/.test(fault.code)))
+  // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can
+  // it after a deadlock, or when a lock or the statement took too long.
+  if (fault && (!fault.code || /^(08|53|57P|40P01|55P03|57014)/.test(fault.code)))
     throw new Problem("unavailable", {
       detail: "The database is out of reach.",
       headers: { "retry-after": "5" },

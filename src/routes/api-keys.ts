@@ -268,8 +268,10 @@ export const apiKeyRoutes = factory
       const { overlap_s } = c.req.valid("json");
       const newId = uuidv7();
       const { text, hash, hint } = makeApiKey(tenantId);
-      const [, , [made], [old], { rows: makers }] = await c.get("identity").write((db) => [
+      const [, { rows: makers }, , [made], [old]] = await c.get("identity").write((db) => [
         db.execute(inTurn(maker)),
+        // Before the key, as whoever changes the maker's role locks them.
+        db.execute(asMaker(maker)),
         // The new one is its maker's, who knows it now, whoever made the old one.
         db.execute(sql`
           with maker as (${asMaker(maker)}), old as (
@@ -296,7 +298,6 @@ export const apiKeyRoutes = factory
           })
           .from(k)
           .where(isKey(tenantId, id)),
-        db.execute(asMaker(maker)),
       ]);
       if (makers.length === 0) throw invalidToken();
       if (!old) throw new Problem("not_found");

@@ -5,7 +5,7 @@ import { documentOf } from "../../src/http/document.ts";
 type Header = { required?: boolean; schema: Schema };
 type Answer = { headers?: Record<string, Header>; content?: Record<string, { schema: Schema }> };
 export type Parameter = { in: "path" | "query" | "header"; name: string; required?: boolean; schema: Schema };
-export type Operation = {
+type Operation = {
   operationId: string;
   security: Record<string, string[]>[];
   parameters?: Parameter[];
