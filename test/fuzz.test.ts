@@ -99,6 +99,7 @@ const oddText = fc.constantFrom(
   "$1",
   "9".repeat(400),
   "2026-02-30",
+  "0000-01-01",
   "__proto__",
 );
 const oddValue: Arbitrary<Json> = fc.oneof(

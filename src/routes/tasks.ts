@@ -14,7 +14,7 @@ import { Problem } from "../problem.ts";
 const tag = "Tasks";
 
 const Uuid = v.pipe(v.string(), v.uuid());
-const Day = v.pipe(v.string(), v.isoDate());
+const Day = v.pipe(v.string(), v.isoDate(), v.check(isDay, "a day of the calendar"));
 const Status = v.picklist(TASK_STATUSES);
 const Task = v.object({
   id: v.string(),
@@ -67,6 +67,12 @@ const matching = (query: v.InferOutput<typeof ListQuery>) =>
     query.project_id === undefined ? undefined : eq(tasks.project_id, query.project_id),
     query.due_before === undefined ? undefined : lt(tasks.due_on, query.due_before),
   );
+
+/** Not the 30th of February, nor any day of the year 0, neither of which Postgres has. */
+function isDay(text: string): boolean {
+  const day = new Date(`${text}T00:00:00Z`);
+  return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text) && !text.startsWith("0000");
+}
 
 /** The foreign keys tell what the write referred to in vain; both start with tenant_id, so neither tells more. */
 function refuse(error: unknown): never {
