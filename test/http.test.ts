@@ -404,3 +404,16 @@ it("describes every route it serves in /openapi.json", async () => {
     .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
   expect(new Set(described)).toEqual(new Set(served));
 });
+
+it.each(["2026-02-30", "2026-13-01", "0000-01-01"])(
+  "refuses %s, which is no day of the calendar",
+  async (day) => {
+    const { token } = await newTenant();
+    const project = (await newProject(token)).id;
+    for (const [method, path, body] of [
+      ["POST", `/v1/projects/${project}/tasks`, { title: "Tiles", due_on: day }],
+      ["GET", `/v1/tasks?due_before=${day}`, undefined],
+    ] as const)
+      expect((await request(method, path, { token, body })).status).toBe(422);
+  },
+);

@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import sparticuz, { inflate } from "@sparticuz/chromium";
@@ -16,8 +17,11 @@ export async function openBrowser(folder: string): Promise<Browser | undefined> 
   const entry = createRequire(import.meta.url).resolve("@sparticuz/chromium");
   const libraries = await inflate(join(dirname(entry), "../bin/al2023.tar.br"));
   vi.unstubAllEnvs();
+  // The package's own looks for its fonts elsewhere, and without any the browser crashes.
+  const dirs = `<dir>${join(folder, "fonts")}</dir><cachedir>${join(folder, "fonts-cache")}</cachedir>`;
+  writeFileSync(join(folder, "fonts.conf"), `<?xml version="1.0"?><fontconfig>${dirs}</fontconfig>`);
   return chromium.launch({
     executablePath,
-    env: { HOME: folder, LD_LIBRARY_PATH: join(libraries, "lib"), FONTCONFIG_PATH: join(folder, "fonts") },
+    env: { HOME: folder, LD_LIBRARY_PATH: join(libraries, "lib"), FONTCONFIG_PATH: folder },
   });
 }
