@@ -63,7 +63,8 @@ export const operator = factory.createApp().patch(
     const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
     if (!row) throw new Problem("not_found");
     await teachTenant(c.env.TENANT, id, { record: row.tenant });
-    if (settings.LOG_REQUESTS) console.log({ message: "operator", request_id: c.get("requestId"), tenant: id, change });
+    if (settings.LOG_REQUESTS)
+      console.log({ message: "operator", request_id: c.get("requestId"), tenant: id, change });
     return c.json(row.tenant);
   },
 );
