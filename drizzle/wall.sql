@@ -26,9 +26,6 @@ BEGIN
 	FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive LOOP
 		EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
 		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', t);
-		-- A plan is made before the tenant is known. With the true number of tenants it would be one for a tiny tenant,
-		-- which takes a large one ten times as long; with this number no small one is slower (npm run bench -- wall).
-		EXECUTE format('ALTER TABLE %s ALTER tenant_id SET (n_distinct = 500)', t);
 		-- Neither what happened nor which answers were given is an event of its own. An event names its row by a uuid.
 		IF t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass) AND EXISTS (SELECT FROM pg_attribute
 				WHERE attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype) THEN
