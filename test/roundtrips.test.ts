@@ -1,6 +1,5 @@
 import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
-import { settings } from "../src/env.ts";
-import { Tenant } from "../src/index.ts";
+import { countCalls } from "./support/calls.ts";
 import { newProject, newTenant, request, type SignedIn } from "./support/client.ts";
 
 let ada: SignedIn;
@@ -10,22 +9,9 @@ beforeAll(async () => {
   project = (await newProject(ada.token)).id;
 });
 
-// Both pass every call on; they only count.
-let calls: { object: number; sql: number };
+let calls: ReturnType<typeof countCalls>;
 beforeEach(() => {
-  calls = { object: 0, sql: 0 };
-  for (const method of ["admit", "learn", "ping"] as const) {
-    const original: (...args: never[]) => unknown = Tenant.prototype[method];
-    vi.spyOn(Tenant.prototype, method).mockImplementation(function counted(this: Tenant, ...args: unknown[]) {
-      calls.object += 1;
-      return original.apply(this, args as never[]) as never;
-    });
-  }
-  const fetching = globalThis.fetch;
-  vi.spyOn(globalThis, "fetch").mockImplementation((input, init) => {
-    if (String(input) === settings.NEON_FETCH_ENDPOINT) calls.sql += 1;
-    return fetching(input, init);
-  });
+  calls = countCalls();
 });
 afterEach(() => vi.restoreAllMocks());
 
@@ -59,7 +45,7 @@ it.each([
     // A sign-up, its limits, and what its object reads when it starts.
     await request("GET", "/v1/tenant/limits", { token });
     await vi.waitFor(() => expect(calls.sql).toBe(3));
-    calls = { object: 0, sql: 0 };
+    calls = countCalls();
     const given = body === "own" ? { tenant: tenant.slug } : body;
     expect((await request(method, path, { token, body: given })).status).toBe(status);
     expect(calls).toEqual({ object: 2, sql: 1 });

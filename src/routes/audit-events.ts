@@ -51,7 +51,6 @@ export const auditTrail = factory.createApp().get(
     summary: "List who changed what, newest first",
     tag: "Audit",
     answers: { 200: pageOf(AuditEvent) },
-    problems: ["invalid_cursor", "invalid_input"],
   }),
   needs("audit:read"),
   valid("query", ListQuery),

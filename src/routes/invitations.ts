@@ -60,7 +60,7 @@ export const invitationAcceptance = factory.createApp().post(
     summary: "Accept an invitation: with the password of the email's user, or with one for a new user",
     tag,
     answers: { 201: Session },
-    problems: ["unauthenticated", "tenant_suspended", "invitation_gone", "invalid_json", "invalid_input"],
+    problems: ["unauthenticated", "tenant_suspended", "invitation_gone"],
     token: false,
   }),
   valid("json", Acceptance),
@@ -87,10 +87,9 @@ export const invitationRoutes = factory
       summary: "List the invitations that nobody has accepted, newest first",
       tag,
       answers: { 200: pageOf(Invitation) },
-      problems: ["invalid_cursor", "invalid_input"],
     }),
     needs("members:read"),
-    valid("query", v.object(PageQuery.entries)),
+    valid("query", PageQuery),
     async (c) => {
       const { tenantId } = c.get("caller");
       const pager = new Pager(c.req.valid("query"), tenantId, c.req.path);
@@ -111,7 +110,7 @@ export const invitationRoutes = factory
       summary: "Invite somebody by email; an earlier invitation of theirs is void from then on",
       tag,
       answers: { 201: Invitation },
-      problems: ["already_member", "mail_not_sent", "mail_not_set_up", "invalid_json", "invalid_input"],
+      problems: ["already_member", "mail_not_sent", "mail_not_set_up"],
     }),
     needs("members:write"),
     valid("json", NewInvitation),

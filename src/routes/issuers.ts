@@ -110,10 +110,9 @@ export const issuerRoutes = factory
       summary: "List trusted issuers, newest first",
       tag,
       answers: { 200: pageOf(Issuer) },
-      problems: ["invalid_cursor", "invalid_input"],
     }),
     needs("tenant:write"),
-    valid("query", v.object(PageQuery.entries)),
+    valid("query", PageQuery),
     async (c) => {
       const { tenantId } = c.get("caller");
       const pager = new Pager(c.req.valid("query"), tenantId, c.req.path);
@@ -134,7 +133,7 @@ export const issuerRoutes = factory
       summary: "Trust an issuer",
       tag,
       answers: { 201: Issuer },
-      problems: ["issuer_exists", "invalid_json", "invalid_input"],
+      problems: ["issuer_exists"],
     }),
     needs("tenant:write"),
     valid("json", NewIssuer),
@@ -171,7 +170,7 @@ export const issuerRoutes = factory
       summary: "Change what an issuer is trusted with (merge patch); ends the sessions that it vouched for",
       tag,
       answers: { 200: Issuer },
-      problems: ["not_found", "precondition_failed", "invalid_json", "invalid_header", "invalid_input"],
+      problems: ["not_found", "precondition_failed"],
     }),
     needs("tenant:write"),
     valid("param", ById),
@@ -218,7 +217,7 @@ export const issuerRoutes = factory
       summary: "Trust an issuer no longer; deletes its users and ends the sessions that it vouched for",
       tag,
       answers: { 204: null },
-      problems: ["not_found", "last_owner", "precondition_failed", "invalid_header"],
+      problems: ["not_found", "last_owner", "precondition_failed"],
     }),
     needs("tenant:write"),
     valid("param", ById),

@@ -1,8 +1,7 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
-import { factory } from "../context.ts";
+import { factory, timed } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { timed } from "../context.ts";
 import { ROLES } from "../db/schema.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { invalidToken } from "../identity/identify.ts";

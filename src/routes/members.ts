@@ -98,10 +98,9 @@ export const members = factory
       summary: "List the tenant's members, newest first",
       tag,
       answers: { 200: pageOf(Member) },
-      problems: ["invalid_cursor", "invalid_input"],
     }),
     needs("members:read"),
-    valid("query", v.object(PageQuery.entries)),
+    valid("query", PageQuery),
     async (c) => {
       const { tenantId } = c.get("caller");
       const pager = new Pager(c.req.valid("query"), tenantId, c.req.path);
@@ -142,7 +141,7 @@ export const members = factory
       summary: "Change a member's role (merge patch); their API keys lose what it does not allow",
       tag,
       answers: { 200: Member },
-      problems: ["not_found", "last_owner", "precondition_failed", "invalid_json", "invalid_input"],
+      problems: ["not_found", "last_owner", "precondition_failed"],
     }),
     needs("members:write"),
     valid("param", ByUser),

@@ -43,7 +43,7 @@ export const operator = factory.createApp().patch(
     summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
     tag: "Operator",
     answers: { 200: EdgeRecord },
-    problems: ["unauthenticated", "not_found", "invalid_json", "invalid_input"],
+    problems: ["unauthenticated", "not_found"],
     token: false,
   }),
   valid("param", ById),

@@ -43,9 +43,8 @@ export const ownSessions = factory
       summary: "List one's sessions in this tenant, newest first",
       tag,
       answers: { 200: pageOf(Listed) },
-      problems: ["invalid_cursor", "invalid_input"],
     }),
-    valid("query", v.object(PageQuery.entries)),
+    valid("query", PageQuery),
     async (c) => {
       const { tenantId, id, sessionId } = signedIn(c.get("caller"));
       const pager = new Pager(c.req.valid("query"), tenantId, `${c.req.path} ${id}`);
@@ -78,7 +77,7 @@ export const ownSessions = factory
       summary: "Start a session in another tenant of one's own",
       tag,
       answers: { 201: Session },
-      problems: ["not_found", "invalid_json", "invalid_input"],
+      problems: ["not_found"],
     }),
     valid("json", Switch),
     async (c) => {

@@ -72,7 +72,7 @@ export const tenant = factory
       summary: "Rename the tenant",
       tag,
       answers: { 200: Tenant },
-      problems: ["slug_taken", "precondition_failed", "invalid_input"],
+      problems: ["slug_taken", "precondition_failed"],
     }),
     needs("tenant:write"),
     valid("header", IfMatch),
