@@ -64,7 +64,9 @@ export const operator = factory.createApp().patch(
     if (!row) throw new Problem("not_found");
     await teachTenant(c.env.TENANT, id, { record: row.tenant });
     if (settings.LOG_REQUESTS)
-      console.log({ message: "operator", request_id: c.get("requestId"), tenant: id, change });
+      console.log(
+        JSON.stringify({ message: "operator", request_id: c.get("requestId"), tenant: id, change }),
+      );
     return c.json(row.tenant);
   },
 );

@@ -48,7 +48,7 @@ export function bundleWorker(
   entry: URL,
   objects: Bindings["objects"] = [],
 ): Promise<Bundle> {
-  const { compatibility_date, compatibility_flags, minify } = config;
+  const { compatibility_date, compatibility_flags, minify, keep_names } = config;
   const main = fileURLToPath(entry);
   const own = join(makeFolder(bench), "wrangler.json");
   const alias = Object.fromEntries(
@@ -56,7 +56,15 @@ export function bundleWorker(
   );
   writeFileSync(
     own,
-    JSON.stringify({ name: "bench", main, compatibility_date, compatibility_flags, minify, alias }),
+    JSON.stringify({
+      name: "bench",
+      main,
+      compatibility_date,
+      compatibility_flags,
+      minify,
+      keep_names,
+      alias,
+    }),
   );
   return bundle(bench, moduleOf(main), `--config=${own}`, { ...NO_BINDINGS, objects });
 }

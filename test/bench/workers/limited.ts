@@ -1,5 +1,6 @@
 import { env } from "cloudflare:workers";
 import { factory, timed } from "../../../src/context.ts";
+import { logged } from "../../../src/http/log.ts";
 import { takenMethods } from "../../../src/http/methods.ts";
 import { allowedOrigins, answerProblem, limitedBody, observe } from "../../../src/http/request.ts";
 import { identify } from "../../../src/identity/identify.ts";
@@ -46,6 +47,7 @@ export function limitedApp(limiter: Limiter) {
     .createApp()
     .use(
       observe,
+      logged,
       allowedOrigins,
       takenMethods(() => []),
       limitedBody,
