@@ -5,6 +5,7 @@ import { takenMethods } from "../../../src/http/methods.ts";
 import { allowedOrigins, answerProblem, limitedBody, observe } from "../../../src/http/request.ts";
 import { identify } from "../../../src/identity/identify.ts";
 import { Problem } from "../../../src/problem.ts";
+import { tenant } from "../../../src/routes/tenant.ts";
 import { rateLimit, rateLimitPolicy } from "../../../src/tenant/headers.ts";
 import type { Standing } from "../../../src/tenant/limits.ts";
 
@@ -54,13 +55,6 @@ export function limitedApp(limiter: Limiter) {
     )
     .get("/bench/counts", (c) => c.json(counts))
     .use("/v1/*", identify, admit)
-    .get("/v1/tenant/limits", (c) =>
-      c.json({
-        data: c.var.standings.map(({ resetMs, ...standing }) => ({
-          ...standing,
-          reset: Math.ceil(resetMs / 1000),
-        })),
-      }),
-    )
+    .route("/v1/tenant", tenant)
     .onError(answerProblem);
 }
