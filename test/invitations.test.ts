@@ -246,6 +246,22 @@ describe("an invitation", () => {
     ]);
   });
 
+  it("is no way to guess its user's password faster than by signing in", async () => {
+    const bob = await newTenant();
+    const token = await invited(bob.user.email);
+    const headers = { "cf-connecting-ip": crypto.randomUUID() };
+    const guess = (password: string) =>
+      request("POST", "/v1/invitations/accept", { body: { token, password }, headers });
+    const statuses: number[] = [];
+    while (statuses.at(-1) !== 429 && statuses.length < 21)
+      statuses.push((await guess("not the password")).status);
+    expect(new Set(statuses.slice(0, 10))).toEqual(new Set([401]));
+    expect((await guess(PASSWORD)).status).toBe(429);
+    const body = { email: bob.user.email, password: PASSWORD };
+    expect((await request("POST", "/v1/sessions", { body, headers })).status).toBe(429);
+    await answered(201, accept(token, PASSWORD));
+  });
+
   it("is kept as a hash: neither the database nor an answer has the token", async () => {
     const email = someone();
     const told = await (await invite(email)).text();

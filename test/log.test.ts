@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
-import { newProject, newTenant, PASSWORD, request } from "./support/client.ts";
+import { answered, newProject, newTenant, PASSWORD, request } from "./support/client.ts";
 
 beforeEach(() => {
   settings.LOG_REQUESTS = true;
@@ -36,15 +36,28 @@ it("writes one line a request: whose, which route, how it ended, what it waited 
 });
 
 it("writes of what went wrong, too, and never what is personal or secret", async () => {
-  const log = listen();
+  const [log, errors] = [listen(), vi.spyOn(console, "error").mockImplementation(() => undefined)];
   const { token, user, refresh_token } = await newTenant();
+  const body = { name: "CI", scopes: ["projects:read"] };
+  const { key } = await answered<{ key: string }>(201, request("POST", "/v1/api-keys", { token, body }));
+  await answered(200, request("GET", "/v1/projects", { token: key }));
+  await request("GET", "/v1/projects", { token: `${key.slice(0, -1)}!` });
   await request("GET", "/v1/projects/not-an-id", { token });
   await request("GET", `/v1/nothing/${user.email}`, { token: "garbage" });
   await request("POST", "/v1/sessions", { body: { email: user.email, password: "wrong password" } });
   await request("POST", "/v1/sessions/refresh", { body: { refresh_token } });
   const lines = linesOf(log);
   expect(lines.map(({ status }) => status)).toEqual(expect.arrayContaining([201, 404, 401, 200]));
-  const text = JSON.stringify(lines);
-  for (const secret of [token, refresh_token, user.email, PASSWORD, "wrong password", "garbage"])
+  const text = JSON.stringify([lines, errors.mock.calls]);
+  for (const secret of [
+    token,
+    refresh_token,
+    key,
+    key.slice(0, -1),
+    user.email,
+    PASSWORD,
+    "wrong password",
+    "garbage",
+  ])
     expect(text).not.toContain(secret);
 });

@@ -9,6 +9,7 @@ import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { floodGuard, userAgent } from "../http/request.ts";
 import { ById, valid } from "../http/valid.ts";
 import { Email, Password } from "../identity/account.ts";
+import { slowGuessing } from "../identity/failures.ts";
 import { granted, WRONG_PASSWORD } from "../identity/granted.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { insufficientScope, needs } from "../identity/identify.ts";
@@ -74,7 +75,9 @@ export const invitationAcceptance = factory.createApp().post(
       onAnswer: (started) => timed(c, "db", started),
     });
     const host = slugOfHost(c.req.url);
-    const grant = await acceptInvitation(db, invitation, { password, host, userAgent: userAgent(c) });
+    const grant = await slowGuessing(c, invitation.email, () =>
+      acceptInvitation(db, invitation, { password, host, userAgent: userAgent(c) }),
+    );
     return c.json(await granted(c.env.TENANT, grant, WRONG_PASSWORD), 201);
   },
 );
