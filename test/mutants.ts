@@ -46,7 +46,7 @@ const MUTANTS: Mutant[] = [
   log("quanta are twice as long", "(time * QUANTA)", "(time * QUANTA * 0.5)"),
   log("running totals do not wrap", "(total - this.#expired) >>> 0;", "total - this.#expired;"),
   log("used units overflow", "Math.min(this.used + units, MAX_UNITS)", "(this.used + units) >>> 0"),
-  month("a month is not reset", "    this.used = 0;\n    return true;", "    return true;"),
+  month("a month is not reset", "    this.used = 0;\n  }", "  }"),
   month("a month ends a millisecond late", "if (now < this.#until)", "if (now <= this.#until)"),
   month("a month has 30 days", "return Date.UTC(date", "return 1 ? now + 2_592_000_000 : Date.UTC(date"),
   limits("the clock runs backwards", "this.#clock = Math.max(this.#clock, now)", "this.#clock = now"),
@@ -70,8 +70,8 @@ const MUTANTS: Mutant[] = [
   ),
   limits(
     "a window that no policy names is forgotten at once",
-    "if (counter?.advance(this.#clock) && !this",
-    "counter?.advance(this.#clock);\n      if (counter && !this",
+    "counter?.used === 0 && !this",
+    "counter && !this",
   ),
   limits(
     "a restart charges the month before",

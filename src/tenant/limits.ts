@@ -32,8 +32,8 @@ type Counter = SlidingLog | MonthCount;
 
 /**
  * The exact counters of one tenant, one per window. Limits are given with each call and are no part of them, so
- * a plan change keeps the history. A window that no policy names any more goes on counting until its log is empty
- * or its month has ended. Times are in ms; a clock that runs backwards stands still, also across snapshots.
+ * a plan change keeps the history. A window that no policy names any more goes on counting until nothing is left
+ * in it. Times are in ms; a clock that runs backwards stands still, also across snapshots.
  */
 export class Limits {
   #clock: number;
@@ -90,7 +90,7 @@ export class Limits {
   /** Counts `units` as spent at `now`, in ms, in every open counter, whatever the limits. */
   charge(units: number, now: number): void {
     this.#tick(now);
-    // No counter is closed here: an empty one, or a month just begun, is where such units may belong.
+    // No counter is closed here: an empty one is where such units may belong.
     for (const counter of this.#counters) counter.advance(this.#clock);
     this.#spend(units);
   }
@@ -135,7 +135,8 @@ export class Limits {
     if (policies !== this.#policies) this.#name(policies);
     for (let index = this.#counters.length - 1; index >= 0; index--) {
       const counter = this.#counters[index];
-      if (counter?.advance(this.#clock) && !this.#named.includes(counter)) this.#counters.splice(index, 1);
+      counter?.advance(this.#clock);
+      if (counter?.used === 0 && !this.#named.includes(counter)) this.#counters.splice(index, 1);
     }
   }
 

@@ -44,8 +44,8 @@ export class SlidingLog {
     this.used = snapshot.totals.at(-1) ?? 0;
   }
 
-  /** Lets go of what no longer counts at `now`, in ms; true when nothing counts any more. O(1) amortised. */
-  advance(now: number): boolean {
+  /** Lets go of what no longer counts at `now`, in ms. O(1) amortised. */
+  advance(now: number): void {
     while (this.#size > 0 && now - this.#time(0) >= this.#span) {
       const total = this.#total(0);
       this.used -= (total - this.#expired) >>> 0;
@@ -53,7 +53,6 @@ export class SlidingLog {
       this.#oldest = this.#slot(1);
       this.#size -= 1;
     }
-    return this.#size === 0;
   }
 
   /** Counts `units` as spent at `now`, in ms; call `advance(now)` before. O(1) amortised. */

@@ -15,12 +15,11 @@ export class MonthCount {
     this.used = snapshot.used;
   }
 
-  /** Starts anew when the month of `now`, in ms, is another one; true exactly then. */
-  advance(now: number): boolean {
-    if (now < this.#until) return false;
+  /** Starts anew when the month of `now`, in ms, is another one. */
+  advance(now: number): void {
+    if (now < this.#until) return;
     this.#until = endOfMonth(now);
     this.used = 0;
-    return true;
   }
 
   /** Counts `units` as spent in the month that the last `advance()` has reached. */

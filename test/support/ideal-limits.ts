@@ -15,12 +15,9 @@ export const RUNS = Number(import.meta.env?.PROPERTY_RUNS ?? 300);
 type Window = Policy["window"];
 type Hit = { at: number; units: number };
 
-/** The UTC month of an instant, as "2028-02". */
-const monthOf = (at: number): string => new Date(at).toISOString().slice(0, 7);
-
-/** Midnight UTC of the first day of the next month. */
+/** Midnight UTC of the first day of the month after that of an instant. */
 function nextMonth(at: number): number {
-  const [year = 0, month = 0] = monthOf(at).split("-").map(Number);
+  const [year = 0, month = 0] = new Date(at).toISOString().split("-").map(Number);
   const first = month === 12 ? `${year + 1}-01-01` : `${year}-${String(month + 1).padStart(2, "0")}-01`;
   return Date.parse(`${first}T00:00:00Z`);
 }
@@ -34,7 +31,7 @@ const expiry = (window: Window, hit: number): number =>
  * unit that much longer than the window, in ms.
  */
 export class IdealLimits {
-  #clock = -8e15; // the earliest time that has a month
+  #clock = -Infinity;
   readonly #late: (window: number) => number;
   readonly #hits = new Map<Window, Hit[]>();
 
@@ -85,16 +82,15 @@ export class IdealLimits {
     return this.#standings(policies, now);
   }
 
-  /** Opens the windows of the policies, and closes the others once nothing counts or their month is over. */
+  /** Opens the windows of the policies, and closes the others once nothing counts. */
   #tick(policies: readonly Policy[], now: number): void {
-    const before = this.#clock;
-    this.#clock = Math.max(before, now);
+    this.#clock = Math.max(this.#clock, now);
     for (const { window } of policies) if (!this.#hits.has(window)) this.#hits.set(window, []);
     for (const [window, hits] of this.#hits) {
       const counting = hits.filter(({ at }) => this.#clock < this.#expiry(window, at));
       this.#hits.set(window, counting);
-      const over = window === "month" ? monthOf(before) !== monthOf(this.#clock) : counting.length === 0;
-      if (over && !policies.some((policy) => policy.window === window)) this.#hits.delete(window);
+      if (counting.length === 0 && !policies.some((policy) => policy.window === window))
+        this.#hits.delete(window);
     }
   }
 
