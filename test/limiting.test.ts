@@ -223,14 +223,17 @@ describe("with the optional guard by tenant", () => {
     );
 
   it("refuses a flood before the object is asked", async () => {
-    const tenant = await newTenant();
+    const tenant = await newTenant(minute(1000));
     objectCalls = 0;
+    // The binding counts in minutes of the wall clock: a flood that begins late in one gets two minutes' worth.
     const statuses = await Promise.all(
-      Array.from({ length: 310 }, async () => (await guarded(tenant)).status),
+      Array.from({ length: 610 }, async () => (await guarded(tenant)).status),
     );
-    expect(count(statuses, 200)).toBe(300);
-    expect(count(statuses, 429)).toBe(10);
-    expect(objectCalls).toBe(300);
+    const passed = count(statuses, 200);
+    expect(passed).toBeGreaterThanOrEqual(300);
+    expect(passed).toBeLessThanOrEqual(600);
+    expect(count(statuses, 429)).toBe(610 - passed);
+    expect(objectCalls).toBe(passed);
   });
 
   it("lets a plan that says so pass without its object, and says that this is not exact", async () => {

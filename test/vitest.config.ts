@@ -13,6 +13,7 @@ for (const name of unstable_readConfig({ config: `${root}wrangler.toml` }).secre
 export default defineConfig({
   root,
   test: {
+    maxWorkers: 2,
     projects: [
       {
         plugins: [
