@@ -270,6 +270,7 @@ export const projects = tenantTable(
   (t) => [
     // Ascending: read backwards it is "newest first" with Postgres' own null order.
     index("projects_newest").on(t.tenant_id, t.created_at, t.id),
+    index("projects_of_status").on(t.tenant_id, t.status, t.created_at, t.id),
     oneOf("status", PROJECT_STATUSES),
   ],
 );
@@ -301,7 +302,8 @@ export const tasks = tenantTable(
     }),
     index("tasks_newest").on(t.tenant_id, t.created_at, t.id),
     index("tasks_of_project").on(t.tenant_id, t.project_id, t.created_at, t.id),
-    index("tasks_of_assignee").on(t.tenant_id, t.assignee_id),
+    index("tasks_of_assignee").on(t.tenant_id, t.assignee_id, t.created_at, t.id),
+    index("tasks_of_status").on(t.tenant_id, t.status, t.created_at, t.id),
     oneOf("status", TASK_STATUSES),
   ],
 );

@@ -52,8 +52,8 @@ export async function startStopwatch(
           if (round > 0) job.times[job.way][side].push(await run(job.turns));
           else {
             // The warm-up; both sides are to take as many turns.
-            await run(5);
-            job.turns ||= Math.min(MOST, Math.ceil(BATCH_US / (await run(10))));
+            await run(1);
+            job.turns ||= Math.min(MOST, Math.ceil(BATCH_US / (await run(3))));
             await run(job.turns);
           }
         }
@@ -72,11 +72,20 @@ async function time(client: Client, context: string, run: Run): Promise<number> 
     // Left to itself, Postgres might plan anew for the side whose tenant it knows, and not for the other.
     way === "prepared" ? "force_generic_plan" : "auto",
   ]);
-  const { rows } = await client.query<{ us: number }>(
-    `call ${nameOf(statement, side, way)}($1, $2, $3, $4, $5, $6, null)`,
-    [context, tenant.tenant, tenant.actor, tenant.project, tenant.ids, turns],
-  );
-  return rows[0]?.us ?? Number.NaN;
+  const procedure = nameOf(statement, side, way);
+  try {
+    const { rows } = await client.query<{ us: number }>(`call ${procedure}($1, $2, $3, $4, $5, $6, null)`, [
+      context,
+      tenant.tenant,
+      tenant.actor,
+      tenant.project,
+      tenant.ids,
+      turns,
+    ]);
+    return rows[0]?.us ?? Number.NaN;
+  } catch (cause) {
+    throw new Error(`${procedure} for the ${tenant.size} tenant: ${String(cause)}`, { cause });
+  }
 }
 
 const nameOf = ({ name }: Statement, side: Side, way: Way): string => `bench."${name}, ${side}, ${way}"`;

@@ -13,7 +13,10 @@ export type Statement = {
 
 const SHOWN =
   "id, project_id, title, notes, status, assignee_id, due_on, created_at, updated_at, created_by, version";
-const NEWEST = "order by created_at desc, id desc limit 50";
+const SORTED = "order by created_at desc, id desc";
+const NEWEST = `${SORTED} limit 50`;
+/** A task's id says when it was made, here to the `created_at` it has. */
+const BEFORE = "(created_at, id) < (uuid_extract_timestamp(:id), :id)";
 const JOINED_BY_ID =
   "select t.id, t.title, t.status, t.created_at, p.name from tasks t join projects p on p.id = t.project_id";
 const JOINED = `${JOINED_BY_ID} and p.tenant_id = t.tenant_id`;
@@ -36,11 +39,25 @@ export const STATEMENTS: readonly Statement[] = [
     byHand: `select ${SHOWN} from tasks where tenant_id = :tenant ${NEWEST}`,
   },
   {
+    name: "next page of 10",
+    kind: "read",
+    tables: 1,
+    walled: `select ${SHOWN} from tasks where ${BEFORE} ${SORTED} limit 10`,
+    byHand: `select ${SHOWN} from tasks where tenant_id = :tenant and ${BEFORE} ${SORTED} limit 10`,
+  },
+  {
     name: "filtered list",
     kind: "read",
     tables: 1,
     walled: `select ${SHOWN} from tasks where status = 'doing' ${NEWEST}`,
     byHand: `select ${SHOWN} from tasks where tenant_id = :tenant and status = 'doing' ${NEWEST}`,
+  },
+  {
+    name: "filter without a match",
+    kind: "read",
+    tables: 1,
+    walled: `select ${SHOWN} from tasks where status = 'none' ${NEWEST}`,
+    byHand: `select ${SHOWN} from tasks where tenant_id = :tenant and status = 'none' ${NEWEST}`,
   },
   {
     name: "count",

@@ -5,7 +5,7 @@ export const TENANTS = 10_000;
 /** Those loaded first: from the largest to the smallest, the median one among them. */
 const FIRST = [1, 10, 100, 500, 1_000, 2_500, 5_000, 7_500, 9_000, TENANTS];
 /** Tenants that are measured, by their rank in size. */
-const MEASURED = { smallest: TENANTS, median: TENANTS / 2, largest: 1 };
+const MEASURED = { smallest: TENANTS, median: TENANTS / 2, small: 2_500, largest: 1 };
 const SAMPLE = 500;
 
 export type Size = keyof typeof MEASURED;
@@ -21,8 +21,9 @@ export type Tenant = {
 };
 
 /**
- * Plans tenants with so many rows in all, as a superuser: the one of rank r has a share of 1 / (r + 2)^1.2, and at
- * least a project and two tasks.
+ * Plans tenants with so many rows in all, as a superuser: the first has a fifth, the one of rank r a share of
+ * 1 / (r + 2)^1.2 of the rest, and each at least a project and two tasks. Of 5 million rows that is a million for the
+ * largest, and about a hundred for the small one.
  */
 export async function planTenants(superuser: Client, rows: number): Promise<void> {
   await superuser.query(
@@ -31,8 +32,10 @@ export async function planTenants(superuser: Client, rows: number): Promise<void
      create table bench.tenants as
        select rank, uuidv7() as tenant_id, uuidv7() as user_id, rows - projects as tasks, projects
        from (select rank, rows, ceil(rows / 50.0)::int as projects
-         from (select rank, greatest(3, round(${rows} * share / sum(share) over ()))::int as rows
-           from (select rank, power(rank + 2, -1.2) as share from generate_series(1, ${TENANTS}) as rank)));
+         from (select 1 as rank, ${rows} / 5 as rows
+           union all
+           select rank, greatest(3, round(${rows} * 0.8 * share / sum(share) over ()))::int
+           from (select rank, power(rank + 2, -1.2) as share from generate_series(2, ${TENANTS}) as rank)));
      create table bench.loaded (rank int primary key)`,
   );
 }
@@ -64,12 +67,12 @@ async function load(superuser: Client, which: string): Promise<void> {
        select tenant_id, md5(tenant_id || '/' || n)::uuid, now() - interval '1 year', 'Project ' || n, user_id
        from ${loading}, generate_series(0, projects - 1) as n;
      insert into tasks (tenant_id, id, created_at, updated_at, project_id, title, notes, status, assignee_id, created_by)
-       select tenant_id, uuidv7(-age), now() - age, now() - age, md5(tenant_id || '/' || n % projects)::uuid,
+       select tenant_id, id, uuid_extract_timestamp(id), uuid_extract_timestamp(id), md5(tenant_id || '/' || n % projects)::uuid,
          'Task ' || n, 'Before the winter, and not without a ladder.',
          case when n % 10 = 0 then 'doing' when n % 10 < 4 then 'todo' else 'done' end,
          case when n % 3 = 0 then user_id end, user_id
-       from (select *, random() * interval '1 year' as age from ${loading}, generate_series(1, tasks) as n
-         order by age desc);
+       from (select *, uuidv7(random() * interval '-1 year') as id from ${loading}, generate_series(1, tasks) as n
+         order by id);
      insert into bench.loaded select rank from ${loading};
      set session_replication_role = origin`,
   );

@@ -32,6 +32,9 @@ type RequestFigures = {
   byHandToAlone: Spread;
 };
 
+/** Lists that find as many rows for the small tenant as for the largest. */
+const PAGES = ["page of 50", "next page of 10", "filter without a match"];
+
 /** The figures, and for people with what is behind them. */
 export function reportWall({ rounds, rows }: Options, found: Found): Result {
   const inside = found.inside.map(insideFigures);
@@ -178,6 +181,11 @@ function aimsOf(
     requests.filter(({ kind }) => kind === wanted).map((each) => each.walledToByHand.median);
   const worst = requests.toSorted((a, b) => b.walledToByHand.median - a.walledToByHand.median)[0];
   const reads = plans.filter(({ statement }) => statement.kind === "read");
+  const largestToSmall = PAGES.map((name) => {
+    const walledFor = (wanted: Size) =>
+      requests.find((each) => each.name === name && each.size === wanted)?.ms.walled ?? Number.NaN;
+    return walledFor("largest") / walledFor("small");
+  });
   const verified = Map.groupBy(plans, ({ statement }) => statement).values();
   return [
     { aim: "µs added to a read, prepared", most: 65, is: worstAdded("read") },
@@ -193,6 +201,11 @@ function aimsOf(
       aim: `µs added, ${shown(TENANTS)} tenants to 10`,
       most: 1.5,
       is: Math.max(...scaled.map(growthOf)),
+    },
+    {
+      aim: `whole page (${PAGES.join(", ")}), largest tenant to small, worst`,
+      most: 1.2,
+      is: Math.max(...largestToSmall),
     },
     {
       aim: "tenant tables read from end to end",
