@@ -35,6 +35,9 @@ type RequestFigures = {
 /** Lists that find as many rows for the small tenant as for the largest. */
 const PAGES = ["page of 50", "next page of 10", "filter without a match"];
 
+/** The join that CONTRIBUTING warns of: shown, and under no aim. */
+const WARNED_OF = "join by id alone";
+
 /** The figures, and for people with what is behind them. */
 export function reportWall({ rounds, rows }: Options, found: Found): Result {
   const inside = found.inside.map(insideFigures);
@@ -49,7 +52,9 @@ export function reportWall({ rounds, rows }: Options, found: Found): Result {
   const planBeside = ({ statement, size }: Plan) =>
     found.plans.find((plan) => plan.side === "byHand" && plan.statement === statement && plan.size === size);
   const otherPlans = walled.filter((plan) => plan.nodes !== planBeside(plan)?.nodes);
-  const aims = aimsOf(walled, inside, requests, scaled);
+  const fair = <Each extends { name: string }>(all: readonly Each[]): Each[] =>
+    all.filter(({ name }) => name !== WARNED_OF);
+  const aims = aimsOf(walled, fair(inside), fair(requests), scaled);
 
   const text = [
     `${shown(rows)} rows in tasks and projects, ${shown(TENANTS)} tenants; measured are`,
@@ -113,7 +118,8 @@ export function reportWall({ rounds, rows }: Options, found: Found): Result {
     ),
     "",
     aimsTable(aims),
-    `Added µs are the worst of the statements that take less than ${shown(SLOW_US)} µs by hand.`,
+    `Added µs are the worst of the statements that take less than ${shown(SLOW_US)} µs by hand. No aim counts the`,
+    `${WARNED_OF}: from the ids Postgres cannot tell that both rows are one tenant's, and expects few of them.`,
   ].join("\n");
   const tenants = found.tenants.map(({ size, rows: its }) => ({ size, rows: its }));
   const plans = found.plans.map((plan) => ({ ...plan, statement: plan.statement.name }));
