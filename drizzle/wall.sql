@@ -26,7 +26,7 @@ BEGIN
 	FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive LOOP
 		EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
 		-- Postgres plans before it knows whose rows it reads, so for a tenant of middling size. A large one has most to
-		-- lose by that: let it take each tenant for a 500th of its table.
+		-- lose by that: let it take each tenant for a 500th of its table, from the next ANALYZE on.
 		EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id SET (n_distinct = 500)', t);
 		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', t);
 		-- Neither what happened nor which answers were given is an event of its own. An event names its row by a uuid.

@@ -258,6 +258,12 @@ describe.each(tables.map((table) => [table.name, table] as const))("%s", (name, 
     },
   );
 
+  it.skipIf(!isWalled)("plan: Postgres takes each tenant for a large one, as wall.sql says", async () => {
+    const column =
+      "select attoptions from pg_attribute where attrelid = $1::regclass and attname = 'tenant_id'";
+    expect(await app.query(column, [name])).toEqual([{ attoptions: ["n_distinct=500"] }]);
+  });
+
   it("foreign reference: another tenant's row is refused as one that does not exist", async () => {
     for (const reference of table.references) {
       if (!isWalled && reference.foreign[0] !== "tenant_id") continue;
