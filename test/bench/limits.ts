@@ -47,7 +47,7 @@ export async function limits(bench: AsyncDisposableStack, options: Options): Pro
   const bed = await makeBed(bench, connections * 4);
   const { names, serve } = await prepareLimiters(bench, bed);
   const setting: Setting = { ...options, bench, bed, names, serve, load: startLoad(bench) };
-  const decisions = await compareDecisions(setting);
+  const loads = await compareLoads(setting);
   const refusing = await compareRefusing(setting);
   const joining = await compareJoining(setting);
   const saturation = await saturateObject(setting);
@@ -57,7 +57,7 @@ export async function limits(bench: AsyncDisposableStack, options: Options): Pro
   const minute = await countRows(setting);
   say("the pure core, from 1 to 100,000 tenants and from 10 to 1,000,000 units");
   const core = await measureCore(bench);
-  return report(setting, { decisions, refusing, joining, saturation, scale, attacks, minute, core });
+  return report(setting, { loads, refusing, joining, saturation, scale, attacks, minute, core });
 }
 
 /** Measures several Workers in turn, forwards and backwards, after a warm-up. */
@@ -90,6 +90,19 @@ async function interleave<Key extends string>(
     }
   for (const key of keys) await workers[key].stop();
   return measured;
+}
+
+/** What each limiter does under a load of so many connections. */
+type Compared = { connections: number; limiters: Record<Name, Round[]> };
+
+/** The same loads on all limiters: what each is best at differs, and no one load is fair to all. */
+async function compareLoads(setting: Setting): Promise<[Compared, ...Compared[]]> {
+  const compared = async (times: number): Promise<Compared> => {
+    const connections = setting.connections * times;
+    setting.say(`all limiters, ${connections} connections`);
+    return { connections, limiters: await compareDecisions({ ...setting, connections }) };
+  };
+  return [await compared(1), await compared(2), await compared(4)];
 }
 
 /** The same load on all limiters. */
@@ -338,7 +351,7 @@ async function countRows({ bed, serve, load, say }: Setting): Promise<Minute> {
 const countsOf = (worker: Served): Promise<Counts> => ask<Counts>(worker, "/bench/counts");
 
 type Found = {
-  decisions: Record<Name, Round[]>;
+  loads: [Compared, ...Compared[]];
   refusing: Refusing;
   joining: Joining;
   saturation: Saturation[];
@@ -349,7 +362,8 @@ type Found = {
 };
 
 function report({ names, connections, seconds, rounds }: Setting, found: Found): Result {
-  const { decisions, refusing, joining, saturation, scale, attacks, minute, core } = found;
+  const { loads, refusing, joining, saturation, scale, attacks, minute, core } = found;
+  const [{ limiters: decisions }] = loads;
   const of = (measured: readonly Round[], key: "perSecond" | "p50" | "p99" | "workerdUs") =>
     measured.map((round) => round[key]);
   const median = (measured: readonly Round[], key: "perSecond" | "p50" | "p99" | "workerdUs") =>
@@ -368,9 +382,10 @@ function report({ names, connections, seconds, rounds }: Setting, found: Found):
     rowsPer1000: rowsOf(attacked),
     partywallTo: to(decisions.partywall, decisions[attacked.name]),
   }));
+  const best = (name: Name) => Math.max(...loads.map(({ limiters }) => median(limiters[name], "perSecond")));
   const ratios = {
-    toStored: to(decisions.partywall, decisions.stored),
-    toMemory: to(decisions.partywall, decisions.memory),
+    toStored: best("partywall") / best("stored"),
+    toMemory: best("partywall") / best("memory"),
     refusing: to(refusing.measured.partywall, refusing.measured.constant),
     refusingIdentified: to(refusing.measured.partywall, refusing.measured.identified),
     joined: to(joining.measured.joined, joining.measured.single),
@@ -378,8 +393,8 @@ function report({ names, connections, seconds, rounds }: Setting, found: Found):
   const own = attacks.find(({ name }) => name === "partywall");
   const growth = (values: number[]) => Math.max(...values) / (values[0] ?? Number.NaN);
   const aims = [
-    { aim: "decisions/s to stored", least: 2, is: ratios.toStored.median },
-    { aim: "decisions/s to in memory", least: 0.9, is: ratios.toMemory.median },
+    { aim: "decisions/s to stored, each at its best load", least: 2, is: ratios.toStored },
+    { aim: "decisions/s to in memory, each at its best load", least: 0.9, is: ratios.toMemory },
     { aim: "over the limit, crash included", most: 0, is: own?.overWithCrash ?? Number.NaN },
     { aim: "rows in a minute", most: 64, is: minute.rows },
     { aim: "rows per 1,000 admitted", most: 2.2, is: (minute.rows * 1000) / minute.admitted },
@@ -437,6 +452,18 @@ function report({ names, connections, seconds, rounds }: Setting, found: Found):
     `Over the limit: an attack of ${shown(ATTACKED.limit)} in ${ATTACKED.window} s from mid-window, with workerd killed in the middle; only`,
     "requests that were asked and answered within one window count. partywall's rows are those of the plan enterprise,",
     `saturated for ${minute.seconds} s: ${shown(minute.admitted)} admitted, ${shown(minute.rows)} rows.`,
+    "",
+    table(
+      ["requests/s", ...names.map((name) => TITLES[name]), "to in memory", "to stored"],
+      loads.map(({ connections: many, limiters }) => [
+        `${many} connections`,
+        ...names.map((name) => shown(median(limiters[name], "perSecond"))),
+        shownSpread(to(limiters.partywall, limiters.memory)),
+        shownSpread(to(limiters.partywall, limiters.stored)),
+      ]),
+    ),
+    "Requests of a tenant that wait for its object go as one call, so partywall gains where the others queue. Beside",
+    "the others it is judged by what each decides at its best load.",
     "",
     table(
       [...head, "partywall to it"],
@@ -514,6 +541,10 @@ function report({ names, connections, seconds, rounds }: Setting, found: Found):
       rounds,
       tenants: TENANTS,
       compared,
+      loads: loads.map(({ connections: many, limiters }) => ({
+        connections: many,
+        perSecond: Object.fromEntries(names.map((name) => [name, median(limiters[name], "perSecond")])),
+      })),
       ratios,
       refusing: {
         ...counted,
