@@ -16,7 +16,7 @@ import { askTenant, knownDenial, lastHeardOf, outOfReach, passesWithoutObject } 
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 import type { Admission } from "./object.ts";
 
-const MAX_KNOWN_COSTS = 10_000;
+const MAX_REFUSED = 10_000;
 
 /**
  * Lets a request on only when its credential stands, and its tenant is active and within its limits, by one call to the
@@ -26,7 +26,8 @@ const MAX_KNOWN_COSTS = 10_000;
 export const admit = factory.createMiddleware(async function admit(c, next) {
   const credential = c.get("credential");
   const { tenantId } = credential;
-  const answer = await ask(c, credential, costOf(c) ?? 1);
+  const cost = costOf(c);
+  const answer = await ask(c, credential, cost);
   if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
   const host = slugOfHost(c.req.url);
@@ -39,6 +40,7 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
   switch (decision.outcome) {
     case "refused":
+      refusedCosts.set(addressOf(c.req.raw), cost);
       throw new Problem("quota_exceeded", {
         "violated-policies": decision.violated,
         headers: { "retry-after": retryAfter(decision) },
@@ -76,11 +78,8 @@ function callerOf(credential: Credential, key: Admitted["key"]): Caller {
 
 type Admitted = Extract<Admission, { status: "active" }>;
 
-/** Costs by method and address, because to find out takes longer than to refuse. */
-const knownCosts = new BoundedMap<string, number>(MAX_KNOWN_COSTS);
-
 /** The units that a handler makes its route cost. */
-const weights = new WeakMap<object, number>([[admit, 1]]);
+const weights = new WeakMap<object, number>();
 
 /** Makes a route cost more than the 1 unit that any request costs, such as a bulk route or an export. */
 export function costs(units: number) {
@@ -89,24 +88,22 @@ export function costs(units: number) {
   return weighing;
 }
 
-/** What this isolate has found before that a request to this address costs. */
-export const knownCost = (request: Request) => knownCosts.get(addressOf(request));
+/** The units that the route behind this request costs. */
+function costOf(c: Context<Edge>): number {
+  let cost = 1;
+  for (const { handler } of matchedRoutes(c)) cost = weights.get(handler) ?? cost;
+  return cost;
+}
+
+/** What refused requests would have cost, by method and address: to find out takes longer than to refuse. */
+const refusedCosts = new BoundedMap<string, number>(MAX_REFUSED);
+
+/** The units of a request that would go where one was refused before, in this isolate. */
+export const refusedCost = (request: Request) => refusedCosts.get(addressOf(request));
 
 function addressOf({ method, url }: Request): string {
   const query = url.indexOf("?");
   return method + (query < 0 ? url : url.slice(0, query));
-}
-
-/** The units that the route behind this request costs; undefined when it is not one that `admit` guards. */
-function costOf(c: Context<Edge>): number | undefined {
-  let cost = knownCost(c.req.raw);
-  if (cost !== undefined) return cost;
-  const routes = matchedRoutes(c);
-  // Routes without a token match admit's path as well, but have answered before it would run.
-  if (routes.at(-1)?.handler === admit) return undefined;
-  for (const { handler } of routes) cost = weights.get(handler) ?? cost;
-  if (cost !== undefined) knownCosts.set(addressOf(c.req.raw), cost);
-  return cost;
 }
 
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */

@@ -4,27 +4,25 @@ import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
 import { Denials } from "./denials.ts";
-import type { Admission, Demand, News, Tenant } from "./object.ts";
+import type { Admission, Answers, Demand, News, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
 
-/** Tenants whose id, and last known plan and slug, this isolate remembers. */
+/** Tenants whose last known plan and slug this isolate remembers. */
 const MAX_TENANTS = 10_000;
 /** An object that does not confirm a record within this time is out of reach. */
 const LEARN_TIMEOUT_MS = 5_000;
 
 const calls = new Calls();
 const denials = new Denials();
-// Hashing a name to an id costs more than looking it up.
-const ids = new BoundedMap<string, DurableObjectId>(MAX_TENANTS);
 const heardOf = new BoundedMap<string, Pick<EdgeRecord, "plan" | "slug">>(MAX_TENANTS);
 
 /** The tenant's Durable Object, beside the database if this is what creates it. */
-export function tenantObject(namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> {
-  let id = ids.get(tenantId);
-  if (!id) ids.set(tenantId, (id = namespace.idFromName(tenantId)));
-  return namespace.get(id, { locationHint: settings.TENANT_LOCATION_HINT });
-}
+export const tenantObject = (namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> =>
+  namespace.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
+
+/** Whether this isolate knows of any tenant that is over a limit. */
+export const knowsDenials = () => !denials.none;
 
 /** What makes sure, without a call, that the tenant's object would refuse a request of `cost` units at `now`, in ms. */
 export const knownDenial = (tenantId: string, cost: number, now: number) =>
@@ -90,17 +88,18 @@ async function callObject(
 ): Promise<Admission[]> {
   isolate ??= crypto.randomUUID();
   const callId = `${isolate}.${(made += 1)}`;
-  const call = async () => {
-    const { plan, slug, admissions } = await tenantObject(namespace, tenantId).admit(callId, demands);
-    if (plan && slug) heardOf.set(tenantId, { plan, slug });
-    return admissions;
-  };
+  // A stub is broken after an error, so each call has its own.
+  const call = () => tenantObject(namespace, tenantId).admit(callId, demands);
+  let answers: string;
   try {
-    return await call();
+    answers = await call();
   } catch (error) {
     const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
     if (!retryable || overloaded) throw error;
-    // A stub is broken after an error; the object may have decided, and then says so again.
-    return await call();
+    // The object may have decided, and then says so again.
+    answers = await call();
   }
+  const { plan, slug, admissions }: Answers = JSON.parse(answers);
+  if (plan && slug) heardOf.set(tenantId, { plan, slug });
+  return admissions;
 }

@@ -1,3 +1,4 @@
+import { BoundedMap } from "../bounded-map.ts";
 import { within } from "../within.ts";
 import type { Admission, Demand } from "./object.ts";
 
@@ -5,6 +6,8 @@ import type { Admission, Demand } from "./object.ts";
 const CALL_TIMEOUT_MS = 5_000;
 /** A request whose turn does not come in this time asks for itself. */
 const TURN_TIMEOUT_MS = 2_000;
+/** Tenants whose lines are kept in one isolate. */
+const MAX_LINES = 10_000;
 
 /**
  * A request may wait for what another one does only where workerd resumes each in its own context. It does by
@@ -31,7 +34,8 @@ type Line = { askedSince: number; waiting: Waiter[] };
  * and then go as one call, answered first come first served.
  */
 export class Calls {
-  readonly #lines = new Map<string, Line>();
+  // A line that is forgotten while somebody waits in it goes on; newcomers form another.
+  readonly #lines = new BoundedMap<string, Line>(MAX_LINES);
 
   /**
    * The object's answer to a demand. `keepAlive` keeps the request that asks for others from being
@@ -43,8 +47,7 @@ export class Calls {
     ask: Ask,
     keepAlive: (call: Promise<unknown>) => void,
   ): Promise<Admission> {
-    const line = this.#lines.get(tenantId) ?? { askedSince: -Infinity, waiting: [] };
-    this.#lines.set(tenantId, line);
+    const line = this.#lineOf(tenantId);
     const isBusy = CAN_JOIN && Date.now() - line.askedSince < CALL_TIMEOUT_MS;
     const turn = isBusy ? await this.#wait(line, demand) : undefined;
     if (turn && "answer" in turn) return turn.answer;
@@ -57,19 +60,17 @@ export class Calls {
         (answers) => followers.forEach((follower, index) => settle(follower, answers[index + 1])),
         (error: unknown) => followers.forEach((follower) => follower.fail(error)),
       )
-      .finally(() => this.#next(tenantId, line));
+      .then(() => handOver(line));
     keepAlive(done);
     const [own] = await answering;
     if (!own) throw new Error("the tenant's object gave no answer");
     return own;
   }
 
-  /** Lets the first who waits ask for all who do. Should it be gone, the others' time to wait runs out. */
-  #next(tenantId: string, line: Line): void {
-    const [first, ...rest] = line.waiting.splice(0).filter(({ settled }) => !settled);
-    line.askedSince = first ? Date.now() : -Infinity;
-    if (first) first.take({ lead: rest });
-    else this.#lines.delete(tenantId);
+  #lineOf(tenantId: string): Line {
+    let line = this.#lines.get(tenantId);
+    if (!line) this.#lines.set(tenantId, (line = { askedSince: -Infinity, waiting: [] }));
+    return line;
   }
 
   /** This request's turn, or undefined when it did not come in time. */
@@ -96,6 +97,16 @@ export class Calls {
       return undefined;
     }
   }
+}
+
+/** Lets the first who waits ask for all who do. Should it be gone, the others' time to wait runs out. */
+function handOver(line: Line): void {
+  line.askedSince = -Infinity;
+  if (line.waiting.length === 0) return;
+  const [first, ...rest] = line.waiting.splice(0).filter(({ settled }) => !settled);
+  if (!first) return;
+  line.askedSince = Date.now();
+  first.take({ lead: rest });
 }
 
 function settle(follower: Waiter, answer: Admission | undefined): void {

@@ -5,8 +5,8 @@ export type Refusal = Extract<Decision, { outcome: "refused" }>;
 /** A refusal that the object decided between `askedAt` and `answeredAt`, both in ms. */
 export type Denial = { askedAt: number; answeredAt: number; refusal: Refusal };
 
-/** Denials remembered in one isolate. Forgetting one costs a call to the object, nothing else. */
-const MAX_DENIALS = 10_000;
+/** Tenants whose denials are remembered in one isolate. Forgetting one costs a call to the object, nothing else. */
+const MAX_TENANTS = 10_000;
 
 /** A denial is asked for again after this time, so that a plan that was raised meanwhile is soon noticed. */
 const MAX_AGE_MS = 10_000;
@@ -16,21 +16,30 @@ const MAX_AGE_MS = 10_000;
  * nothing of that cost passes before an instant, so until then there is no need to ask it again.
  */
 export class Denials {
-  readonly #byRequest = new BoundedMap<string, Denial>(MAX_DENIALS);
+  /** By tenant, and by the cost that was refused: one of the few that routes have. */
+  readonly #byTenant = new BoundedMap<string, Map<number, Denial>>(MAX_TENANTS);
+
+  /** Whether there is nothing to recall, of any tenant. */
+  get none(): boolean {
+    return this.#byTenant.size === 0;
+  }
 
   /** Remembers a refusal of `cost` units, which was asked for and answered at these times, in ms. */
   remember(tenantId: string, cost: number, refusal: Refusal, askedAt: number, answeredAt: number): void {
-    this.#byRequest.set(`${tenantId} ${cost}`, { askedAt, answeredAt, refusal });
+    const denials = this.#byTenant.get(tenantId) ?? new Map<number, Denial>();
+    this.#byTenant.set(tenantId, denials.set(cost, { askedAt, answeredAt, refusal }));
   }
 
   /** What was remembered, as long as the object would repeat it at `now`, in ms; undefined when only it can tell. */
   recall(tenantId: string, cost: number, now: number): Denial | undefined {
-    const denial = this.#byRequest.get(`${tenantId} ${cost}`);
+    const denials = this.#byTenant.get(tenantId);
+    const denial = denials?.get(cost);
     if (!denial) return undefined;
     const { askedAt, refusal } = denial;
     // Until the earlier of the instants that the object may have named: nothing is refused that could pass.
     if (now >= askedAt && now < askedAt + Math.min(refusal.retryAfterMs, MAX_AGE_MS)) return denial;
-    this.#byRequest.delete(`${tenantId} ${cost}`);
+    denials?.delete(cost);
+    if (denials?.size === 0) this.#byTenant.delete(tenantId);
     return undefined;
   }
 }

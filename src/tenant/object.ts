@@ -40,7 +40,7 @@ export class Tenant extends DurableObject<Env> {
   readonly #ledger: Ledger;
   readonly #credentials: Credentials;
   readonly #keyUsage: KeyUsage;
-  readonly #recent = new BoundedMap<string, Promise<Answers>>(REMEMBERED_CALLS);
+  readonly #recent = new BoundedMap<string, Promise<string>>(REMEMBERED_CALLS);
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
@@ -60,9 +60,10 @@ export class Tenant extends DurableObject<Env> {
 
   /**
    * Decides on these demands, first come first served. What is admitted is counted, and only that: exactly, also
-   * across a crash. A call with the id of a recent one is that one again, and gets its answers.
+   * across a crash. A call with the id of a recent one is that one again, and gets its answers. They are Answers in
+   * JSON: as objects, the runtime would take longer to pass them on than the object to decide.
    */
-  admit(callId: string, demands: Demand[]): Promise<Answers> {
+  admit(callId: string, demands: Demand[]): Promise<string> {
     const known = this.#recent.get(callId);
     if (known) return known;
     const answers = this.#decide(demands);
@@ -70,13 +71,16 @@ export class Tenant extends DurableObject<Env> {
     return answers;
   }
 
-  async #decide(demands: Demand[]): Promise<Answers> {
+  async #decide(demands: Demand[]): Promise<string> {
     if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
       const refreshed = this.#refreshRecord();
       // With any record at all the request need not wait for a newer one.
       if (!this.#record) await refreshed;
     }
-    if (!this.#record) return { admissions: demands.map(() => ({ status: "unknown" })) };
+    if (!this.#record) {
+      const admissions = demands.map((): Admission => ({ status: "unknown" }));
+      return JSON.stringify({ admissions } satisfies Answers);
+    }
     const { plan, slug, status } = this.#record;
 
     // From here to the last decision nothing is awaited: no other request comes between.
@@ -94,7 +98,7 @@ export class Tenant extends DurableObject<Env> {
     });
     this.#writeDueRow();
     if (waitFor > 0) await this.#covered(waitFor);
-    return { plan, slug, admissions };
+    return JSON.stringify({ plan, slug, admissions } satisfies Answers);
   }
 
   /**

@@ -2,8 +2,8 @@ import { requestIdOf, SECURE_HEADERS } from "../http/request.ts";
 import { rememberedToken } from "../identity/access-token.ts";
 import { bearerToken } from "../identity/identify.ts";
 import { problemDocument, PROBLEMS } from "../problem.ts";
-import { knownCost } from "./admit.ts";
-import { knownDenial } from "./ask.ts";
+import { refusedCost } from "./admit.ts";
+import { knownDenial, knowsDenials } from "./ask.ts";
 import { refusalAt, type Denial } from "./denials.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 
@@ -17,10 +17,12 @@ const answers = new WeakMap<Denial, Answer>();
  * object has said that it would be refused. What browsers and traces add to an answer is left to the whole way.
  */
 export function turnAway(request: Request): Response | undefined {
+  // Nobody pays for looking while no tenant is over.
+  if (!knowsDenials()) return undefined;
   const { headers } = request;
   const token = bearerToken(headers);
   const credential = token && rememberedToken(token);
-  const cost = credential && knownCost(request);
+  const cost = credential && refusedCost(request);
   if (!cost) return undefined;
   const now = Date.now();
   const denial = knownDenial(credential.tenantId, cost, now);

@@ -1,6 +1,6 @@
 import worker from "../../../src/index.ts";
 import { tenantObject } from "../../../src/tenant/ask.ts";
-import { Tenant as Uncounted } from "../../../src/tenant/object.ts";
+import { Tenant as Uncounted, type Answers } from "../../../src/tenant/object.ts";
 
 /** What partywall's Worker and its objects have done; they run in one isolate. */
 const counts = { rows: 0, objectCalls: 0, decisions: 0, databaseRequests: 0 };
@@ -52,7 +52,7 @@ async function saturate(namespace: Env["TENANT"], parameters: URLSearchParams): 
   let [calls, admitted] = [0, 0];
   const keepCalling = async (): Promise<void> => {
     while (Date.now() - started < ms) {
-      const { admissions } = await object.admit(crypto.randomUUID(), demands);
+      const { admissions }: Answers = JSON.parse(await object.admit(crypto.randomUUID(), demands));
       calls += 1;
       admitted += admissions.filter(
         (answer) => answer.status === "active" && answer.decision.outcome === "admitted",
