@@ -139,8 +139,8 @@ export const PROBLEMS = {
   },
   too_many_attempts: {
     status: 429,
-    title: "Too many requests from this address",
-    help: "Requests without a token are limited by IP address. Wait for a minute.",
+    title: "Too many requests at once",
+    help: "A guard against floods stands before the limits: by IP address without a token. Wait for a minute.",
   },
   internal: {
     status: 500,

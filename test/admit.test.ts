@@ -104,7 +104,9 @@ it("obeys an operator's token alone", async () => {
     expect((await request("PATCH", path, { token: wrong, body: { status: "suspended" } })).status).toBe(401);
   const own = { token: settings.OPERATOR_TOKEN };
   expect((await request("PATCH", path, { ...own, body: { status: "gone" } })).status).toBe(422);
-  expect((await request("PATCH", path, { ...own, body: { limits: [] } })).status).toBe(422);
+  const minute = { name: "minute", limit: 10, window: 60 };
+  for (const limits of [[], [{ ...minute, limit: 5e9 }], [{ ...minute, window: 1e9 }]])
+    expect((await request("PATCH", path, { ...own, body: { limits } })).status).toBe(422);
   const nobody = path.replace(/.{4}$/, "0000");
   expect((await request("PATCH", nobody, { ...own, body: { status: "active" } })).status).toBe(404);
   expect((await request("GET", "/v1/projects", { token })).status).toBe(200);

@@ -53,6 +53,21 @@ describe("a remembered denial", () => {
     expect(denials.recall("u", 2, 2)).toBeUndefined();
   });
 
+  it("is looked for until the last of them is over", () => {
+    const denials = new Denials();
+    expect(denials.any(0)).toBe(false);
+    denials.remember("t", 1, { ...refusal, retryAfterMs: 3000 }, 0, 0);
+    denials.remember("u", 1, { ...refusal, retryAfterMs: 1000 }, 500, 500);
+    expect(denials.any(2999)).toBe(true);
+    expect(denials.any(3000)).toBe(false);
+  });
+
+  it("says nothing of a time before it was asked for, should the clock go back", () => {
+    const denials = new Denials();
+    denials.remember("t", 1, refusal, 5000, 5000);
+    expect(denials.recall("t", 1, 4999)).toBeUndefined();
+  });
+
   it("is asked for again after ten seconds, so that a raised limit is noticed", () => {
     const denials = new Denials();
     denials.remember("t", 1, refusal, 0, 0);

@@ -1,5 +1,6 @@
-import { beforeAll, describe, expect, it } from "vitest";
+import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { Session } from "../src/identity/session.ts";
+import { countCalls } from "./support/calls.ts";
 import { answered, newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 
 const hostOf = (slug: string) => `${slug}.partywall.test`;
@@ -26,6 +27,15 @@ describe("a tenant's host", () => {
     expect(await other.json()).toMatchObject({ type: "/problems/wrong_host" });
     for (const host of [NOBODY, hostOf(`www.${ada?.tenant.slug}`)])
       expect((await get(host)).status).toBe(404);
+  });
+
+  it("is not looked up for a tenant that is over its limit", async () => {
+    const { token } = await newTenant([{ name: "minute", limit: 1, window: 60 }]);
+    expect((await get(NOBODY, "/v1/projects", token)).status).toBe(404);
+    const calls = countCalls();
+    expect((await get(NOBODY, "/v1/projects", token)).status).toBe(429);
+    expect(calls).toMatchObject({ sql: 0 });
+    vi.restoreAllMocks();
   });
 
   it("is the tenant's new one at once when it is renamed", async () => {

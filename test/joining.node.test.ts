@@ -1,36 +1,60 @@
-import { Agent, request } from "node:http";
+import { once } from "node:events";
+import { Agent, request, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
-import { bundleDeployed, serve, type Served } from "./bench/workerd.ts";
+import { makeBed, makeTenant, signIn, ask as askJson, type Bed } from "./bench/bed.ts";
+import { bundleDeployed, bundleWorker, serve, type Served } from "./bench/workerd.ts";
 
 // On bare workerd, from the bundle that is deployed: the Vitest pool's runtime lets no request wait for another.
 
 const resources = new AsyncDisposableStack();
 let bed: Bed;
 let worker: Served;
+/** The same, but for its objects, which can be told to take their time. */
+let slow: Served;
 
 beforeAll(async () => {
   bed = await makeBed(resources, 8);
-  worker = await serve(resources, await bundleDeployed(resources), bed.variables);
+  const [deployed, slowed] = await Promise.all([
+    bundleDeployed(resources),
+    bundleWorker(resources, new URL("support/workers/slow.ts", import.meta.url), [
+      { name: "TENANT", class_name: "Tenant" },
+    ]),
+  ]);
+  [worker, slow] = await Promise.all([
+    serve(resources, deployed, bed.variables),
+    serve(resources, slowed, bed.variables),
+  ]);
 }, 60_000);
 afterAll(() => resources.disposeAsync());
 
 const agent = new Agent({ keepAlive: true, maxSockets: 250 });
 
-/** The status of one request; undefined when it is given up before the answer comes. */
-function ask(token: string, signal?: AbortSignal): Promise<number | undefined> {
+/** The answer to one request, all of it there; undefined when it is given up before. */
+async function answerOf(
+  { port }: Served,
+  token: string,
+  signal?: AbortSignal,
+): Promise<IncomingMessage | undefined> {
   const headers = { authorization: `Bearer ${token}` };
-  return new Promise((resolve, reject) => {
-    request(
-      { agent, port: worker.port, path: "/v1/tenant/limits", headers, ...(signal ? { signal } : {}) },
-      (answer) => {
-        answer.resume().on("end", () => resolve(answer.statusCode));
-      },
-    )
-      .on("error", (error) => (signal?.aborted ? resolve(undefined) : reject(error)))
-      .end();
-  });
+  const asking = request({
+    agent,
+    port,
+    path: "/v1/tenant/limits",
+    headers,
+    ...(signal ? { signal } : {}),
+  }).end();
+  try {
+    const [answer]: IncomingMessage[] = await once(asking, "response");
+    if (answer) await once(answer.resume(), "end");
+    return answer;
+  } catch (error) {
+    if (signal?.aborted) return undefined;
+    throw error;
+  }
 }
+
+const ask = async (token: string, signal?: AbortSignal) =>
+  (await answerOf(worker, token, signal))?.statusCode;
 
 async function newTenant(slug: string, limit: number): Promise<string> {
   await makeTenant(bed, worker, slug, [{ name: "minute", limit, window: 60 }]);
@@ -55,5 +79,40 @@ it("answers those who stay when others give up in the middle, whoever was asking
     leaving.abort();
     await Promise.all(asked.flat());
     for (const [staying] of asked) expect(await staying).toBe(200);
+  }
+}, 60_000);
+
+/** Has the slow objects take so long for each call from now on, and returns how many they have had. */
+const slowDown = async (ms: number) => (await askJson<{ calls: number }>(slow, `/test/slow?ms=${ms}`)).calls;
+
+it("asks once for each request, however slow the object is", async () => {
+  const token = await newTenant("slow", 1000);
+  await answerOf(slow, token);
+  // Longer than a request waits for its turn: those that wait are asked for when that time is up.
+  const before = await slowDown(2500);
+  const answers = await Promise.all(Array.from({ length: 60 }, () => answerOf(slow, token)));
+  expect(answers.map((answer) => answer?.statusCode)).toEqual(answers.map(() => 200));
+  const calls = (await slowDown(0)) - before;
+  expect(calls).toBeLessThanOrEqual(3);
+  const last = await answerOf(slow, token);
+  expect(last?.headers["ratelimit"]).toMatch(/^"minute";r=938;/);
+}, 60_000);
+
+it("keeps nobody waiting for one who has left the line", async () => {
+  const token = await newTenant("left", 1000);
+  await answerOf(slow, token);
+  await slowDown(400);
+  const leaving = new AbortController();
+  const first = answerOf(slow, token);
+  const left = Array.from({ length: 5 }, () => answerOf(slow, token, leaving.signal));
+  const staying = Array.from({ length: 5 }, () => answerOf(slow, token));
+  setTimeout(() => leaving.abort(), 200);
+  const answers = await Promise.all([first, ...staying]);
+  await Promise.all(left);
+  for (const answer of answers) {
+    expect(answer?.statusCode).toBe(200);
+    // Two calls of 0.4 s, and not the 2 s after which one who waits in vain asks for itself.
+    const [, waited] = /admit;dur=([\d.]+)/.exec(String(answer?.headers["server-timing"])) ?? [];
+    expect(Number(waited)).toBeLessThan(2000);
   }
 }, 60_000);

@@ -7,11 +7,12 @@ import { app } from "../src/app.ts";
 import { factory } from "../src/context.ts";
 import { answerProblem, observe } from "../src/http/request.ts";
 import { Tenant } from "../src/index.ts";
-import { admit, costs } from "../src/tenant/admit.ts";
+import { admit, costs, refusedCost } from "../src/tenant/admit.ts";
 import { tenantObject } from "../src/tenant/ask.ts";
+import { IDLE_MS } from "../src/tenant/ledger.ts";
 import type { Policy } from "../src/tenant/limits.ts";
 import { WITHOUT_OBJECT } from "../src/tenant/plans.ts";
-import { newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
+import { HOST, newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];
 const ask = async ({ token }: SignedIn) => (await request("GET", "/v1/tenant/limits", { token })).status;
@@ -93,6 +94,18 @@ it("turns a request away with the same answer whichever way it goes", async () =
   expect(await answer({ traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" })).toEqual(
     short,
   );
+});
+
+it("remembers where a request was refused, but no address that takes much room", async () => {
+  const over = await newTenant(minute(1));
+  await askAtOnce(over, 2);
+  const remembered = async (path: string) => {
+    expect((await request("GET", path, { token: over.token })).status).toBe(429);
+    return refusedCost(new Request(`https://${HOST}${path}`));
+  };
+  expect(await remembered("/v1/projects")).toBe(1);
+  expect(await remembered(`/v1/${"x".repeat(8000)}`)).toBeUndefined();
+  expect(await remembered(`/v1/tasks?cursor=${"x".repeat(8000)}`)).toBeUndefined();
 });
 
 describe("over any order of requests and crashes", () => {
@@ -206,7 +219,10 @@ describe("when the object fails", () => {
     await runInDurableObject(objectOf(tenant), (_, state) => {
       vi.spyOn(state.storage, "put").mockRejectedValue(new Error("disk full"));
     });
+    const timers = vi.spyOn(globalThis, "setTimeout");
     expect(await ask(tenant)).toBe(503);
+    // Nobody need call again for it to be tried again: a timer is set for when the tenant is idle.
+    expect(timers.mock.calls.filter(([, ms = 0]) => ms > 5000 && ms <= IDLE_MS)).toHaveLength(1);
     await runInDurableObject(objectOf(tenant), () => vi.restoreAllMocks());
     expect(await ask(tenant)).toBe(200);
   });

@@ -1,5 +1,5 @@
 /**
- * Breaks the limits and the ledger on purpose, one way at a time, in a temporary copy, and runs their tests:
+ * Breaks the limits, the ledger and remembered denials on purpose, one way at a time, in a temporary copy, and runs their tests:
  * `node test/mutants.ts`. Fails if a mutant survives, or if a text to replace is no longer found exactly once.
  */
 import { spawn } from "node:child_process";
@@ -15,6 +15,7 @@ const log = (name: string, from: string, to: string): Mutant => change("log.ts",
 const month = (name: string, from: string, to: string): Mutant => change("month.ts", name, from, to);
 const limits = (name: string, from: string, to: string): Mutant => change("limits.ts", name, from, to);
 const ledger = (name: string, from: string, to: string): Mutant => change("ledger.ts", name, from, to);
+const denials = (name: string, from: string, to: string): Mutant => change("denials.ts", name, from, to);
 
 const MUTANTS: Mutant[] = [
   log(
@@ -128,6 +129,20 @@ const MUTANTS: Mutant[] = [
   ledger("the reserve is a 16th", "RESERVES = 32", "RESERVES = 16"),
   ledger("a larger plan's reserve stays on disk", " || this.#stored.reserve > this.#reserve", ""),
   ledger("two rows are written at once", "if (this.#writing) return undefined;", ""),
+  denials(
+    "a denial stands from its answer on",
+    "endOf = ({ askedAt, refusal }",
+    "endOf = ({ answeredAt: askedAt, refusal }",
+  ),
+  denials("a denial stands an instant too long", "now < endOf(denial)", "now <= endOf(denial)"),
+  denials("a denial stands before it was asked for", "now >= denial.askedAt && ", ""),
+  denials("a denial is of any cost", "denials?.get(cost)", "denials?.values().next().value"),
+  denials("a denial stands for ever", "Math.min(refusal.retryAfterMs, MAX_AGE_MS)", "refusal.retryAfterMs"),
+  denials(
+    "a client is told the earlier instant",
+    "refusalAt({ answeredAt, refusal }",
+    "refusalAt({ askedAt: answeredAt, refusal }",
+  ),
 ];
 
 const root = join(import.meta.dirname, "..");
@@ -136,10 +151,15 @@ const root = join(import.meta.dirname, "..");
 async function copy(path: string): Promise<void> {
   for (const directory of ["src/tenant", "test/support"])
     await mkdir(join(path, directory), { recursive: true });
-  const files = ["log", "month", "limits", "ledger"].map((file) => `src/tenant/${file}.ts`);
-  const tests = ["limits", "limits.property", "ledger", "ledger.property", "ledger.rows"];
+  const files = ["log", "month", "limits", "ledger", "denials"].map((file) => `src/tenant/${file}.ts`);
+  const tests = ["limits", "limits.property", "ledger", "ledger.property", "ledger.rows", "denials"];
   const support = ["ideal-limits", "stored-tenant"].map((file) => `test/support/${file}.ts`);
-  for (const file of [...files, ...support, ...tests.map((test) => `test/${test}.test.ts`)])
+  for (const file of [
+    "src/bounded-map.ts",
+    ...files,
+    ...support,
+    ...tests.map((test) => `test/${test}.test.ts`),
+  ])
     await cp(join(root, file), join(path, file));
   await symlink(join(root, "node_modules"), join(path, "node_modules"));
   await writeFile(join(path, "package.json"), `{ "type": "module" }`);

@@ -16,7 +16,9 @@ import { askTenant, knownDenial, lastHeardOf, outOfReach, passesWithoutObject } 
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 import type { Admission } from "./object.ts";
 
+/** Addresses at which requests were refused, and the longest of them, that an isolate remembers: 5 MB at most. */
 const MAX_REFUSED = 10_000;
+const MAX_ADDRESS = 250;
 
 /**
  * Lets a request on only when its credential stands, and its tenant is active and within its limits, by one call to the
@@ -30,8 +32,6 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   const answer = await ask(c, credential, cost);
   if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
-  const host = slugOfHost(c.req.url);
-  if (host !== undefined && host !== lastHeardOf(tenantId)?.slug) throw await wrongHost(host);
 
   const { decision } = answer;
   if (decision.standings.length > 0) {
@@ -40,7 +40,7 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   }
   switch (decision.outcome) {
     case "refused":
-      refusedCosts.set(addressOf(c.req.raw), cost);
+      rememberCost(c.req.raw, cost);
       throw new Problem("quota_exceeded", {
         "violated-policies": decision.violated,
         headers: { "retry-after": retryAfter(decision) },
@@ -48,6 +48,9 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
     case "impossible":
       throw new Problem("cost_above_limit", { "violated-policies": decision.violated });
     case "admitted": {
+      // Not before: to look a host up asks the database, which nobody may do more often than the limits allow.
+      const host = slugOfHost(c.req.url);
+      if (host !== undefined && host !== lastHeardOf(tenantId)?.slug) throw await wrongHost(host);
       const caller = callerOf(credential, answer.key);
       const request = { id: c.get("requestId"), onAnswer: (started: number) => timed(c, "db", started) };
       c.set("standings", decision.standings);
@@ -98,6 +101,11 @@ function costOf(c: Context<Edge>): number {
 /** What refused requests would have cost, by method and address: to find out takes longer than to refuse. */
 const refusedCosts = new BoundedMap<string, number>(MAX_REFUSED);
 
+function rememberCost(request: Request, cost: number): void {
+  // A part of a string keeps all of it.
+  if (request.url.length <= MAX_ADDRESS) refusedCosts.set(addressOf(request), cost);
+}
+
 /** The units of a request that would go where one was refused before, in this isolate. */
 export const refusedCost = (request: Request) => refusedCosts.get(addressOf(request));
 
@@ -118,7 +126,10 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
   const started = performance.now();
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)
-    throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
+    throw new Problem("too_many_attempts", {
+      detail: "The tenant sends more requests at once than are let through to its limits. Wait for a minute.",
+      headers: { "retry-after": "60" },
+    });
   try {
     const answer = await askTenant(c.env.TENANT, tenantId, [cost, ...proofOf(credential)], (call) =>
       c.executionCtx.waitUntil(call),

@@ -21,8 +21,8 @@ const heardOf = new BoundedMap<string, Pick<EdgeRecord, "plan" | "slug">>(MAX_TE
 export const tenantObject = (namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> =>
   namespace.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
 
-/** Whether this isolate knows of any tenant that is over a limit. */
-export const knowsDenials = () => !denials.none;
+/** Whether this isolate knows of any tenant that is over a limit at `now`, in ms. */
+export const knowsDenials = (now: number) => denials.any(now);
 
 /** What makes sure, without a call, that the tenant's object would refuse a request of `cost` units at `now`, in ms. */
 export const knownDenial = (tenantId: string, cost: number, now: number) =>

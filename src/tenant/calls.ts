@@ -4,8 +4,10 @@ import type { Admission, Demand } from "./object.ts";
 
 /** A call that takes longer has failed: a request is not kept waiting, and not admitted. */
 const CALL_TIMEOUT_MS = 5_000;
-/** A request whose turn does not come in this time asks for itself. */
+/** A request that nobody has asked for in this time asks for itself, and for all who wait then. */
 const TURN_TIMEOUT_MS = 2_000;
+/** Calls that one request makes for others; each is a subrequest of its own. */
+const MAX_CALLS = 8;
 /** Tenants whose lines are kept in one isolate. */
 const MAX_LINES = 10_000;
 
@@ -18,14 +20,12 @@ const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_res
 /** Asks the tenant's object about these demands, in this order. */
 export type Ask = (demands: Demand[]) => Promise<Admission[]>;
 
-/** What a waiting request is told: its answer, or that it now asks for all that wait behind it. */
-type Turn = { answer: Admission } | { lead: Waiter[] };
-type Waiter = {
-  demand: Demand;
-  settled: boolean;
-  take: (turn: Turn) => void;
-  fail: (error: unknown) => void;
-};
+/** A demand, and the answer to it; "free" when nobody asks for it any more. Once asked, its units may be counted. */
+type Waiter = { readonly demand: Demand; state: "waiting" | "asked" | "gone" } & PromiseWithResolvers<
+  Admission | "free"
+>;
+/** What becomes of one who waits: an answer, or that it has to ask for itself. */
+type Outcome = Admission | "free" | "late";
 /** Who waits for a tenant's object in this isolate, and since when somebody has been asking it. */
 type Line = { askedSince: number; waiting: Waiter[] };
 
@@ -38,33 +38,25 @@ export class Calls {
   readonly #lines = new BoundedMap<string, Line>(MAX_LINES);
 
   /**
-   * The object's answer to a demand. `keepAlive` keeps the request that asks for others from being
+   * The object's answer to a demand, which is asked for once. `keepAlive` keeps a request that asks for others from being
    * ended before they are answered (a promise dies with the request that made it).
    */
   async ask(
     tenantId: string,
     demand: Demand,
     ask: Ask,
-    keepAlive: (call: Promise<unknown>) => void,
+    keepAlive: (calls: Promise<unknown>) => void,
   ): Promise<Admission> {
     const line = this.#lineOf(tenantId);
-    const isBusy = CAN_JOIN && Date.now() - line.askedSince < CALL_TIMEOUT_MS;
-    const turn = isBusy ? await this.#wait(line, demand) : undefined;
-    if (turn && "answer" in turn) return turn.answer;
-
-    const followers = turn?.lead ?? [];
-    line.askedSince = Date.now();
-    const answering = within(CALL_TIMEOUT_MS, ask([demand, ...followers.map((follower) => follower.demand)]));
-    const done = answering
-      .then(
-        (answers) => followers.forEach((follower, index) => settle(follower, answers[index + 1])),
-        (error: unknown) => followers.forEach((follower) => follower.fail(error)),
-      )
-      .then(() => handOver(line));
-    keepAlive(done);
-    const [own] = await answering;
-    if (!own) throw new Error("the tenant's object gave no answer");
-    return own;
+    for (let isLate = false; ;) {
+      const waiter = newWaiter(demand);
+      line.waiting.push(waiter);
+      const waits: boolean = !isLate && isBusy(line);
+      if (!waits) keepAlive(serve(line, ask));
+      const outcome: Outcome = await (waits ? turnOf(waiter) : waiter.promise);
+      if (typeof outcome !== "string") return outcome;
+      isLate = outcome === "late";
+    }
   }
 
   #lineOf(tenantId: string): Line {
@@ -72,44 +64,54 @@ export class Calls {
     if (!line) this.#lines.set(tenantId, (line = { askedSince: -Infinity, waiting: [] }));
     return line;
   }
+}
 
-  /** This request's turn, or undefined when it did not come in time. */
-  async #wait(line: Line, demand: Demand): Promise<Turn | undefined> {
-    const { promise, resolve, reject } = Promise.withResolvers<Turn | undefined>();
-    const waiter: Waiter = {
-      demand,
-      settled: false,
-      take: (turn) => {
-        waiter.settled = true;
-        resolve(turn);
-      },
-      fail: (error) => {
-        waiter.settled = true;
-        reject(error instanceof Error ? error : new Error(String(error)));
-      },
-    };
-    line.waiting.push(waiter);
-    try {
-      return await within(TURN_TIMEOUT_MS, promise);
-    } catch (error) {
-      if (waiter.settled) throw error;
-      waiter.settled = true;
-      return undefined;
-    }
+const isBusy = ({ askedSince }: Line): boolean => CAN_JOIN && Date.now() - askedSince < CALL_TIMEOUT_MS;
+
+const newWaiter = (demand: Demand): Waiter => ({
+  demand,
+  state: "waiting",
+  ...Promise.withResolvers<Admission | "free">(),
+});
+
+async function turnOf(waiter: Waiter): Promise<Outcome> {
+  try {
+    return await within(TURN_TIMEOUT_MS, waiter.promise);
+  } catch {
+    // To ask again for what was asked would count it twice: that call has failed, or ends within its own bound.
+    if (waiter.state === "asked") return within(CALL_TIMEOUT_MS, waiter.promise);
+    waiter.state = "gone";
+    return "late";
   }
 }
 
-/** Lets the first who waits ask for all who do. Should it be gone, the others' time to wait runs out. */
-function handOver(line: Line): void {
+/**
+ * Asks for all who wait, then for those who came meanwhile. After some calls it leaves the line to the first who wakes: a
+ * request cannot go on for ever, and one that is told to lead may be gone.
+ */
+async function serve(line: Line, ask: Ask): Promise<void> {
+  const until = Date.now() + CALL_TIMEOUT_MS;
+  for (let calls = 0; line.waiting.length > 0 && calls < MAX_CALLS && Date.now() < until; calls++) {
+    line.askedSince = Date.now();
+    await answerAll(line.waiting.splice(0), ask);
+  }
   line.askedSince = -Infinity;
-  if (line.waiting.length === 0) return;
-  const [first, ...rest] = line.waiting.splice(0).filter(({ settled }) => !settled);
-  if (!first) return;
-  line.askedSince = Date.now();
-  first.take({ lead: rest });
+  for (const waiter of line.waiting.splice(0)) waiter.resolve("free");
 }
 
-function settle(follower: Waiter, answer: Admission | undefined): void {
-  if (answer) follower.take({ answer });
-  else follower.fail(new Error("the tenant's object gave no answer"));
+/** Has these answered by one call; those who are gone by now are not asked for. Never throws. */
+async function answerAll(waiters: readonly Waiter[], ask: Ask): Promise<void> {
+  const asked = waiters.filter(({ state }) => state === "waiting");
+  if (asked.length === 0) return;
+  for (const waiter of asked) waiter.state = "asked";
+  try {
+    const answers = await within(CALL_TIMEOUT_MS, ask(asked.map(({ demand }) => demand)));
+    for (const [index, waiter] of asked.entries()) {
+      const own = answers[index];
+      if (own) waiter.resolve(own);
+      else waiter.reject(new Error("the tenant's object gave no answer"));
+    }
+  } catch (error) {
+    for (const waiter of asked) waiter.reject(error);
+  }
 }

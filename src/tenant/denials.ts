@@ -19,15 +19,20 @@ export class Denials {
   /** By tenant, and by the cost that was refused: one of the few that routes have. */
   readonly #byTenant = new BoundedMap<string, Map<number, Denial>>(MAX_TENANTS);
 
-  /** Whether there is nothing to recall, of any tenant. */
-  get none(): boolean {
-    return this.#byTenant.size === 0;
+  /** When, in ms, the last of them is over. */
+  #until = -Infinity;
+
+  /** Whether there may be anything to recall at `now`, in ms, of any tenant. */
+  any(now: number): boolean {
+    return now < this.#until;
   }
 
   /** Remembers a refusal of `cost` units, which was asked for and answered at these times, in ms. */
   remember(tenantId: string, cost: number, refusal: Refusal, askedAt: number, answeredAt: number): void {
     const denials = this.#byTenant.get(tenantId) ?? new Map<number, Denial>();
-    this.#byTenant.set(tenantId, denials.set(cost, { askedAt, answeredAt, refusal }));
+    const denial = { askedAt, answeredAt, refusal };
+    this.#byTenant.set(tenantId, denials.set(cost, denial));
+    this.#until = Math.max(this.#until, endOf(denial));
   }
 
   /** What was remembered, as long as the object would repeat it at `now`, in ms; undefined when only it can tell. */
@@ -35,18 +40,19 @@ export class Denials {
     const denials = this.#byTenant.get(tenantId);
     const denial = denials?.get(cost);
     if (!denial) return undefined;
-    const { askedAt, refusal } = denial;
-    // Until the earlier of the instants that the object may have named: nothing is refused that could pass.
-    if (now >= askedAt && now < askedAt + Math.min(refusal.retryAfterMs, MAX_AGE_MS)) return denial;
+    if (now >= denial.askedAt && now < endOf(denial)) return denial;
     denials?.delete(cost);
     if (denials?.size === 0) this.#byTenant.delete(tenantId);
     return undefined;
   }
 }
 
+/** Until the earlier of the instants that the object may have named: nothing is refused that could pass. */
+const endOf = ({ askedAt, refusal }: Denial): number => askedAt + Math.min(refusal.retryAfterMs, MAX_AGE_MS);
+
 /**
- * The refusal that the object would give at `now`, in ms. A client is told the later one of the instants that the
- * object may have named, so that waiting until then is enough.
+ * The refusal that the object would give at `now`, in ms, as far as is known here: not what has come back meanwhile. A
+ * client is told the later one of the instants that the object may have named, so that waiting until then is enough.
  */
 export function refusalAt({ answeredAt, refusal }: Denial, now: number): Refusal {
   const passed = Math.max(0, now - answeredAt);

@@ -28,6 +28,9 @@ export type LimitsSnapshot = {
   readonly counters: readonly (LogSnapshot | MonthSnapshot)[];
 };
 
+/** The longest window that slides, in seconds: a leap year. */
+export const MAX_WINDOW_S = 366 * 86_400;
+
 type Counter = SlidingLog | MonthCount;
 
 /**
@@ -169,6 +172,8 @@ export class Limits {
 function check({ name, limit, window }: Policy): void {
   if (!Number.isInteger(limit) || limit < 0 || limit > MAX_UNITS)
     throw new RangeError(`policy ${name}: the limit ${limit} is not a whole number from 0 to ${MAX_UNITS}`);
-  if (window !== "month" && !(Number.isSafeInteger(window * 1000) && Number.isInteger(window) && window > 0))
-    throw new RangeError(`policy ${name}: the window ${window} is neither whole seconds nor "month"`);
+  if (window !== "month" && !(Number.isInteger(window) && window > 0 && window <= MAX_WINDOW_S))
+    throw new RangeError(
+      `policy ${name}: the window ${window} is neither whole seconds up to a year nor "month"`,
+    );
 }

@@ -167,6 +167,7 @@ export class Tenant extends DurableObject<Env> {
     } catch (error) {
       console.error({ message: "limits not written", tenant: this.ctx.id.name, cause: String(error) });
       this.#ledger.failed(Date.now());
+      this.#watchForIdleness();
       return false;
     } finally {
       this.#write = undefined;

@@ -2,13 +2,17 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { identityDb, rethrow } from "../db/client.ts";
 import { API_KEY_SCOPES, PLANS, TENANT_STATUSES } from "../db/schema.ts";
-import type { Policy } from "./limits.ts";
+import { MAX_WINDOW_S, type Policy } from "./limits.ts";
+import { MAX_UNITS } from "./log.ts";
 import { PLAN_POLICIES } from "./plans.ts";
 
 const Limit = v.object({
   name: v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]*$/)),
-  limit: v.pipe(v.number(), v.integer(), v.minValue(0)),
-  window: v.union([v.literal("month"), v.pipe(v.number(), v.integer(), v.minValue(1))]),
+  limit: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_UNITS)),
+  window: v.union([
+    v.literal("month"),
+    v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_WINDOW_S)),
+  ]),
 });
 
 /** A tenant's own policies. */

@@ -17,14 +17,14 @@ const answers = new WeakMap<Denial, Answer>();
  * object has said that it would be refused. What browsers and traces add to an answer is left to the whole way.
  */
 export function turnAway(request: Request): Response | undefined {
+  const now = Date.now();
   // Nobody pays for looking while no tenant is over.
-  if (!knowsDenials()) return undefined;
+  if (!knowsDenials(now)) return undefined;
   const { headers } = request;
   const token = bearerToken(headers);
   const credential = token && rememberedToken(token);
   const cost = credential && refusedCost(request);
   if (!cost) return undefined;
-  const now = Date.now();
   const denial = knownDenial(credential.tenantId, cost, now);
   if (!denial || headers.has("origin") || headers.has("traceparent")) return undefined;
 

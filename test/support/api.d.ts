@@ -1529,7 +1529,7 @@ export interface components {
                 };
             };
         };
-        /** @description Over the limit (`quota_exceeded`); Too many requests from this address (`too_many_attempts`) */
+        /** @description Over the limit (`quota_exceeded`); Too many requests at once (`too_many_attempts`) */
         "quota_exceeded.too_many_attempts": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
@@ -1623,7 +1623,7 @@ export interface components {
                 };
             };
         };
-        /** @description Too many requests from this address (`too_many_attempts`) */
+        /** @description Too many requests at once (`too_many_attempts`) */
         too_many_attempts: {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];

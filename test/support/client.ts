@@ -11,7 +11,7 @@ import type { Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/tenant/limits.ts";
 import { checkDocumented } from "./contract.ts";
 
-const HOST = "api.partywall.test";
+export const HOST = "api.partywall.test";
 export const PASSWORD = "correct horse battery staple";
 
 export type RequestOptions = {
