@@ -70,6 +70,12 @@ it("keeps the history when the plan changes", async () => {
   await operate(tenant.id, { plan: "startup" });
   const { data } = await answered<{ data: Item[] }>(200, request("GET", "/v1/tenant/limits", { token }));
   expect(data.find(({ name }) => name === "minute")).toMatchObject({ limit: 3000, remaining: 2994 });
+  // Under a plan without a month, too.
+  await operate(tenant.id, { plan: "enterprise" });
+  await answered(200, request("GET", "/v1/tenant/limits", { token }));
+  await operate(tenant.id, { plan: "solo" });
+  const solo = await answered<{ data: Item[] }>(200, request("GET", "/v1/tenant/limits", { token }));
+  expect(solo.data.find(({ name }) => name === "month")).toMatchObject({ remaining: 100_000 - 8 });
 });
 
 it("shuts a suspended tenant out at the next request, and lets it in again when it is reinstated", async () => {

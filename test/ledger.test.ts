@@ -107,11 +107,11 @@ describe("the written-ahead reserve", () => {
 
   it("does not stand for a window that the row knows nothing of", () => {
     const { ledger, row } = begun(minute(320), T);
-    const both: Policy[] = [...minute(320), { name: "month", limit: 1000, window: "month" }];
+    const both: Policy[] = [...minute(320), { name: "hour", limit: 1000, window: 3600 }];
     const entry = ledger.decide(both, 1, T + 1);
     expect(entry.wait).toBe(true);
-    expect(row.snapshot.counters.map(({ window }) => window)).toEqual([60]);
-    expect(take(ledger, T + 1).snapshot.counters.map(({ window }) => window)).toEqual([60, "month"]);
+    expect(row.snapshot.counters.map(({ window }) => window)).toEqual(["month", 60]);
+    expect(take(ledger, T + 1).snapshot.counters.map(({ window }) => window)).toEqual(["month", 60, 3600]);
     ledger.confirmed();
     expect(ledger.covers(entry.mark)).toBe(true);
   });
@@ -120,7 +120,7 @@ describe("the written-ahead reserve", () => {
     const { ledger } = begun(minute(320), T);
     for (let unit = 0; unit < 7; unit++) ledger.decide(minute(320), 1, T);
     take(ledger, T);
-    const both: Policy[] = [...minute(320), { name: "month", limit: 1000, window: "month" }];
+    const both: Policy[] = [...minute(320), { name: "hour", limit: 1000, window: 3600 }];
     const entry = ledger.decide(both, 1, T + 1);
     ledger.confirmed();
     expect(ledger.covers(entry.mark)).toBe(false);

@@ -190,16 +190,24 @@ describe("a plan change", () => {
     expect(restarted.standings([month(20)], T + 2000)).toMatchObject([{ remaining: 5 }]);
   });
 
-  it("lets go of a window that no policy names once nothing in it counts", () => {
+  it("counts the month under a plan without one, and over a restart, for a plan that has one", () => {
     const limits = new Limits();
-    limits.decide([minute(5), month(20)], 1, T);
+    limits.decide([minute(100)], 15, T);
+    const restarted = new Limits(structuredClone(limits.snapshot()));
+    restarted.decide([minute(100)], 2, T + 1000);
+    expect(restarted.standings([month(20)], T + 2000)).toMatchObject([{ remaining: 3 }]);
+  });
+
+  it("lets go of a window that no policy names once nothing in it counts, but not of the month", () => {
+    const limits = new Limits();
+    limits.decide([minute(5)], 1, T);
     const second = [{ name: "second", limit: 9, window: 1 }];
     limits.decide(second, 0, T + 59_999);
-    expect(limits.snapshot().counters.map(({ window }) => window)).toEqual([60, "month", 1]);
+    expect(limits.snapshot().counters.map(({ window }) => window)).toEqual(["month", 60, 1]);
     limits.decide(second, 0, T + 60_000);
     expect(limits.snapshot().counters.map(({ window }) => window)).toEqual(["month", 1]);
     limits.decide(second, 0, Date.UTC(2028, 2, 1));
-    expect(limits.snapshot().counters.map(({ window }) => window)).toEqual([1]);
+    expect(limits.snapshot().counters.map(({ window }) => window)).toEqual(["month", 1]);
   });
 });
 

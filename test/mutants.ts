@@ -71,9 +71,15 @@ const MUTANTS: Mutant[] = [
   ),
   limits(
     "a window that no policy names is forgotten at once",
-    "counter?.used === 0 && !this",
-    "counter && !this",
+    "counter?.used === 0 && counter",
+    "counter && counter",
   ),
+  limits(
+    "a month that no policy names is not counted",
+    'if (!this.#counters.some(({ window }) => window === "month")) ',
+    "if (0 > 1) ",
+  ),
+  limits("a month that is over is closed", ' && counter.window !== "month"', ""),
   limits(
     "a restart charges the month before",
     "    for (const counter of this.#counters) counter.advance(this.#clock);\n",

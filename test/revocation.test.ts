@@ -10,6 +10,7 @@ import { Tenant } from "../src/index.ts";
 import { tenantObject } from "../src/tenant/ask.ts";
 import { Credentials, GONE, type Floor } from "../src/tenant/credentials.ts";
 import type { KeyRecord } from "../src/tenant/record.ts";
+import { countCalls } from "./support/calls.ts";
 import { answered, newTenant, request, signIn } from "./support/client.ts";
 
 afterEach(() => {
@@ -36,11 +37,13 @@ describe("a session", () => {
     expect(await status(second.token)).toBe(200);
   });
 
-  it("spends nothing of the tenant's limits once it is over", async () => {
+  it("spends nothing of the tenant's limits once it is over, and asks its object once", async () => {
     const { token, user } = await newTenant([{ name: "minute", limit: 5, window: 60 }]);
     const other = await signIn(user.email);
     await answered(204, signOut(token));
+    const calls = countCalls();
     for (let attempt = 0; attempt < 10; attempt++) expect(await status(token)).toBe(401);
+    expect(calls).toEqual({ object: 1, sql: 0 });
     expect(await status(other.token)).toBe(200);
   });
 

@@ -28,8 +28,10 @@ const MAX_ADDRESS = 250;
 export const admit = factory.createMiddleware(async function admit(c, next) {
   const credential = c.get("credential");
   const { tenantId } = credential;
+  if (revoked.has(credential)) throw invalidToken();
   const cost = costOf(c);
   const answer = await ask(c, credential, cost);
+  if (answer.status === "revoked" && credential.kind === "user") revoked.add(credential);
   if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
 
@@ -61,6 +63,9 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
     }
   }
 });
+
+/** What tokens said that are void for good. A token that comes again is remembered by the same object as before. */
+const revoked = new WeakSet<Credential>();
 
 /** The host names another tenant than the credential, or none. */
 async function wrongHost(slug: string): Promise<Problem> {

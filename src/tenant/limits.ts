@@ -35,8 +35,8 @@ type Counter = SlidingLog | MonthCount;
 
 /**
  * The exact counters of one tenant, one per window. Limits are given with each call and are no part of them, so
- * a plan change keeps the history. A window that no policy names any more goes on counting until nothing is left
- * in it. Times are in ms; a clock that runs backwards stands still, also across snapshots.
+ * a plan change keeps the history. The month is always counted; a window that no policy names any more goes on counting
+ * until nothing is left in it. Times are in ms; a clock that runs backwards stands still, also across snapshots.
  */
 export class Limits {
   #clock: number;
@@ -50,6 +50,8 @@ export class Limits {
     this.#counters = (snapshot?.counters ?? []).map((counter) =>
       counter.window === "month" ? new MonthCount(counter) : new SlidingLog(counter.window, counter),
     );
+    // Under every plan, so that one with a limit a month finds what was spent under one without.
+    if (!this.#counters.some(({ window }) => window === "month")) this.#counters.push(new MonthCount());
   }
 
   /** How many counters were opened since the snapshot: those that it knows nothing of. */
@@ -139,7 +141,8 @@ export class Limits {
     for (let index = this.#counters.length - 1; index >= 0; index--) {
       const counter = this.#counters[index];
       counter?.advance(this.#clock);
-      if (counter?.used === 0 && !this.#named.includes(counter)) this.#counters.splice(index, 1);
+      if (counter?.used === 0 && counter.window !== "month" && !this.#named.includes(counter))
+        this.#counters.splice(index, 1);
     }
   }
 

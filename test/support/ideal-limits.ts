@@ -33,7 +33,8 @@ const expiry = (window: Window, hit: number): number =>
 export class IdealLimits {
   #clock = -Infinity;
   readonly #late: (window: number) => number;
-  readonly #hits = new Map<Window, Hit[]>();
+  /** By open window; the month is always open. */
+  readonly #hits = new Map<Window, Hit[]>([["month", []]]);
 
   constructor(late: (window: number) => number = () => 0) {
     this.#late = late;
@@ -74,7 +75,13 @@ export class IdealLimits {
   /** Counts units in every open window. */
   spend(units: number, now: number): void {
     this.#clock = Math.max(this.#clock, now);
-    if (units > 0) for (const hits of this.#hits.values()) hits.push({ at: this.#clock, units });
+    if (units === 0) return;
+    for (const [window, hits] of this.#hits) {
+      const last = hits.at(-1);
+      // What ends at the same instant is one hit: a month would hold thousands.
+      if (last && expiry(window, last.at) === expiry(window, this.#clock)) last.units += units;
+      else hits.push({ at: this.#clock, units });
+    }
   }
 
   standings(policies: readonly Policy[], now: number): Standing[] {
@@ -89,7 +96,7 @@ export class IdealLimits {
     for (const [window, hits] of this.#hits) {
       const counting = hits.filter(({ at }) => this.#clock < this.#expiry(window, at));
       this.#hits.set(window, counting);
-      if (counting.length === 0 && !policies.some((policy) => policy.window === window))
+      if (counting.length === 0 && window !== "month" && !policies.some((policy) => policy.window === window))
         this.#hits.delete(window);
     }
   }
