@@ -92,12 +92,15 @@ describe("sign-in", () => {
 
   it("is refused after 300 attempts a minute from one address, before any work is done", async () => {
     const headers = { "cf-connecting-ip": "192.0.2.1" };
-    const attempts = Array.from({ length: 310 }, () =>
+    // The binding counts in minutes of the wall clock: a flood that begins late in one gets two minutes' worth.
+    const attempts = Array.from({ length: 610 }, () =>
       request("POST", "/v1/sessions", { body: {}, headers }),
     );
     const statuses = (await Promise.all(attempts)).map(({ status }) => status);
     expect(new Set(statuses)).toEqual(new Set([422, 429]));
-    expect(statuses.filter((status) => status === 422)).toHaveLength(300);
+    const passed = statuses.filter((status) => status === 422).length;
+    expect(passed).toBeGreaterThanOrEqual(300);
+    expect(passed).toBeLessThanOrEqual(600);
   });
 });
 
