@@ -35,6 +35,15 @@ it("writes one line a request: whose, which route, how it ended, what it waited 
   ]);
 });
 
+it("names the route of a request without a token as well, and none of a path that has none", async () => {
+  const log = listen();
+  await request("POST", "/v1/sessions", { body: {} });
+  await request("GET", "/health");
+  await request("GET", "/v1/secret-path");
+  const routes = log.mock.calls.map(([line]): unknown => JSON.parse(String(line)).route);
+  expect(routes).toEqual(["/v1/sessions", "/health", "/v1/*"]);
+});
+
 it("writes of what went wrong, too, and never what is personal or secret", async () => {
   const [log, errors] = [listen(), vi.spyOn(console, "error").mockImplementation(() => undefined)];
   const { token, user, refresh_token } = await newTenant();

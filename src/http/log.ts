@@ -1,4 +1,4 @@
-import { routePath } from "hono/route";
+import { matchedRoutes, routePath } from "hono/route";
 import { factory } from "../context.ts";
 import { settings } from "../env.ts";
 
@@ -13,7 +13,9 @@ export const logged = factory.createMiddleware(async function logged(c, next) {
   const { method } = c.req;
   const { status } = c.res;
   const tenant = c.get("credential")?.tenantId;
-  const route = routePath(c, -1);
+  // A route without a token stands before the middleware of those with one, whose path is of every method.
+  const own = matchedRoutes(c).findLast((each) => each.method !== "ALL");
+  const route = own?.path ?? routePath(c, -1);
   const { admit, db } = c.get("waits") ?? {};
   const total = round(performance.now() - started);
   if (settings.LOG_REQUESTS) {
