@@ -31,7 +31,7 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   if (revoked.has(credential)) throw invalidToken();
   const cost = costOf(c);
   const answer = await ask(c, credential, cost);
-  if (answer.status === "revoked" && credential.kind === "user") revoked.add(credential);
+  if (answer.status === "revoked") revoked.add(credential);
   if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
   if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
 

@@ -74,6 +74,7 @@ const newWaiter = (demand: Demand): Waiter => ({
   ...Promise.withResolvers<Admission | "free">(),
 });
 
+/** Waits for one's turn, and not in vain: for 2 s while nobody asks, and for as long as a call may take once somebody does. */
 async function turnOf(waiter: Waiter): Promise<Outcome> {
   try {
     return await within(TURN_TIMEOUT_MS, waiter.promise);
