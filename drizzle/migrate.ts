@@ -3,6 +3,7 @@ import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
 import { hmacPads } from "../src/db/signed-context.ts";
+import { AUTHORITY } from "./authority.ts";
 import { keyRing } from "../src/settings.ts";
 import * as v from "valibot";
 import { loadVariables } from "./variables.ts";
@@ -46,7 +47,7 @@ export async function migrate(variables: MigrationVariables): Promise<void> {
     } finally {
       await client.query(forceRowSecurity("force"));
     }
-    await client.query(`begin; ${sqlFile("wall.sql")}; commit`);
+    await client.query(`begin; ${AUTHORITY}; ${sqlFile("wall.sql")}; commit`);
     await storeContextKeys(client, variables.TENANT_CONTEXT_KEYS);
   } finally {
     await client.end();

@@ -8,13 +8,17 @@ ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app, partywall_identity;
 -- Its policies ask for it, whoever reads the table.
 GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_identity, partywall_operator;
+-- The triggers of memberships ask for these.
+GRANT EXECUTE ON FUNCTION acting_as(), manages(text, text), role_scopes(text) TO partywall_identity;
 
 ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
 -- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
 GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
 
 GRANT SELECT, INSERT, UPDATE (name, slug, status) ON tenants TO partywall_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON users, memberships, sessions, invitations, api_keys, issuers TO partywall_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, sessions, invitations, api_keys, issuers TO partywall_identity;
+-- Whose issuer's somebody is never changes, and a user ends with that issuer alone.
+GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_at) ON users TO partywall_identity;
 
 GRANT SELECT, UPDATE (plan, status, limits) ON tenants TO partywall_operator;
 GRANT SELECT ON memberships TO partywall_operator;
@@ -38,6 +42,8 @@ BEGIN
 	END LOOP;
 	-- Append-only, and not even that by hand: audit_row() alone writes it.
 	REVOKE INSERT, UPDATE, DELETE ON audit_events FROM partywall_app;
+	-- For what ended lately in a tenant, in its context.
+	GRANT SELECT ON audit_events TO partywall_identity;
 
 	FOREACH t IN ARRAY ARRAY['memberships', 'invitations', 'api_keys', 'issuers', 'tenants']::regclass[] LOOP
 		EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '

@@ -18,10 +18,10 @@ if (!key) throw new Error("no context key");
 
 /** What the MAC covers, with Ada's ids in it: all of that an attacker knows. */
 const claim = (expiry = Math.floor(Date.now() / 1000) + 60) =>
-  `v1.${key.kid}.${ada.tenant}.${ada.actor}.${expiry}`;
+  `o1.${key.kid}.${ada.tenant}.${ada.actor}.${expiry}`;
 const own = () => contextOf(bob);
 const withKey = (secret: Uint8Array<ArrayBuffer>) =>
-  signContext({ kid: key.kid, key: secret }, ROLE, ada.tenant, ada.actor, Date.now());
+  signContext({ kid: key.kid, key: secret }, ROLE, ada.tenant, { id: ada.actor, as: "owner" }, Date.now());
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
 const forgeries: [string, () => string][] = [

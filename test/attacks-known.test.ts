@@ -157,7 +157,7 @@ describe("known and said: what is visible of other tenants", () => {
   });
 
   it("one's own context, good for a minute; and whoever steals a live one is that tenant until it expires", async () => {
-    expect(await inside(bob, "select current_setting('app.tenant') ~ '^v1\\.' as mine")).toMatchObject({
+    expect(await inside(bob, "select current_setting('app.tenant') ~ '^o1\\.' as mine")).toMatchObject({
       rows: [[{ mine: true }]],
     });
     const stolen = await inside(

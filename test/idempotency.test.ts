@@ -28,7 +28,7 @@ const post = (
 
 /** The tenant's rows, as a route of hers would see them. */
 const rowsOf = ({ tenant, user }: SignedIn): TenantDb =>
-  openTenantDb("app", tenant.id, user.id, { id: "test", onAnswer: () => undefined });
+  openTenantDb("app", tenant.id, { id: user.id, as: "owner" }, { id: "test", onAnswer: () => undefined });
 
 async function projectsMade(who = ada): Promise<number> {
   const [rows] = await rowsOf(who).read((db) => [db.select({ id: projects.id }).from(projects)]);

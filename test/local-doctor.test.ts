@@ -68,7 +68,7 @@ async function findings() {
 const contextFor = (tenant: string) => {
   const [key] = v.parse(keyRing, variables.TENANT_CONTEXT_KEYS);
   if (!key) throw new Error("no context key");
-  return signContext(key, "partywall_app", tenant, tenant, Date.now());
+  return signContext(key, "partywall_app", tenant, { id: tenant, as: "owner" }, Date.now());
 };
 
 /** What the app role sees and does in Bob's context: his own project, and nothing of Ada's. */

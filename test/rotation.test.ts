@@ -64,9 +64,11 @@ afterAll(async () => {
 });
 
 const opened = (key: NamedKey): Promise<Outcome> =>
-  attempt(app, signContext(key, "partywall_app", ada.tenant.id, ada.user.id, Date.now()), [
-    "select id from tenants",
-  ]);
+  attempt(
+    app,
+    signContext(key, "partywall_app", ada.tenant.id, { id: ada.user.id, as: "owner" }, Date.now()),
+    ["select id from tenants"],
+  );
 
 const OPEN = { rows: [[{ id: expect.any(String) }]], error: undefined };
 const SHUT = { error: { code: "28000" } };
@@ -85,7 +87,13 @@ describe("two keys in the table", () => {
     const key = newKey();
     expect(await opened(key)).toMatchObject(SHUT);
     await store(key);
-    const context = signContext(key, "partywall_app", ada.tenant.id, ada.user.id, Date.now());
+    const context = signContext(
+      key,
+      "partywall_app",
+      ada.tenant.id,
+      { id: ada.user.id, as: "owner" },
+      Date.now(),
+    );
     expect(await attempt(app, context, ["select id from tenants"])).toMatchObject(OPEN);
     await store();
     expect(await opened(key)).toMatchObject(SHUT);

@@ -131,22 +131,57 @@ describe("a token exchange", () => {
     expect(await usersOf(id)).toEqual([]);
   });
 
-  it("asks which tenant where several trust the issuer", async () => {
-    const [one, two] = await Promise.all([newTenant(), newTenant()]);
+  it("is not changed by what another tenant registers later, or claims later", async () => {
+    const [one, two] = [await newTenant(), await newTenant()];
     const issuer = newIssuer();
-    await Promise.all([trust(one, issuer), trust(two, issuer)]);
+    const subject = (name: string, at = "acme.test") => issuer.sign({ sub: name, email: `${name}@${at}` });
+    const slugOf = async (token: string) => (await me(await exchanged(token))).tenant.slug;
+    // Two was there first, for another domain.
+    const { id } = await trust(two, issuer, { email_domains: ["globex.test"] });
+    await trust(one, issuer);
+    expect(await slugOf(await subject("ann"))).toBe(one.tenant.slug);
+    const body = { email_domains: ["globex.test", "acme.test"] };
+    await answered(200, request("PATCH", `/v1/issuers/${id}`, { token: two.token, body }));
+    for (const name of ["ann", "ben"]) expect(await slugOf(await subject(name))).toBe(one.tenant.slug);
+    expect(await slugOf(await subject("eve", "globex.test"))).toBe(two.tenant.slug);
+    // Named, either is the one.
+    for (const { tenant } of [one, two])
+      expect(await me(await exchanged(await subject("zoe"), { audience: tenant.slug }))).toMatchObject({
+        tenant: { slug: tenant.slug },
+      });
+    const third = await newTenant();
+    await expectRefused(exchange(await subject("ann"), { audience: third.tenant.slug }));
+  });
+
+  it("is for the tenant whose member the subject is; only a member of several is asked which", async () => {
+    const [one, two] = [await newTenant(), await newTenant()];
+    const issuer = newIssuer();
+    await trust(one, issuer);
+    await trust(two, issuer);
     const token = await issuer.sign({ email: "ann@acme.test" });
+    await exchanged(token, { audience: two.tenant.slug });
+    expect(await me(await exchanged(token))).toMatchObject({ tenant: { slug: two.tenant.slug } });
+    await exchanged(token, { audience: one.tenant.slug });
     const response = await exchange(token);
     expect(response.status).toBe(400);
     const problem = await response.json<object>();
     expect(problem).toMatchObject({ error: "invalid_target", errors: [{ pointer: "/audience" }] });
     expect(JSON.stringify(problem)).not.toContain(one.tenant.slug);
-    for (const { tenant } of [one, two])
-      expect(await me(await exchanged(token, { audience: tenant.slug }))).toMatchObject({
-        tenant: { slug: tenant.slug },
-      });
-    const third = await newTenant();
-    await expectRefused(exchange(token, { audience: third.tenant.slug }));
+  });
+
+  it("tells nobody without a genuine token how many tenants trust its issuer, or whether any does", async () => {
+    const [issuer, unknown] = [newIssuer(), newIssuer()];
+    const told = async (from: typeof issuer) => {
+      const answer = await exchange(await from.sign({ email: "ann@acme.test" }, { alg: "none" }));
+      const { instance: _, ...problem } = await answer.json<Record<string, unknown>>();
+      return { status: answer.status, problem };
+    };
+    const [one, two] = [await newTenant(), await newTenant()];
+    const untrusted = await told(unknown);
+    await trust(one, issuer);
+    expect(await told(issuer)).toEqual(untrusted);
+    await trust(two, issuer);
+    expect(await told(issuer)).toEqual(untrusted);
   });
 
   it("is refused by a tenant that is suspended or being closed", async () => {
@@ -170,7 +205,7 @@ describe("a token exchange", () => {
     const token = await subject("ann");
     const calls = countCalls();
     await exchanged(token);
-    expect(calls).toMatchObject({ sql: 2, object: 1 });
+    expect(calls).toMatchObject({ sql: 3, object: 1 });
     calls.sql = calls.object = 0;
     await exchanged(token);
     expect(calls).toEqual({ sql: 1, object: 1 });

@@ -30,7 +30,7 @@ async function under(context: string | undefined, statement: string, params: unk
 
 const now = () => Date.now();
 const contextOf = (who: SignedIn, role = "partywall_app", at = now()) =>
-  signContext(key, role, who.tenant.id, who.user.id, at);
+  signContext(key, role, who.tenant.id, { id: who.user.id, as: "owner" }, at);
 const flipped = (text: string, at: number) =>
   text.slice(0, at) + (text[at] === "0" ? "1" : "0") + text.slice(at + 1);
 
@@ -52,7 +52,7 @@ const contexts: [string, () => string | undefined][] = [
         { kid: key.kid, key: new Uint8Array(32) },
         "partywall_app",
         ada.tenant.id,
-        ada.user.id,
+        { id: ada.user.id, as: "owner" },
         now(),
       ),
   ],
@@ -175,7 +175,12 @@ it("gives no login of the Worker a way around RLS", async () => {
 });
 
 it("lets no GET write: its transaction is READ ONLY", async () => {
-  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "", onAnswer: () => undefined });
+  const db = openTenantDb(
+    "app",
+    ada.tenant.id,
+    { id: ada.user.id, as: "owner" },
+    { id: "", onAnswer: () => undefined },
+  );
   await expect(db.read((q) => [q.delete(tasks).returning({ id: tasks.id })])).rejects.toMatchObject({
     code: "25006",
   });

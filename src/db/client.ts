@@ -6,7 +6,7 @@ import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
-import { CONTEXT_TTL_S, signContext } from "./signed-context.ts";
+import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
 
 /** A database that does not answer within this time is down. */
 const DATABASE_TIMEOUT_MS = 15_000;
@@ -31,7 +31,8 @@ export const identityDb: NeonHttpDatabase = logins.identity.writer;
 export const operatorDb: NeonHttpDatabase = drizzle(neon(settings.OPERATOR_DATABASE_URL));
 
 type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
-type Results<Q extends Queries> = BatchResponse<Q>;
+type Statements = readonly BatchItem<"pg">[];
+type Results<Q extends Statements> = BatchResponse<Q>;
 
 /**
  * One tenant's database. Each call is one round trip: one transaction in the tenant's signed context, so its
@@ -41,6 +42,15 @@ export type TenantDb = {
   /** Runs in a READ ONLY transaction. */
   read<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
   write<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
+  /**
+   * As write(), with statements before and after that run in no tenant's context: what is of all tenants, such as an
+   * account. These name their tenant themselves.
+   */
+  writeAround<const Q extends Queries, const A extends Queries, const B extends Statements = []>(parts: {
+    before?: (db: NeonHttpDatabase) => B;
+    within: (db: NeonHttpDatabase) => Q;
+    after: (db: NeonHttpDatabase) => A;
+  }): Promise<{ before: Results<B>; within: Results<Q>; after: Results<A> }>;
 };
 
 /**
@@ -51,34 +61,53 @@ export type TenantDb = {
 export function openTenantDb(
   login: keyof typeof logins,
   tenant: string,
-  actor: string,
+  actor: Actor,
   { id, onAnswer }: { id: string; onAnswer: (started: number) => void },
 ): TenantDb {
   const { reader, writer, role } = logins[login];
-  const run = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
+  const send = <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
     const started = performance.now();
-    // Always a bind parameter: a literal would be readable in pg_stat_activity.
-    const enter = db.execute(
-      sql`select set_config('app.tenant', ${contextOf(role, tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${id}, true)`,
-    );
-    const [, ...results] = await db
-      .batch([enter, ...queries])
+    return db
+      .batch(queries)
       .catch(rethrow)
       .finally(() => onAnswer(started));
+  };
+  // Always a bind parameter: a literal would be readable in pg_stat_activity.
+  const enter = (db: NeonHttpDatabase) =>
+    db.execute(
+      sql`select set_config('app.tenant', ${contextOf(role, tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${id}, true)`,
+    );
+  const run = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
+    const [, ...results] = await send(db, [enter(db), ...queries]);
     return results;
   };
   return {
     read: (queries) => run(reader, queries(reader)),
     write: (queries) => run(writer, queries(writer)),
+    async writeAround(parts) {
+      const before = parts.before?.(writer) ?? [];
+      const [inside, after] = [parts.within(writer), parts.after(writer)];
+      const leave = writer.execute(sql`select set_config('app.tenant', '', true)`);
+      const batch = [enter(writer), ...inside, leave, ...after] as const;
+      const [first, ...more] = before;
+      const results: readonly unknown[] = await send(writer, first ? [first, ...more, ...batch] : batch);
+      const [from, to] = [before.length + 1, before.length + 1 + inside.length];
+      // The results come in the order of the statements.
+      return {
+        before: results.slice(0, before.length),
+        within: results.slice(from, to),
+        after: results.slice(to + 1),
+      } as never;
+    },
   };
 }
 
 const contexts = new BoundedMap<string, { text: string; until: number }>(MAX_CONTEXTS);
 
 /** A signed context with at least half of its life left. */
-function contextOf(role: string, tenant: string, actor: string): string {
+function contextOf(role: string, tenant: string, actor: Actor): string {
   const now = Date.now();
-  const name = role + tenant + actor;
+  const name = role + tenant + actor.id + actor.as;
   const known = contexts.get(name);
   if (known && now < known.until) return known.text;
   const [key] = settings.TENANT_CONTEXT_KEYS;

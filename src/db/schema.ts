@@ -43,7 +43,7 @@ export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
 export const PROJECT_STATUSES = ["active", "archived"] as const;
 export const TASK_STATUSES = ["todo", "doing", "done"] as const;
 
-/** What an API key may be given; `caller.ts` says what each role may. */
+/** What an API key may be given; `authority.ts` says what each role may. */
 export const API_KEY_SCOPES = [
   "projects:read",
   "projects:write",
@@ -57,6 +57,14 @@ export const API_KEY_SCOPES = [
 // --- Identity: who there is. Served by partywall_identity; a tenant request sees its own tenants row alone. ---
 
 const ownTenant = sql`id = (select current_tenant_id())`;
+
+// Signing in looks across tenants, so it has no context. With one, not even partywall_identity sees another tenant's
+// rows: a route that forgets whose they are is closed as well.
+const noContext = sql`(select context_tenant_id()) is null`;
+const inContext = sql`${noContext} or tenant_id = (select context_tenant_id())`;
+const oneTenant = () =>
+  pgPolicy("one_tenant", { for: "all", to: "public", using: inContext, withCheck: inContext });
+const identityTenant = sql`${noContext} or id = (select context_tenant_id())`;
 
 export const tenants = pgTable(
   "tenants",
@@ -75,13 +83,17 @@ export const tenants = pgTable(
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("plan", PLANS),
     oneOf("status", TENANT_STATUSES),
-    // To all, because DROP OWNED BY a role drops the policies that name it alone.
-    pgPolicy("own_tenant", { for: "all", to: "public", using: ownTenant, withCheck: ownTenant }),
+    pgPolicy("own_tenant", {
+      for: "all",
+      to: "partywall_app",
+      using: ownTenant,
+      withCheck: ownTenant,
+    }),
     pgPolicy("identity_all", {
       for: "all",
       to: "partywall_identity",
-      using: sql`true`,
-      withCheck: sql`true`,
+      using: identityTenant,
+      withCheck: identityTenant,
     }),
     pgPolicy("operator_all", {
       for: "all",
@@ -92,16 +104,14 @@ export const tenants = pgTable(
   ],
 );
 
-// Signing in looks across tenants, so it has no context. With one, not even partywall_identity sees another tenant's
-// rows: a route that forgets whose they are is closed as well.
-const inContext = sql`(select context_tenant_id()) is null or tenant_id = (select context_tenant_id())`;
-const oneTenant = () =>
-  pgPolicy("one_tenant", { for: "all", to: "public", using: inContext, withCheck: inContext });
-
 const ofTenant = () =>
   uuid("tenant_id")
     .notNull()
     .references(() => tenants.id, { onDelete: "cascade" });
+
+// A tenant's people are its members and its issuers' users; the tables in these subqueries show that tenant's rows alone.
+const itsMember = sql`exists (select from memberships m where m.user_id = users.id)`;
+const ofItsIssuer = sql`issuer_id in (select i.id from issuers i)`;
 
 /**
  * A person. `version` counts the changes to what its tokens may say: its roles, and the tenants that it is in
@@ -116,9 +126,17 @@ export const users = pgTable(
     issuer_id: uuid("issuer_id").references(() => issuers.id, { onDelete: "cascade" }),
     /** The issuer's `sub`. */
     subject: text("subject"),
+    /** When somebody last showed a token that was mailed to this address; null while nobody has. */
+    email_verified_at: instant("email_verified_at"),
     ...rowHistory(),
   },
   (t) => [
+    pgPolicy("one_tenant", {
+      for: "all",
+      to: "public",
+      using: sql`${noContext} or ${itsMember} or ${ofItsIssuer}`,
+      withCheck: sql`${noContext} or (issuer_id is null and ${itsMember}) or ${ofItsIssuer}`,
+    }),
     uniqueIndex("users_email")
       .on(t.email)
       .where(sql`issuer_id is null`),
@@ -165,8 +183,8 @@ export const sessions = pgTable(
     generation: integer("generation").notNull().default(0),
     /** Null when its access token was exchanged for an issuer's, and has no successor. */
     refresh_hash: bytea("refresh_hash"),
-    /** The issuer that vouched for the user, in this tenant and in no other. */
-    issuer_id: uuid("issuer_id").references(() => issuers.id, { onDelete: "cascade" }),
+    /** The issuer that vouched for the user, in this tenant and in no other; it may be gone since. */
+    issuer_id: uuid("issuer_id"),
     user_agent: text("user_agent").notNull().default(""),
     rotated_at: instant("rotated_at").notNull().defaultNow(),
     expires_at: instant("expires_at").notNull(),
@@ -181,6 +199,10 @@ export const sessions = pgTable(
   ],
 );
 
+/** The issuer in whose session something was granted: the grant ends when that issuer is suspended or deleted. */
+const vouched = () => ({ vouched_by: uuid("vouched_by") });
+
+/** An invitation ends when its maker may no longer give its role (end_grants()). */
 export const invitations = pgTable(
   "invitations",
   {
@@ -190,6 +212,7 @@ export const invitations = pgTable(
     role: text("role", { enum: ROLES }).notNull(),
     token_hash: bytea("token_hash").notNull(),
     invited_by: uuid("invited_by").notNull(),
+    ...vouched(),
     expires_at: instant("expires_at").notNull(),
     ...rowHistory(),
   },
@@ -215,6 +238,9 @@ export const apiKeys = pgTable(
     /** Its last four characters, to tell keys apart by. */
     hint: text("hint").notNull(),
     created_by: uuid("created_by").notNull(),
+    ...vouched(),
+    /** The key that took this one's place: a rotation that is repeated answers the same key. */
+    successor_id: uuid("successor_id"),
     expires_at: instant("expires_at"),
     last_used_at: instant("last_used_at"),
     ...rowHistory(),
@@ -228,7 +254,10 @@ export const apiKeys = pgTable(
   ],
 );
 
-/** An OIDC issuer that a tenant trusts to say who its members are. */
+/**
+ * An OIDC issuer that a tenant trusts to say who its members are. Whoever registered it, or changed it last, answers for
+ * it: when they may no longer make admins, it is suspended until somebody who may confirms it (end_grants()).
+ */
 export const issuers = pgTable(
   "issuers",
   {
@@ -243,6 +272,11 @@ export const issuers = pgTable(
     email_domains: text("email_domains").array().notNull(),
     /** Whether somebody who is no member yet becomes one. */
     just_in_time: boolean("just_in_time").notNull().default(false),
+    /** Since when the registration claims each of its domains for newcomers: of several tenants, the first has them. */
+    domains_since: jsonb("domains_since").$type<Record<string, string>>().notNull().default({}),
+    registered_by: uuid("registered_by").notNull(),
+    ...vouched(),
+    suspended_at: instant("suspended_at"),
     ...rowHistory(),
   },
   (t) => [
@@ -251,6 +285,11 @@ export const issuers = pgTable(
     // A token is exchanged before it is known whose it is.
     index("issuers_of_token").on(t.issuer, t.audience),
     oneOf("default_role", ISSUED_ROLES),
+    // Here, because patches add up.
+    check(
+      "role_map_entries",
+      sql`jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100`,
+    ),
     oneTenant(),
   ],
 );
@@ -338,6 +377,10 @@ export const auditEvents = pgTable(
     primaryKey({ columns: [t.tenant_id, t.id] }),
     index("audit_events_newest").on(t.tenant_id, t.created_at, t.id),
     index("audit_events_of_row").on(t.tenant_id, t.resource_id, t.created_at, t.id),
+    // For a tenant's object, which is to hear what ended lately.
+    index("audit_events_of_credentials")
+      .on(t.tenant_id, t.created_at)
+      .where(sql`resource in ('api_keys', 'memberships')`),
     ...tenantPolicies(),
   ],
 );

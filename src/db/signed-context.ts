@@ -4,13 +4,29 @@ import type { NamedKey } from "../settings.ts";
 /** How long a context is good for. An attacker inside a transaction can read his own, so it is short. */
 export const CONTEXT_TTL_S = 60;
 
+/** As what somebody may act, by the first letter of a context; `acting_as()` reads it. */
+const LETTERS = {
+  viewer: "v",
+  member: "m",
+  admin: "a",
+  owner: "o",
+  api_key: "k",
+  invitation: "i",
+  issuer: "s",
+} as const;
+export type ActingAs = keyof typeof LETTERS;
+
+/** On whose behalf a request acts: the id of a user, API key, invitation or issuer, and the rights of its credential. */
+export type Actor = { readonly id: string; readonly as: ActingAs };
+
 /**
  * The text that opens the wall for one tenant, one actor and one database role, for a minute:
- * `v1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies.
- * `tenant` and `actor` are UUIDs, `now` is in ms.
+ * `<letter>1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies.
+ * `tenant` and the actor's id are UUIDs, `now` is in ms.
  */
-export function signContext(key: NamedKey, role: string, tenant: string, actor: string, now: number): string {
-  const text = `v1.${key.kid}.${tenant}.${actor}.${Math.floor(now / 1000) + CONTEXT_TTL_S}`;
+export function signContext(key: NamedKey, role: string, tenant: string, actor: Actor, now: number): string {
+  const expiry = Math.floor(now / 1000) + CONTEXT_TTL_S;
+  const text = `${LETTERS[actor.as]}1.${key.kid}.${tenant}.${actor.id}.${expiry}`;
   return `${text}.${createHmac("sha256", key.key).update(`${text}.${role}`).digest("hex")}`;
 }
 

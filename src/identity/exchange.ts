@@ -2,20 +2,21 @@ import { sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { violatedConstraint, type TenantDb } from "../db/client.ts";
+import type { ISSUED_ROLES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import type { News } from "../tenant/object.ts";
-import { EdgeRecord, edgeRecord, KeyRecord } from "../tenant/record.ts";
+import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
 import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
-import type { Role } from "./caller.ts";
-import { narrowKeys } from "./member-keys.ts";
+import { endedLately, membersChanged, readEnded } from "./ended.ts";
 import { Member, member } from "./session.ts";
-import { refusedToken, type Subject } from "./subject-token.ts";
+import { NO_MEMBER, refusedToken, type Subject } from "./subject-token.ts";
 import type { Trust } from "./trust.ts";
 
-/** An access token for whom an issuer vouches, and what the tenant's object is to learn before it is given. */
-export type Exchange = { accessToken: string; role: Role; news: News };
+type IssuedRole = (typeof ISSUED_ROLES)[number];
 
-const Keys = v.array(v.object({ key: KeyRecord }));
+/** An access token for whom an issuer vouches, and what the tenant's object is to learn before it is given. */
+export type Exchange = { accessToken: string; role: IssuedRole; news: News };
+
 const Held = v.object({ version: v.number(), tenant: EdgeRecord });
 const Vouched = v.object({ ...Member.entries, changed: v.boolean() });
 
@@ -28,40 +29,45 @@ const Vouched = v.object({ ...Member.entries, changed: v.boolean() });
 export async function exchange(
   db: TenantDb,
   { id: issuerId, tenant_id: tenantId, version }: Trust,
-  { subject, email, role }: Subject,
+  { subject, email }: Subject,
+  role: IssuedRole,
   of: { slug: string | undefined; userAgent: string },
 ): Promise<Exchange | undefined> {
   const sessionId = uuidv7();
   // i is locked by the first statement, and is what it was taken for, in a tenant that is open.
   const trusted = sql`issuers i join tenants t on t.id = i.tenant_id and t.status = 'active'
     and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
-    and i.id = ${issuerId} and i.version = ${version}`;
+    and i.id = ${issuerId} and i.version = ${version} and i.suspended_at is null`;
   const own = sql`(select f.id from users f where f.issuer_id = ${issuerId} and f.subject = ${subject})`;
   const local = sql`(select l.id from users l join memberships lm on lm.user_id = l.id and lm.tenant_id = ${tenantId}
     where l.issuer_id is null and l.email = ${email})`;
-  const [held, , , , , vouched, dropped, , kept] = await db
-    .write((tx) => [
-      // Against a change of the issuer, or its end: that waits for this, and then sees the session.
-      tx.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
+  const {
+    within: [held, , , , , vouched, ended],
+    after: [changed],
+  } = await db
+    .writeAround({
+      within: (tx) => [
+        // Against a change of the issuer, or its end: that waits for this, and then sees the session.
+        tx.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
         where i.id = ${issuerId} and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null}) for share of i`),
-      tx.execute(sql`insert into users (id, email, issuer_id, subject)
+        tx.execute(sql`insert into users (id, email, issuer_id, subject)
         select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
         where i.just_in_time and not exists ${own} and not exists ${local}
         on conflict (issuer_id, subject) do nothing`),
-      // The role follows what the issuer says; but who was made an owner here stays one.
-      tx.execute(sql`insert into memberships (tenant_id, user_id, role)
+        // The role follows what the issuer says; but who was made an owner here stays one.
+        tx.execute(sql`insert into memberships (tenant_id, user_id, role)
         select i.tenant_id, u.id, ${role} from ${trusted} join users u on u.id = ${own}
         where exists (select from memberships where tenant_id = i.tenant_id and user_id = u.id)
           or (i.just_in_time and not exists ${local})
         on conflict (tenant_id, user_id) do update set role = excluded.role
           where memberships.role not in (excluded.role, 'owner')`),
-      tx.execute(
-        sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
-      ),
-      // Each exchange makes one, so each clears away those that are over.
-      tx.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
+        tx.execute(
+          sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
+        ),
+        // Each exchange makes one, so each clears away those that are over.
+        tx.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
         and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
-      tx.execute(sql`with who as (
+        tx.execute(sql`with who as (
           select ${member}, u.issuer_id is not null as own,
             u.version > 1 and u.issuer_id is not null and u.updated_at > now() - interval '1 hour' as changed
           from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
@@ -72,8 +78,10 @@ export async function exchange(
             now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
         )
         select * from who`),
-      ...narrowKeys(tx, tenantId, own),
-    ])
+        tx.execute(endedLately(tenantId)),
+      ],
+      after: (tx) => [tx.execute(membersChanged)],
+    })
     .catch((error: unknown) => {
       // Whoever was removed meanwhile is no member.
       if (violatedConstraint(error) === "sessions_membership") throw refusedToken(NO_MEMBER);
@@ -95,13 +103,7 @@ export async function exchange(
     news: {
       record: tenant,
       // Also when it was an earlier exchange that changed it: that one's news may have been lost.
-      ...(who.changed && {
-        floors: [[userId, userVersion]],
-        keys: v.parse(Keys, kept.rows).map(({ key }) => key),
-        deletedKeys: dropped.rows.map((row) => String(row["id"])),
-      }),
+      ...(who.changed && readEnded(ended, changed)),
     },
   };
 }
-
-const NO_MEMBER = "The token's subject is no member of the tenant, which takes nobody in just in time.";

@@ -3,7 +3,8 @@ import { needing } from "../http/openapi.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "./access-token.ts";
 import { looksLikeApiKey, readApiKey } from "./api-key.ts";
-import type { Caller, Scope } from "./caller.ts";
+import type { Scope } from "./authority.ts";
+import type { Caller } from "./caller.ts";
 
 /** What the request carries as its bearer token (RFC 6750), whatever it may be worth. */
 export function bearerToken(headers: Headers): string | undefined {

@@ -1,11 +1,11 @@
-import { randomBytes } from "node:crypto";
+import { createHmac, randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { parse as parseUuid, stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { TenantDb } from "../db/client.ts";
-import { invitations, TENANT_STATUSES } from "../db/schema.ts";
+import { invitations, sessions, TENANT_STATUSES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
-import { NewPassword } from "./account.ts";
+import type { Floor } from "../tenant/credentials.ts";
 import { openToken, sealToken, secretHash } from "./opaque-token.ts";
 import { hashPassword } from "./password.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
@@ -15,7 +15,14 @@ import { grant, Member, member, newSession, type Grant } from "./session.ts";
  * What an invitation's token says: of which tenant, which invitation, and for which email. That one is in the token,
  * which goes to that address and nowhere else, so that a password can be hashed before the database is asked.
  */
-type Invitation = { tenantId: string; id: string; email: string; hash: Uint8Array };
+type Invitation = {
+  tenantId: string;
+  id: string;
+  email: string;
+  hash: Uint8Array;
+  /** The secret of the session that it starts: the same each time, and known to this server alone. */
+  sessionSecret: Buffer;
+};
 
 const UUID_BYTES = 16;
 const SECRET_BYTES = 32;
@@ -33,69 +40,109 @@ export function makeInvitation(
 
 /** What a token says that this server made, else undefined. Only the database knows whether it is still good. */
 export function readInvitation(text: string): Invitation | undefined {
-  const body = openToken("invitation", text)?.body;
-  return (
-    body && {
-      tenantId: toUuid(body.subarray(0, UUID_BYTES)),
-      id: toUuid(body.subarray(UUID_BYTES, 2 * UUID_BYTES)),
-      hash: secretHash(body.subarray(2 * UUID_BYTES, EMAIL_AT)),
-      email: body.toString("utf8", EMAIL_AT),
-    }
-  );
+  const opened = openToken("invitation", text);
+  if (!opened) return undefined;
+  const { body, key } = opened;
+  return {
+    tenantId: toUuid(body.subarray(0, UUID_BYTES)),
+    id: toUuid(body.subarray(UUID_BYTES, 2 * UUID_BYTES)),
+    hash: secretHash(body.subarray(2 * UUID_BYTES, EMAIL_AT)),
+    email: body.toString("utf8", EMAIL_AT),
+    sessionSecret: createHmac("sha256", key).update("invitation's session").update(body).digest(),
+  };
 }
 
 const Held = v.object({ status: v.picklist(TENANT_STATUSES) });
+const Started = v.object({ ...Member.entries, session_id: v.string() });
+const Known = v.object({ tenant_id: v.string(), user_id: v.string(), version: v.number() });
+
+/** A session in the tenant, and for each tenant of the account what its object is to learn before that is answered. */
+type Accepted = { grant: Grant; floors: Map<string, Floor[]> };
 
 /**
- * Uses the invitation up: makes its email a member, and a user with this password if there is none, and starts a
- * session, all or nothing. `db` is its tenant's, in the name of the invitation. Undefined when the email's user has
- * another password. Throws `invitation_gone`, `tenant_suspended`, `tenant_closing`, or `invalid_input` for a password
- * that cannot be a new user's; the invitation then stays as it was.
+ * Uses the invitation up: makes its email a member and starts a session, all or nothing. Its token was mailed to that
+ * email, so whoever holds it owns the account: a password becomes the account's, and ends its earlier sessions in all
+ * tenants; without one, the account has to be known as its email's already. `db` is the tenant's, in the name of the
+ * invitation. Accepted again, it gives the same session until that is first refreshed. Throws `invitation_gone`,
+ * `tenant_suspended`, `tenant_closing`, or `invalid_input` when it takes a password; the invitation then stays as it was.
  */
 export async function acceptInvitation(
   db: TenantDb,
   invitation: Invitation,
   of: { password: string | undefined; host: string | undefined; userAgent: string },
-): Promise<Grant | undefined> {
-  const { id, email } = invitation;
+): Promise<Accepted> {
+  const { id, email, tenantId } = invitation;
   const hash = of.password === undefined ? null : await hashPassword(email, of.password);
-  const newHash = v.is(NewPassword, of.password) ? hash : null;
-  const refresh = firstRefreshToken(uuidv7());
+  const refresh = firstRefreshToken(uuidv7(), invitation.sessionSecret);
 
+  const isHere = sql`(${of.host ?? null}::text is null or t.slug = ${of.host ?? null})`;
   const isGood = sql`i.id = ${id} and i.token_hash = ${sql.param(invitation.hash, invitations.token_hash)}
-    and i.expires_at > now() and t.id = i.tenant_id and (${of.host ?? null}::text is null or t.slug = ${of.host ?? null})`;
+    and i.expires_at > now() and t.id = i.tenant_id and ${isHere}`;
   const isOpen = sql`${isGood} and t.status = 'active'`;
-  const isTheirs = sql`u.email = i.email and u.issuer_id is null and u.password_hash = ${hash}`;
-  const [held, , , , , granted, known] = await db.write((tx) => [
-    // Of those who accept at once, the second one waits here, and then finds it used.
-    tx.execute(sql`select t.status from invitations i, tenants t where ${isGood} for update of i`),
-    tx.execute(sql`
-      insert into users (id, email, password_hash) select ${uuidv7()}::uuid, i.email, ${newHash}
-      from invitations i, tenants t where ${isOpen} and ${newHash}::text is not null
-      on conflict (email) where issuer_id is null do nothing`),
-    // Somebody who is a member by now stays what they are; the UPDATE keeps them from being removed meanwhile.
-    tx.execute(sql`
-      insert into memberships (tenant_id, user_id, role) select i.tenant_id, u.id, i.role
-      from invitations i, tenants t, users u where ${isOpen} and ${isTheirs}
-      on conflict (tenant_id, user_id) do update set updated_at = now()`),
-    tx.execute(sql`
-      ${newSession(refresh, of.userAgent, { tenant: sql`t.id`, user: sql`u.id` })}
-      from invitations i, tenants t, users u where ${isOpen} and ${isTheirs}`),
-    tx.execute(sql`
-      delete from invitations where id = ${id} and exists (select from sessions where id = ${refresh.sessionId})`),
-    tx.execute(sql`
-      select ${member} from sessions s join users u on u.id = s.user_id join tenants t on t.id = s.tenant_id
-      join memberships m on m.tenant_id = s.tenant_id and m.user_id = s.user_id where s.id = ${refresh.sessionId}`),
-    tx.execute(sql`select 1 from users where email = ${email} and issuer_id is null`),
-  ]);
+  const setsPassword = sql`${isOpen} and ${hash}::text is not null`;
+  const isAccount = sql`u.email = ${email} and u.issuer_id is null`;
+  // In the tenant's context only members are seen, which the account is about to become.
+  const account = sql`nullif(current_setting('app.account', true), '')::uuid`;
+  const { before, within, after } = await db.writeAround({
+    before: (tx) => [
+      // Of those who accept at once, the second one waits here, and then finds it used.
+      tx.execute(sql`select t.status from invitations i, tenants t where ${isGood} for update of i`),
+      tx.execute(sql`
+        insert into users (id, email, password_hash, email_verified_at)
+        select ${uuidv7()}::uuid, i.email, ${hash}, now() from invitations i, tenants t where ${setsPassword}
+        on conflict (email) where issuer_id is null
+          do update set password_hash = excluded.password_hash, email_verified_at = excluded.email_verified_at`),
+      tx.execute(sql`
+        update sessions s set revoked_at = now() from users u, invitations i, tenants t
+        where ${setsPassword} and ${isAccount} and s.user_id = u.id and s.revoked_at is null`),
+      tx.execute(sql`
+        select set_config('app.account', u.id::text, true) from users u, invitations i, tenants t
+        where ${isOpen} and ${isAccount} and u.email_verified_at is not null`),
+    ],
+    within: (tx) => [
+      // Somebody who is a member by now stays what they are; the UPDATE keeps them from being removed meanwhile.
+      tx.execute(sql`
+        insert into memberships (tenant_id, user_id, role) select i.tenant_id, ${account}, i.role
+        from invitations i, tenants t where ${isOpen} and ${account} is not null
+        on conflict (tenant_id, user_id) do update set updated_at = now()`),
+      tx.execute(sql`
+        ${newSession(refresh, of.userAgent, { tenant: sql`t.id`, user: account })}
+        from invitations i, tenants t where ${isOpen} and ${account} is not null`),
+      tx.execute(sql`
+        delete from invitations where id = ${id} and exists (select from sessions where id = ${refresh.sessionId})`),
+      // This session, or the one of the first acceptance, whose answer may have been lost.
+      tx.execute(sql`
+        select ${member}, s.id as session_id
+        from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
+          join sessions s on s.tenant_id = m.tenant_id and s.user_id = m.user_id
+        where ${isAccount} and ${isHere} and s.refresh_hash = ${sql.param(refresh.hash, sessions.refresh_hash)}
+          and s.generation = 0 and s.revoked_at is null and (${hash}::text is null or u.password_hash = ${hash})`),
+    ],
+    after: (tx) => [
+      tx.execute(sql`
+        select m.tenant_id, u.id as user_id, u.version from users u join memberships m on m.user_id = u.id
+        where ${isAccount}`),
+    ],
+  });
 
-  const [tenant] = v.parse(v.array(Held), held.rows);
-  if (!tenant) throw new Problem("invitation_gone");
-  if (tenant.status !== "active") throw new Problem(`tenant_${tenant.status}`);
-  const [who] = v.parse(v.array(Member), granted.rows);
-  if (!who && known.rows.length === 0) {
-    const detail = "This email has no user yet. Choose a password of at least 8 characters.";
+  const [started] = v.parse(v.array(Started), within[3].rows);
+  const [held] = v.parse(v.array(Held), before[0].rows);
+  const status = started?.tenant.status ?? held?.status;
+  if (!status) throw new Problem("invitation_gone");
+  if (status !== "active") throw new Problem(`tenant_${status}`);
+  if (!started) {
+    const detail =
+      "Choose a password of at least 8 characters: nobody has shown yet that this email is theirs.";
     throw new Problem("invalid_input", { errors: [{ pointer: "/password", detail }] });
   }
-  return who && grant(who, refresh);
+  const known = hash === null ? [] : v.parse(v.array(Known), after[0].rows);
+  return {
+    grant: await grant(started, firstRefreshToken(started.session_id, invitation.sessionSecret)),
+    floors: new Map<string, Floor[]>([
+      [tenantId, []],
+      ...known.map(
+        ({ tenant_id, user_id, version }) => [tenant_id, [[user_id, version]]] as [string, Floor[]],
+      ),
+    ]),
+  };
 }

@@ -11,9 +11,12 @@ export type RefreshToken = { text: string; sessionId: string; generation: number
 
 const LENGTH = { session: 16, generation: 4, secret: 32 };
 
-/** The first refresh token of a new session. */
-export function firstRefreshToken(sessionId: string): RefreshToken {
-  return makeToken(sessionId, 0, randomBytes(LENGTH.secret));
+/** The first refresh token of a new session, with a secret of 32 bytes. */
+export function firstRefreshToken(
+  sessionId: string,
+  secret: Buffer = randomBytes(LENGTH.secret),
+): RefreshToken {
+  return makeToken(sessionId, 0, secret);
 }
 
 /** The token as the client sent it and the one that takes its place, or undefined if this server never made it. */

@@ -9,8 +9,6 @@ import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
 import { firstRefreshToken, readRefreshToken, type RefreshToken } from "./refresh-token.ts";
 
 const REFRESH_TTL_S = 30 * 24 * 3600;
-/** A refresh token that was just replaced still gets its successor: two tabs, or an answer lost on the way. */
-const REFRESH_GRACE_S = 20;
 
 /** A session as the API answers it (API.md). */
 export const Session = v.object({
@@ -56,17 +54,14 @@ export const newSession = (
   select ${sessionId}::uuid, ${of.tenant}, ${of.user}, ${hex(hash)}::bytea, ${userAgent},
     now() + ${REFRESH_TTL_S} * interval '1 second'`;
 
+type SignUp = { email: string; hash: string; slug: string; name: string; userAgent: string };
+
 /**
  * Makes a tenant on the plan `solo` with its owner and a session, in one statement: all or nothing. An email that
- * exists gets the tenant added if the hash is its password's, else undefined. Throws `slug_taken`.
+ * exists gets the tenant added if the hash is its password's, else undefined. The same sign-up again within a day, as
+ * after a lost answer, starts a session in the tenant that the first one made. Throws `slug_taken`.
  */
-export async function signUp(of: {
-  email: string;
-  hash: string;
-  slug: string;
-  name: string;
-  userAgent: string;
-}): Promise<Grant | undefined> {
+export async function signUp(of: SignUp): Promise<Grant | undefined> {
   const [userId, tenantId, refresh] = [uuidv7(), uuidv7(), firstRefreshToken(uuidv7())];
   // Rows that a WITH query has just made are not seen by the others, so the record is built from RETURNING.
   const { rows } = await identityDb
@@ -84,10 +79,22 @@ export async function signUp(of: {
       )
       select ${member} from u, t, m, s`)
     .catch((error: unknown) => {
-      if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
+      if (violatedConstraint(error) === "tenants_slug") return { rows: "taken" as const };
       return rethrow(error);
     });
+  if (rows === "taken") return signUpAgain(of);
   return rows[0] && grant(v.parse(Member, rows[0]), refresh);
+}
+
+/** Starts a session in the tenant that the same sign-up has made. Throws `slug_taken` when another one made it. */
+async function signUpAgain({ email, hash, slug, name, userAgent }: SignUp): Promise<Grant> {
+  const { members, refresh } = await startSession(
+    sql`u.email = ${email} and u.issuer_id is null and u.password_hash = ${hash} and t.slug = ${slug} and t.name = ${name}
+      and m.role = 'owner' and m.created_at = t.created_at and t.created_at > now() - interval '1 day'`,
+    userAgent,
+  );
+  if (!members[0]) throw new Problem("slug_taken");
+  return grant(members[0], refresh);
 }
 
 /**
@@ -170,9 +177,9 @@ async function startSession(condition: SQL, userAgent: string, host: string | nu
 export type Reuse = { reused: { tenantId: string; sessionId: string } };
 
 /**
- * Replaces a refresh token by its successor, in one statement. The token before the last gets the same successor
- * within REFRESH_GRACE_S; any older one is a stolen token at work, and revokes the session. Undefined when refused, as
- * at the host of another tenant.
+ * Replaces a refresh token by its successor, in one statement. The token before the last gets the same successor until
+ * that one is first used, for a second tab and for an answer that was lost, however late; any older one is a stolen
+ * token at work, and revokes the session. Undefined when refused, as at the host of another tenant.
  */
 export async function refreshSession(
   text: string,
@@ -182,8 +189,7 @@ export async function refreshSession(
   if (!tokens) return undefined;
   const { presented, successor } = tokens;
   const isNewest = sql`(s.generation = ${presented.generation} and s.refresh_hash = ${hex(presented.hash)}::bytea)`;
-  const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea
-    and s.rotated_at > now() - ${REFRESH_GRACE_S} * interval '1 second')`;
+  const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea)`;
   // One UPDATE, so that of two at once the second one judges the row that the first one left.
   const { rows } = await identityDb
     .execute(sql`

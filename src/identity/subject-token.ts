@@ -2,9 +2,8 @@ import { decodeJwt, errors, jwtVerify, type JWTPayload } from "jose";
 import * as v from "valibot";
 import { Problem } from "../problem.ts";
 import { Email } from "./account.ts";
-import type { Role } from "./caller.ts";
 import { issuerKey } from "./issuer-keys.ts";
-import type { Trust } from "./trust.ts";
+import type { Origin } from "./trust.ts";
 
 /** Signatures that only the issuer can make: a key of theirs that is public is never a secret of an HMAC. */
 const ALGORITHMS = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 Ed25519 EdDSA".split(" ");
@@ -30,12 +29,15 @@ const Claims = v.object({
   email_verified: v.literal(true),
 });
 
-/** Who an issuer says somebody is, and what that makes of them in the tenant that trusts it. */
-export type Subject = { subject: string; email: string; role: Exclude<Role, "owner"> };
+/** Who an issuer says somebody is: its `sub`, the email and its domain in lower case, and all else that it says. */
+export type Subject = { subject: string; email: string; domain: string; claims: JWTPayload };
 
 /** The problem of a subject token that is not accepted: RFC 8693, 2.2.2, has one error code for all reasons. */
 export const refusedToken = (reason: string) =>
   new Problem("subject_token_refused", { error: "invalid_request", detail: reason });
+
+export const NO_MEMBER =
+  "The token's subject is no member of the tenant, which takes nobody in just in time.";
 
 /** Nobody who holds no genuine token hears whether a tenant trusts its issuer. */
 export const unknownToken = () =>
@@ -45,7 +47,7 @@ export const unknownToken = () =>
  * The issuer that a token names, and for which audience it was made, to find out who trusts it; nothing else of it
  * is believed yet. Of several audiences it was made for the one that asked for it, `azp` (OIDC Core, 3.1.3.7).
  */
-export function readSubjectToken(token: string): { issuer: string; audience: string } {
+export function readSubjectToken(token: string): Origin {
   try {
     const { iss: issuer, aud, azp } = v.parse(Unverified, decodeJwt(token));
     const audiences = [aud].flat();
@@ -58,24 +60,23 @@ export function readSubjectToken(token: string): { issuer: string; audience: str
 }
 
 /**
- * What the token says of its subject, if the issuer that the tenant trusts signed it for the audience that it trusts
- * it for, and lately. Throws `subject_token_refused`, and `unavailable` when the issuer's keys are out of reach.
+ * What the token says of its subject, if this issuer signed it for this audience, and lately. Throws `subject_token_refused`, and `unavailable` when the issuer's keys are out of reach.
  */
 export async function verifySubjectToken(
   token: string,
-  trust: Trust,
+  { issuer, audience }: Origin,
   keepAlive: (work: Promise<unknown>) => void,
 ): Promise<Subject> {
   try {
-    const { payload } = await jwtVerify(token, (header) => issuerKey(trust.issuer, header, keepAlive), {
+    const { payload } = await jwtVerify(token, (header) => issuerKey(issuer, header, keepAlive), {
       algorithms: ALGORITHMS,
-      issuer: trust.issuer,
-      audience: trust.audience,
+      issuer,
+      audience,
       requiredClaims: ["iss", "aud", "sub", "iat", "exp"],
       maxTokenAge: MAX_AGE,
       clockTolerance: CLOCK_TOLERANCE_S,
     });
-    return subjectOf(payload, trust);
+    return subjectOf(payload);
   } catch (error) {
     if (error instanceof errors.JWTExpired) throw refusedToken("The token has expired, or is too old.");
     // Claims are looked at after the signature.
@@ -86,25 +87,12 @@ export async function verifySubjectToken(
   }
 }
 
-function subjectOf(payload: JWTPayload, trust: Trust): Subject {
+function subjectOf(payload: JWTPayload): Subject {
   const claims = v.safeParse(Claims, payload, { abortEarly: true });
   if (!claims.success) {
     const claim = String(claims.issues[0].path?.[0].key);
     throw refusedToken(`The token's claim ${claim} is missing or not good here.`);
   }
   const { sub: subject, email } = claims.output;
-  if (!trust.email_domains.includes(email.slice(email.lastIndexOf("@") + 1)))
-    throw refusedToken("The tenant does not trust the issuer for the domain of the token's email.");
-  const role = roleOf(payload, trust);
-  if (!role) throw refusedToken("Nothing that the token says stands for a role in the tenant.");
-  return { subject, email, role };
-}
-
-/** The greatest role that a value of the claim stands for, else the default one. */
-function roleOf(payload: JWTPayload, { role_claim, role_map, default_role }: Trust) {
-  const values = role_claim === null ? [] : [payload[role_claim]].flat();
-  const mapped = new Set(
-    Object.entries(role_map).flatMap(([value, role]) => (values.includes(value) ? role : [])),
-  );
-  return (["admin", "member", "viewer"] as const).find((role) => mapped.has(role)) ?? default_role;
+  return { subject, email, domain: email.slice(email.lastIndexOf("@") + 1), claims: payload };
 }

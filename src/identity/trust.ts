@@ -1,67 +1,151 @@
-import { and, eq } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
+import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { issuers, tenants } from "../db/schema.ts";
+import { issuers, tenants, type ISSUED_ROLES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
+import { NO_MEMBER, refusedToken, unknownToken, type Subject } from "./subject-token.ts";
 
-/** Registrations that this isolate remembers, and for how long. */
-const MAX_TRUSTS = 1_000;
-const TRUST_TTL_MS = 60_000;
+/** Answers that this isolate remembers, and for how long. */
+const MAX_REMEMBERED = 1_000;
+const REMEMBERED_MS = 60_000;
+/** Tenants among which a token may choose. */
+const MAX_TRUSTS = 50;
 
 const columns = {
   id: issuers.id,
   tenant_id: issuers.tenant_id,
-  issuer: issuers.issuer,
-  audience: issuers.audience,
   role_claim: issuers.role_claim,
   role_map: issuers.role_map,
   default_role: issuers.default_role,
   email_domains: issuers.email_domains,
+  just_in_time: issuers.just_in_time,
+  suspended_at: issuers.suspended_at,
   version: issuers.version,
 };
+
+type IssuedRole = (typeof ISSUED_ROLES)[number];
 
 /** An issuer as one tenant has registered it. */
 export type Trust = Pick<typeof issuers.$inferSelect, keyof typeof columns>;
 
-type Question = { issuer: string; audience: string; slug: string | undefined };
+/** What a token says for whom it was made. */
+export type Origin = { issuer: string; audience: string };
 
-const known = new BoundedMap<string, { trust: Trust; until: number }>(MAX_TRUSTS);
-const nameOf = ({ issuer, audience, slug }: Question) => JSON.stringify([issuer, audience, slug]);
+const trusted = new BoundedMap<string, number>(MAX_REMEMBERED);
+const known = new BoundedMap<string, { trusts: Trust[]; until: number }>(MAX_REMEMBERED);
+
+const isOf = ({ issuer, audience }: Origin) =>
+  and(eq(issuers.issuer, issuer), eq(issuers.audience, audience));
 
 /**
- * The tenant that trusts the issuer for this audience, as of a minute ago at most: whoever acts on it makes sure in
- * the same transaction that it is still so. Undefined when there is none; throws `invalid_token_request` when there
- * are several, and no slug says which.
+ * Whether any tenant trusts the issuer for this audience, as of a minute ago at most: only then its keys are fetched. No
+ * answer to a client tells it.
  */
-export async function findTrust(question: Question): Promise<Trust | undefined> {
-  const name = nameOf(question);
-  const there = known.get(name);
-  if (there && Date.now() < there.until) return there.trust;
-  const { issuer, audience, slug } = question;
+export async function isTrusted(origin: Origin): Promise<boolean> {
+  const name = JSON.stringify([origin.issuer, origin.audience]);
+  if (Date.now() < (trusted.get(name) ?? 0)) return true;
+  const rows = await identityDb
+    .select({ id: issuers.id })
+    .from(issuers)
+    .where(isOf(origin))
+    .limit(1)
+    .catch(rethrow);
+  if (rows.length > 0) trusted.set(name, Date.now() + REMEMBERED_MS);
+  return rows.length > 0;
+}
+
+type Question = Origin & { slug: string | undefined; domain: string };
+const nameOf = ({ issuer, audience, slug, domain }: Question) =>
+  JSON.stringify([issuer, audience, slug, domain]);
+
+/**
+ * Who trusts the issuer for this audience, as of a minute ago at most: those first that trust it for the email's domain,
+ * and of them the first who claimed it. Whoever acts on one makes sure in the same transaction that it is still so.
+ */
+export async function trustsOf(question: Question): Promise<Trust[]> {
+  const there = known.get(nameOf(question));
+  if (there && Date.now() < there.until) return there.trusts;
+  const { slug, domain } = question;
   const trusts = await identityDb
     .select(columns)
     .from(issuers)
     .innerJoin(tenants, eq(tenants.id, issuers.tenant_id))
-    .where(
-      and(
-        eq(issuers.issuer, issuer),
-        eq(issuers.audience, audience),
-        slug === undefined ? undefined : eq(tenants.slug, slug),
-      ),
+    .where(and(isOf(question), slug === undefined ? undefined : eq(tenants.slug, slug)))
+    .orderBy(
+      sql`${domain} = any(${issuers.email_domains}) desc`,
+      sql`(${issuers.domains_since} ->> ${domain})::timestamptz`,
+      issuers.id,
     )
-    .limit(2)
+    .limit(MAX_TRUSTS)
     .catch(rethrow);
-  if (trusts.length > 1)
+  known.set(nameOf(question), { trusts, until: Date.now() + REMEMBERED_MS });
+  return trusts;
+}
+
+/** Has the next questions about this answered by the database. */
+export function forgetTrusts(question: Question): void {
+  known.delete(nameOf(question));
+  trusted.delete(JSON.stringify([question.issuer, question.audience]));
+}
+
+/**
+ * The tenant that a genuine token is for, and the role that it stands for there. Of several that trust its issuer it is
+ * the one whose member the subject is already, else the first that claimed the domain's newcomers: what another tenant
+ * registers later changes nothing. Throws `subject_token_refused`, and `invalid_token_request` for a member of several.
+ */
+export async function chooseTrust(
+  trusts: Trust[],
+  subject: Subject,
+): Promise<{ trust: Trust; role: IssuedRole }> {
+  if (trusts.length === 0) throw unknownToken();
+  const candidates = trusts.filter(({ email_domains }) => email_domains.includes(subject.domain));
+  if (candidates.length === 0)
+    throw refusedToken("The tenant does not trust the issuer for the domain of the token's email.");
+  const open = candidates.filter(({ suspended_at }) => !suspended_at);
+  if (open.length === 0)
+    throw refusedToken("The tenant has suspended the issuer until an owner or admin confirms it.");
+  const fitting = open.flatMap((trust) => {
+    const role = roleOf(subject, trust);
+    return role ? [{ trust, role }] : [];
+  });
+  const [first] = fitting;
+  if (!first) throw refusedToken("Nothing that the token says stands for a role in the tenant.");
+  if (fitting.length === 1) return first;
+
+  const homes = await homesOf(subject, fitting);
+  const of = homes.length > 0 ? fitting.filter(({ trust }) => homes.includes(trust.id)) : fitting;
+  const [one] = homes.length > 0 ? of : of.filter(({ trust }) => trust.just_in_time);
+  if (!one) throw refusedToken(NO_MEMBER);
+  if (homes.length > 1)
     throw new Problem("invalid_token_request", {
       error: "invalid_target",
       errors: [
-        { pointer: "/audience", detail: "Several tenants trust this issuer: say which, by its slug." },
+        { pointer: "/audience", detail: "You are a member of several tenants: say which, by its slug." },
       ],
     });
-  const [trust] = trusts;
-  if (trust) known.set(name, { trust, until: Date.now() + TRUST_TTL_MS });
-  return trust;
+  return one;
 }
 
-/** Has the next question answered by the database. */
-export const forgetTrust = (question: Question): void => void known.delete(nameOf(question));
+/** Of these registrations, those in whose tenant the subject is a member. */
+async function homesOf({ subject, email }: Subject, among: { trust: Trust }[]): Promise<string[]> {
+  const ids = among.map(({ trust }) => trust.id);
+  const { rows } = await identityDb
+    .execute(
+      sql`select i.id from issuers i join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
+        where i.id in ${ids} and ((u.issuer_id = i.id and u.subject = ${subject})
+          or (u.issuer_id is null and u.email = ${email})) group by i.id`,
+    )
+    .catch(rethrow);
+  return v.parse(Homes, rows).map(({ id }) => id);
+}
+const Homes = v.array(v.object({ id: v.string() }));
+
+/** The greatest role that a value of the claim stands for, else the default one. */
+function roleOf({ claims }: Subject, { role_claim, role_map, default_role }: Trust): IssuedRole | null {
+  const values = role_claim === null ? [] : [claims[role_claim]].flat();
+  const mapped = new Set(
+    Object.entries(role_map).flatMap(([value, role]) => (values.includes(value) ? role : [])),
+  );
+  return (["admin", "member", "viewer"] as const).find((role) => mapped.has(role)) ?? default_role;
+}

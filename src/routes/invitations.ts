@@ -8,15 +8,16 @@ import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { floodGuard, userAgent } from "../http/request.ts";
 import { ById, valid } from "../http/valid.ts";
-import { Email, Password } from "../identity/account.ts";
-import { slowGuessing } from "../identity/failures.ts";
-import { granted, WRONG_PASSWORD } from "../identity/granted.ts";
+import { Email, NewPassword } from "../identity/account.ts";
+import { isActing, ownersOnly, vouchedBy } from "../identity/acting.ts";
+import { MANAGES } from "../identity/authority.ts";
 import { slugOfHost } from "../identity/host.ts";
-import { insufficientScope, needs } from "../identity/identify.ts";
+import { invalidToken, needs, signedIn } from "../identity/identify.ts";
 import { acceptInvitation, makeInvitation, readInvitation } from "../identity/invitation.ts";
 import { requireMail, sendInvitation } from "../identity/mail.ts";
 import { Session } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
+import { teachTenant } from "../tenant/ask.ts";
 
 const tag = "Members";
 const INVITATION_TTL_DAYS = 7;
@@ -33,11 +34,11 @@ const Invitation = v.object({
 const NewInvitation = v.strictObject({ email: Email, role: v.picklist(ROLES) });
 const Acceptance = v.strictObject({
   token: v.pipe(v.string(), v.maxLength(512)),
-  password: v.optional(Password),
+  password: v.optional(NewPassword),
 });
 nameSchemas({ Invitation, NewInvitation, Acceptance });
-/** Whether the caller may invite at all, and what the mail says. */
-const Standing = v.object({ is_allowed: v.boolean(), tenant: v.string(), inviter: v.string() });
+/** What the mail says of who invites, while they may. */
+const Standing = v.object({ tenant: v.string(), inviter: v.string() });
 
 const shown = {
   id: invitations.id,
@@ -58,10 +59,10 @@ export const invitationAcceptance = factory.createApp().post(
   "/accept",
   floodGuard,
   operation({
-    summary: "Accept an invitation: with the password of the email's user, or with one for a new user",
+    summary: "Accept an invitation; a password becomes that of the account, and ends its earlier sessions",
     tag,
     answers: { 201: Session },
-    problems: ["unauthenticated", "tenant_suspended", "invitation_gone"],
+    problems: ["tenant_suspended", "tenant_closing", "invitation_gone"],
     token: false,
   }),
   valid("json", Acceptance),
@@ -70,15 +71,27 @@ export const invitationAcceptance = factory.createApp().post(
     const invitation = readInvitation(token);
     if (!invitation) throw new Problem("invitation_gone");
     // The audit trail says that the invitation made its member.
-    const db = openTenantDb("identity", invitation.tenantId, invitation.id, {
+    const actor = { id: invitation.id, as: "invitation" } as const;
+    const db = openTenantDb("identity", invitation.tenantId, actor, {
       id: c.get("requestId"),
       onAnswer: (started) => timed(c, "db", started),
     });
     const host = slugOfHost(c.req.url);
-    const grant = await slowGuessing(c, invitation.email, () =>
-      acceptInvitation(db, invitation, { password, host, userAgent: userAgent(c) }),
+    const { grant, floors } = await acceptInvitation(db, invitation, {
+      password,
+      host,
+      userAgent: userAgent(c),
+    });
+    // In each tenant of the account, the object ends its earlier sessions.
+    await Promise.all(
+      Array.from(floors, ([tenantId, ended]) =>
+        teachTenant(c.env.TENANT, tenantId, {
+          floors: ended,
+          ...(tenantId === grant.record.id && { record: grant.record }),
+        }),
+      ),
     );
-    return c.json(await granted(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+    return c.json(grant.session, 201);
   },
 );
 
@@ -119,33 +132,31 @@ export const invitationRoutes = factory
     valid("json", NewInvitation),
     async (c) => {
       requireMail();
-      const { tenantId, id: callerId } = c.get("caller");
+      const caller = signedIn(c.get("caller"));
+      const { tenantId } = caller;
       const { email, role } = c.req.valid("json");
+      if (!MANAGES[caller.role].includes(role)) throw ownersOnly();
       const { id, text, hash } = makeInvitation(tenantId, email);
-      // By the role that the caller has by now; FOR SHARE, so that it is not changed meanwhile.
-      const may = sql`a.tenant_id = ${tenantId} and a.user_id = ${callerId}
-        and (a.role = 'owner' or (a.role = 'admin' and ${role}::text <> 'owner'))`;
       const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
         where m.tenant_id = ${tenantId} and u.email = ${email})`;
       const [, [row], { rows }] = await c.get("identity").write((db) => [
         db.execute(sql`
-          insert into invitations (id, tenant_id, email, role, token_hash, invited_by, expires_at)
+          insert into invitations (id, tenant_id, email, role, token_hash, invited_by, vouched_by, expires_at)
           select ${id}::uuid, a.tenant_id, ${email}, ${role}, ${sql.param(hash, invitations.token_hash)}::bytea,
-            a.user_id, now() + ${INVITATION_TTL_DAYS} * interval '1 day'
-          from memberships a where ${may} and not ${isThere} for share
+            a.user_id, ${vouchedBy(caller)}, now() + ${INVITATION_TTL_DAYS} * interval '1 day'
+          from memberships a where ${isActing(caller)} and not ${isThere} for share of a
           on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
-            token_hash = excluded.token_hash, invited_by = excluded.invited_by, expires_at = excluded.expires_at,
-            created_at = excluded.created_at`),
+            token_hash = excluded.token_hash, invited_by = excluded.invited_by, vouched_by = excluded.vouched_by,
+            expires_at = excluded.expires_at, created_at = excluded.created_at`),
         db.select(versioned).from(invitations).where(isInvitation(tenantId, id)),
         db.execute(sql`
-          select exists (select from memberships a where ${may}) as is_allowed, t.name as tenant,
-            (select email from users where id = ${callerId}) as inviter from tenants t where t.id = ${tenantId}`),
+          select t.name as tenant, u.email as inviter from tenants t join memberships a on a.tenant_id = t.id
+            join users u on u.id = a.user_id where ${isActing(caller)}`),
       ]);
-      const [{ is_allowed, tenant, inviter }] = v.parse(v.tuple([Standing]), rows);
-      if (!row) {
-        if (is_allowed) throw new Problem("already_member");
-        throw insufficientScope("Only an owner may invite an owner.");
-      }
+      const [standing] = v.parse(v.array(Standing), rows);
+      if (!standing) throw invalidToken();
+      if (!row) throw new Problem("already_member");
+      const { tenant, inviter } = standing;
       await sendInvitation({ token: text, email, role, tenant, inviter });
       c.header("Location", `/v1/invitations/${id}`);
       return answerRow(c, row, 201);

@@ -1,17 +1,19 @@
-import { and, desc, eq, gt, sql } from "drizzle-orm";
+import { and, desc, eq, sql } from "drizzle-orm";
+import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint, type TenantDb } from "../db/client.ts";
-import { apiKeys, ISSUED_ROLES, issuers, sessions, users } from "../db/schema.ts";
+import { ISSUED_ROLES, issuers } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { needs } from "../identity/identify.ts";
+import { isActing, refuseManaging, vouchedBy, type SignedIn } from "../identity/acting.ts";
+import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
+import { invalidToken, needs, signedIn } from "../identity/identify.ts";
 import { isIssuerUrl } from "../identity/issuer-url.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
-import { GONE, type Floor } from "../tenant/credentials.ts";
 
 type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];
 
@@ -43,6 +45,8 @@ const Issuer = v.object({
   default_role: v.nullable(Role),
   email_domains: v.array(v.string()),
   just_in_time: v.boolean(),
+  registered_by: v.string(),
+  status: v.picklist(["active", "suspended"]),
   created_at: v.string(),
   updated_at: v.string(),
 });
@@ -72,6 +76,10 @@ const shown = {
   default_role: issuers.default_role,
   email_domains: issuers.email_domains,
   just_in_time: issuers.just_in_time,
+  registered_by: issuers.registered_by,
+  status: sql<
+    "active" | "suspended"
+  >`case when ${issuers.suspended_at} is null then 'active' else 'suspended' end`,
   created_at: issuers.created_at,
   updated_at: issuers.updated_at,
 };
@@ -79,27 +87,26 @@ const versioned = { ...shown, version: issuers.version };
 
 const isIssuer = (tenantId: string, id: string) => and(eq(issuers.tenant_id, tenantId), eq(issuers.id, id));
 
-/** The sessions that the issuer vouched for and whose tokens may still be about, revoked ones as well. */
-const vouchedFor = (tenantId: string, id: string) =>
-  and(
-    eq(sessions.tenant_id, tenantId),
-    eq(sessions.issuer_id, id),
-    gt(sessions.expires_at, sql`now() - interval '1 minute'`),
-  );
-
-const ended = (rows: { id: string }[]): Floor[] => rows.map(({ id }) => [id, GONE]);
-
 /** Locks the issuer, so that an exchange that is under way is done, and its session seen, before what follows. */
 const hold = (db: Queries, tenantId: string, id: string) =>
   db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)).for("update");
 
+/** Locks the caller's membership, so that it is not changed meanwhile; no row when it no longer is what it was. */
+const act = (db: Queries, caller: SignedIn) =>
+  db.execute(sql`select 1 from memberships a where ${isActing(caller)} for share`);
+const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
+
 function refuse(error: unknown): never {
-  const constraint = violatedConstraint(error);
-  if (constraint === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
-  // One of its users was made the tenant's only owner.
-  if (constraint === "last_owner") throw new Problem("last_owner", { cause: error });
-  throw error;
+  if (violatedConstraint(error) === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
+  if (violatedConstraint(error) === "role_map_entries") throw tooManyEntries();
+  // One of its users is an owner.
+  return refuseManaging(error);
 }
+
+const tooManyEntries = () =>
+  new Problem("invalid_input", {
+    errors: [{ pointer: "/role_map", detail: `The map would have more than ${MAX_ENTRIES} entries.` }],
+  });
 
 /** The OIDC issuers that the tenant trusts to say who its members are. */
 export const issuerRoutes = factory
@@ -138,13 +145,26 @@ export const issuerRoutes = factory
     needs("tenant:write"),
     valid("json", NewIssuer),
     async (c) => {
-      const { tenantId } = c.get("caller");
-      const values = { ...c.req.valid("json"), tenant_id: tenantId };
-      const [[row]] = await c
+      const caller = signedIn(c.get("caller"));
+      const { tenantId } = caller;
+      const { issuer, audience, role_claim, role_map = {}, ...trusted } = c.req.valid("json");
+      const id = uuidv7();
+      const [acting, , [row]] = await c
         .get("identity")
-        .write((db) => [db.insert(issuers).values(values).returning(versioned)])
+        .write((db) => [
+          act(db, caller),
+          db.execute(sql`
+            insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
+              just_in_time, registered_by, vouched_by)
+            select ${id}::uuid, a.tenant_id, ${issuer}, ${audience}, ${role_claim ?? null},
+              ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
+              ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
+              a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
+          db.select(versioned).from(issuers).where(isIssuer(tenantId, id)),
+        ])
         .catch(refuse);
-      if (!row) throw new Error("the insert returned no row");
+      if (acting.rows.length === 0) throw invalidToken();
+      if (!row) throw new Error("the insert made no row");
       c.header("Location", `/v1/issuers/${row.id}`);
       return answerRow(c, row, 201);
     },
@@ -177,37 +197,42 @@ export const issuerRoutes = factory
     valid("header", IfMatch),
     valid("json", IssuerPatch),
     async (c) => {
-      const { tenantId } = c.get("caller");
+      const caller = signedIn(c.get("caller"));
+      const { tenantId } = caller;
       const { id } = c.req.valid("param");
       const { role_map, ...patch } = c.req.valid("json");
       // A merge patch goes into the map as well: null takes an entry, or all of them, away.
       const merged =
         role_map && sql`jsonb_strip_nulls(${issuers.role_map} || ${JSON.stringify(role_map)}::jsonb)`;
-      const [[row], [there], revoked] = await c.get("identity").write((db) => [
-        db
-          .update(issuers)
-          .set({
-            ...patch,
-            ...(role_map !== undefined && { role_map: merged ?? {} }),
-            updated_at: sql`now()`,
-          })
-          .where(and(isIssuer(tenantId, id), ifMatch(issuers, c.req.valid("header"))))
-          .returning(versioned),
-        db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
-        // Only if this transaction has written the issuer's row.
-        db
-          .update(sessions)
-          .set({ revoked_at: sql`coalesce(revoked_at, now())` })
-          .where(
-            and(
-              vouchedFor(tenantId, id),
-              sql`exists (select from issuers i where i.id = ${id} and i.xmin = pg_current_xact_id()::xid)`,
-            ),
-          )
-          .returning({ id: sessions.id }),
-      ]);
+      const {
+        within: [acting, [row], [there], ended],
+        after: [changed],
+      } = await c
+        .get("identity")
+        .writeAround({
+          within: (db) => [
+            act(db, caller),
+            db
+              .update(issuers)
+              .set({
+                ...patch,
+                ...(role_map !== undefined && { role_map: merged ?? {} }),
+                registered_by: caller.id,
+                vouched_by: vouchedBy(caller),
+                suspended_at: null,
+                updated_at: sql`now()`,
+              })
+              .where(and(isIssuer(tenantId, id), stands(caller), ifMatch(issuers, c.req.valid("header"))))
+              .returning(versioned),
+            db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+            db.execute(endedLately(tenantId)),
+          ],
+          after: (db) => [db.execute(membersChanged)],
+        })
+        .catch(refuse);
+      if (acting.rows.length === 0) throw invalidToken();
+      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
       if (!row) throw new Problem(there ? "precondition_failed" : "not_found");
-      await teachTenant(c.env.TENANT, tenantId, { floors: ended(revoked) });
       return answerRow(c, row);
     },
   )
@@ -223,30 +248,31 @@ export const issuerRoutes = factory
     valid("param", ById),
     valid("header", IfMatch),
     async (c) => {
-      const { tenantId } = c.get("caller");
+      const caller = signedIn(c.get("caller"));
+      const { tenantId } = caller;
       const { id } = c.req.valid("param");
-      const [, revoked, keys, [gone], [there]] = await c
+      const {
+        within: [acting, , [gone], [there], ended],
+        after: [changed],
+      } = await c
         .get("identity")
-        .write((db) => [
-          hold(db, tenantId, id),
-          db.select({ id: sessions.id }).from(sessions).where(vouchedFor(tenantId, id)),
-          db
-            .select({ id: apiKeys.id })
-            .from(apiKeys)
-            .innerJoin(users, eq(users.id, apiKeys.created_by))
-            .where(and(eq(apiKeys.tenant_id, tenantId), eq(users.issuer_id, id))),
-          db
-            .delete(issuers)
-            .where(and(isIssuer(tenantId, id), ifMatch(issuers, c.req.valid("header"))))
-            .returning({ id: issuers.id }),
-          db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
-        ])
+        .writeAround({
+          within: (db) => [
+            act(db, caller),
+            hold(db, tenantId, id),
+            db
+              .delete(issuers)
+              .where(and(isIssuer(tenantId, id), stands(caller), ifMatch(issuers, c.req.valid("header"))))
+              .returning({ id: issuers.id }),
+            db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+            db.execute(endedLately(tenantId)),
+          ],
+          after: (db) => [db.execute(membersChanged)],
+        })
         .catch(refuse);
+      if (acting.rows.length === 0) throw invalidToken();
+      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
       if (!gone) throw new Problem(there ? "precondition_failed" : "not_found");
-      await teachTenant(c.env.TENANT, tenantId, {
-        floors: ended(revoked),
-        deletedKeys: keys.map((key) => key.id),
-      });
       return c.body(null, 204);
     },
   );

@@ -1,24 +1,21 @@
-import { and, asc, desc, eq, gt, inArray, sql } from "drizzle-orm";
+import { and, asc, desc, eq, inArray, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { violatedConstraint, type TenantDb } from "../db/client.ts";
-import { apiKeys, auditEvents, memberships, ROLES, users } from "../db/schema.ts";
+import type { TenantDb } from "../db/client.ts";
+import { memberships, ROLES, users } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import type { Caller, Role } from "../identity/caller.ts";
-import { insufficientScope, needs, requireScope, signedIn } from "../identity/identify.ts";
-import { narrowKeys } from "../identity/member-keys.ts";
+import { isActing, refuseTo, type SignedIn } from "../identity/acting.ts";
+import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
+import { invalidToken, needs, requireScope, signedIn } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
-import { KeyRecord } from "../tenant/record.ts";
 
 type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];
 
 const tag = "Members";
-/** Deleted keys that a repeated request tells the tenant's object of once more. */
-const MAX_DELETED_KEYS = 1000;
 
 const Member = v.object({
   user_id: v.string(),
@@ -30,7 +27,6 @@ const Member = v.object({
 const MemberPatch = v.partial(v.strictObject({ role: v.picklist(ROLES) }));
 nameSchemas({ Member, MemberPatch });
 const ByUser = v.object({ user_id: v.pipe(v.string(), v.uuid()) });
-const Keys = v.array(v.object({ key: KeyRecord }));
 
 const shown = {
   user_id: memberships.user_id,
@@ -44,51 +40,19 @@ const versioned = { ...shown, version: memberships.version };
 const isMember = (tenantId: string, userId: string) =>
   and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, userId));
 
-/** Whether the caller, by the role that it has by now, may manage this row of memberships: an owner, only an owner. */
-const mayManage = (caller: Caller, made?: Role) => sql<boolean>`exists (select from memberships acting
-  where acting.tenant_id = ${caller.tenantId} and acting.user_id = ${caller.id} and (acting.role = 'owner'
-    or (acting.role = 'admin' and memberships.role <> 'owner' and ${made ?? null}::text is distinct from 'owner')))`;
-
-const ownersOnly = () => insufficientScope("Only an owner may make, change or remove an owner.");
-
 /**
- * Holds the caller's and the member's rows, in one order. Of two who change each other, the second one then acts by
- * the role that the first one left it; and no key of the member's is made meanwhile.
+ * Holds the caller's and the member's rows, in one order: of two who change each other, the second one finds what the
+ * first one left, and no key of the member's is made meanwhile.
  */
-const hold = (db: Queries, { tenantId, id }: Caller, userId: string) =>
+const hold = (db: Queries, { tenantId, id }: SignedIn, userId: string) =>
   db
-    .select({ user_id: memberships.user_id, role: memberships.role })
+    .select({ user_id: memberships.user_id })
     .from(memberships)
     .where(and(eq(memberships.tenant_id, tenantId), inArray(memberships.user_id, [id, userId])))
     .orderBy(asc(memberships.user_id))
     .for("update");
 
-/**
- * Keys that were deleted in the last quarter of an hour, longer than the object goes without reading them anew. For a
- * request that finds its work done: the one that did it may not have reached the object.
- */
-async function deletedKeys(db: TenantDb): Promise<string[]> {
-  const [rows] = await db.read((tx) => [
-    tx
-      .select({ id: auditEvents.resource_id })
-      .from(auditEvents)
-      .where(
-        and(
-          eq(auditEvents.resource, "api_keys"),
-          eq(auditEvents.action, "delete"),
-          gt(auditEvents.created_at, sql`now() - interval '15 minutes'`),
-        ),
-      )
-      .orderBy(desc(auditEvents.created_at))
-      .limit(MAX_DELETED_KEYS),
-  ]);
-  return rows.map(({ id }) => id);
-}
-
-function refuse(error: unknown): never {
-  if (violatedConstraint(error) === "last_owner") throw new Problem("last_owner", { cause: error });
-  throw error;
-}
+const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
 
 export const members = factory
   .createApp()
@@ -148,40 +112,40 @@ export const members = factory
     valid("header", IfMatch),
     valid("json", MemberPatch),
     async (c) => {
-      const caller = c.get("caller");
+      const caller = signedIn(c.get("caller"));
       const { tenantId } = caller;
       const { user_id } = c.req.valid("param");
-      const patch = c.req.valid("json");
-      const allowed = mayManage(caller, patch.role);
-      const [held, [changed], dropped, , kept, [now]] = await c
+      const {
+        within: [, acting, [written], [row], ended],
+        after: [changed],
+      } = await c
         .get("identity")
-        .write((db) => [
-          hold(db, caller, user_id),
-          db
-            .update(memberships)
-            .set({ ...patch, updated_at: sql`now()` })
-            .where(and(isMember(tenantId, user_id), allowed, ifMatch(memberships, c.req.valid("header"))))
-            .returning({ user_id: memberships.user_id }),
-          ...narrowKeys(db, tenantId, user_id),
-          db
-            .select({ row: versioned, version: users.version, allowed })
-            .from(memberships)
-            .innerJoin(users, eq(users.id, memberships.user_id))
-            .where(isMember(tenantId, user_id)),
-        ])
-        .catch(refuse);
-      if (!now) throw new Problem("not_found");
-      if (!changed && !now.allowed) throw ownersOnly();
-
-      const was = held.find((row) => row.user_id === user_id)?.role;
-      const isRepeat = !changed || was === patch.role;
-      await teachTenant(c.env.TENANT, tenantId, {
-        keys: v.parse(Keys, kept.rows).map(({ key }) => key),
-        deletedKeys: isRepeat ? await deletedKeys(c.get("db")) : dropped.rows.map((row) => String(row["id"])),
-        floors: [[user_id, now.version]],
-      });
-      if (!changed) throw new Problem("precondition_failed");
-      return answerRow(c, now.row);
+        .writeAround({
+          within: (db) => [
+            hold(db, caller, user_id),
+            db.execute(sql`select 1 from memberships a where ${isActing(caller)}`),
+            db
+              .update(memberships)
+              .set({ ...c.req.valid("json"), updated_at: sql`now()` })
+              .where(
+                and(isMember(tenantId, user_id), stands(caller), ifMatch(memberships, c.req.valid("header"))),
+              )
+              .returning({ user_id: memberships.user_id }),
+            db
+              .select(versioned)
+              .from(memberships)
+              .innerJoin(users, eq(users.id, memberships.user_id))
+              .where(isMember(tenantId, user_id)),
+            db.execute(endedLately(tenantId)),
+          ],
+          after: (db) => [db.execute(membersChanged)],
+        })
+        .catch(refuseTo(caller));
+      if (acting.rows.length === 0) throw invalidToken();
+      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
+      if (!row) throw new Problem("not_found");
+      if (!written) throw new Problem("precondition_failed");
+      return answerRow(c, row);
     },
   )
   .delete(
@@ -198,33 +162,31 @@ export const members = factory
       const caller = signedIn(c.get("caller"));
       const { tenantId } = caller;
       const { user_id } = c.req.valid("param");
-      const isSelf = user_id === caller.id;
-      if (!isSelf) requireScope(caller, "members:write");
-      const allowed = isSelf ? sql<boolean>`true` : mayManage(caller);
-      const [, keys, [removed], [there], [user]] = await c
+      if (user_id !== caller.id) requireScope(caller, "members:write");
+      const {
+        within: [, acting, [removed], [there], ended],
+        after: [changed],
+      } = await c
         .get("identity")
-        .write((db) => [
-          hold(db, caller, user_id),
-          db
-            .select({ id: apiKeys.id })
-            .from(apiKeys)
-            .where(and(eq(apiKeys.tenant_id, tenantId), eq(apiKeys.created_by, user_id))),
-          db
-            .delete(memberships)
-            .where(and(isMember(tenantId, user_id), allowed, ifMatch(memberships, c.req.valid("header"))))
-            .returning({ user_id: memberships.user_id }),
-          db.select({ allowed }).from(memberships).where(isMember(tenantId, user_id)),
-          db.select({ version: users.version }).from(users).where(eq(users.id, user_id)),
-        ])
-        .catch(refuse);
-      if (there) throw there.allowed ? new Problem("precondition_failed") : ownersOnly();
-
-      // Also when nobody was there to remove: an earlier request may have removed them, and not reached the object.
-      // An id of nobody's takes the same way, so that it takes the same time.
-      await teachTenant(c.env.TENANT, tenantId, {
-        deletedKeys: removed ? keys.map(({ id }) => id) : await deletedKeys(c.get("db")),
-        floors: [[user_id, user?.version ?? 0]],
-      });
+        .writeAround({
+          within: (db) => [
+            hold(db, caller, user_id),
+            db.execute(sql`select 1 from memberships a where ${isActing(caller)}`),
+            db
+              .delete(memberships)
+              .where(
+                and(isMember(tenantId, user_id), stands(caller), ifMatch(memberships, c.req.valid("header"))),
+              )
+              .returning({ user_id: memberships.user_id }),
+            db.select({ user_id: memberships.user_id }).from(memberships).where(isMember(tenantId, user_id)),
+            db.execute(endedLately(tenantId)),
+          ],
+          after: (db) => [db.execute(membersChanged)],
+        })
+        .catch(refuseTo(caller));
+      if (acting.rows.length === 0) throw invalidToken();
+      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
+      if (there) throw new Problem("precondition_failed");
       if (!removed) throw new Problem("not_found");
       return c.body(null, 204);
     },

@@ -6,11 +6,11 @@ import { nameSchemas, operation } from "../http/openapi.ts";
 import { floodGuard, userAgent } from "../http/request.ts";
 import { pointerTo } from "../http/valid.ts";
 import { ACCESS_TOKEN_TTL_S } from "../identity/access-token.ts";
-import { SCOPES } from "../identity/caller.ts";
+import { SCOPES } from "../identity/authority.ts";
 import { exchange } from "../identity/exchange.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { readSubjectToken, unknownToken, verifySubjectToken } from "../identity/subject-token.ts";
-import { findTrust, forgetTrust } from "../identity/trust.ts";
+import { chooseTrust, forgetTrusts, isTrusted, trustsOf } from "../identity/trust.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
 import { Slug } from "../tenant/record.ts";
@@ -93,18 +93,30 @@ export const token = factory.createApp().post(
     const { subject_token: subjectToken, audience: slug } = c.req.valid("form");
     const host = slugOfHost(c.req.url);
     if (host !== undefined && slug !== undefined && host !== slug) throw new Problem("wrong_host");
-    const question = { ...readSubjectToken(subjectToken), slug: slug ?? host };
+    const origin = readSubjectToken(subjectToken);
     const keepAlive = (work: Promise<unknown>) => c.executionCtx.waitUntil(work);
     // The trust may have changed since this isolate heard of it; a second look is the database's own.
     for (let look = 1; look <= 2; look++) {
-      const trust = await findTrust(question);
-      if (!trust) break;
-      const subject = await verifySubjectToken(subjectToken, trust, keepAlive);
-      const db = openTenantDb("identity", trust.tenant_id, trust.id, {
+      if (!(await isTrusted(origin))) break;
+      const subject = await verifySubjectToken(subjectToken, origin, keepAlive);
+      const question = { ...origin, slug: slug ?? host, domain: subject.domain };
+      const chosen = await chooseTrust(await trustsOf(question), subject).catch((refusal: unknown) => {
+        if (look > 1) throw refusal;
+      });
+      if (!chosen) {
+        forgetTrusts(question);
+        continue;
+      }
+      const { trust, role: asserted } = chosen;
+      const actor = { id: trust.id, as: "issuer" } as const;
+      const db = openTenantDb("identity", trust.tenant_id, actor, {
         id: c.get("requestId"),
         onAnswer: (started) => timed(c, "db", started),
       });
-      const given = await exchange(db, trust, subject, { slug: question.slug, userAgent: userAgent(c) });
+      const given = await exchange(db, trust, subject, asserted, {
+        slug: question.slug,
+        userAgent: userAgent(c),
+      });
       if (given) {
         const { accessToken, role, news } = given;
         await teachTenant(c.env.TENANT, trust.tenant_id, news);
@@ -117,7 +129,7 @@ export const token = factory.createApp().post(
           scope: SCOPES[role].join(" "),
         });
       }
-      forgetTrust(question);
+      forgetTrusts(question);
     }
     throw unknownToken();
   },

@@ -5,7 +5,8 @@ import { BoundedMap } from "../bounded-map.ts";
 import { factory, timed, type Edge } from "../context.ts";
 import { identityDb, openTenantDb, rethrow } from "../db/client.ts";
 import { tenants } from "../db/schema.ts";
-import { SCOPES, type Caller, type Credential } from "../identity/caller.ts";
+import { SCOPES } from "../identity/authority.ts";
+import type { Caller, Credential } from "../identity/caller.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { refuseGuessedKey, rememberKey, wasGood } from "../identity/failures.ts";
 import { invalidToken } from "../identity/identify.ts";
@@ -57,8 +58,9 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
       const request = { id: c.get("requestId"), onAnswer: (started: number) => timed(c, "db", started) };
       c.set("standings", decision.standings);
       c.set("caller", caller);
-      c.set("db", openTenantDb("app", tenantId, caller.id, request));
-      c.set("identity", openTenantDb("identity", tenantId, caller.id, request));
+      const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
+      c.set("db", openTenantDb("app", tenantId, actor, request));
+      c.set("identity", openTenantDb("identity", tenantId, actor, request));
       await next();
     }
   }

@@ -41,7 +41,7 @@ export async function makeSides(bed: Bed): Promise<Sides> {
       alone: await makeLogin(bed, "bench_alone"),
     },
     contextOf: (side, { tenant, actor }) =>
-      side === "walled" ? signContext(key, app, tenant, actor, Date.now()) : tenant,
+      side === "walled" ? signContext(key, app, tenant, { id: actor, as: "owner" }, Date.now()) : tenant,
   };
 }
 

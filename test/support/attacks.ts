@@ -56,7 +56,7 @@ export const migrator = neon(inject("variables")["MIGRATION_DATABASE_URL"] ?? ""
 
 /** The target's genuine context, as the Worker would sign it. */
 export const contextOf = (t: Target, role = "partywall_app", now = Date.now()): string =>
-  signContext(contextKey, role, t.tenant, t.actor, now);
+  signContext(contextKey, role, t.tenant, { id: t.actor, as: "owner" }, now);
 
 /** Runs statements as one batch of the login, one transaction that commits when all of them pass. */
 export async function attempt(

@@ -5,7 +5,7 @@ import { inject } from "vitest";
 import { identityDb } from "../../src/db/client.ts";
 import { memberships, users } from "../../src/db/schema.ts";
 import { settings } from "../../src/env.ts";
-import type { Role } from "../../src/identity/caller.ts";
+import type { Role } from "../../src/identity/authority.ts";
 import { hashPassword } from "../../src/identity/password.ts";
 import { signIn as grantSession, type Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/tenant/limits.ts";

@@ -1,0 +1,39 @@
+import { sql } from "drizzle-orm";
+import { violatedConstraint } from "../db/client.ts";
+import { Problem } from "../problem.ts";
+import { atLeast, MANAGES } from "./authority.ts";
+import type { Caller } from "./caller.ts";
+import { insufficientScope } from "./identify.ts";
+
+/** A caller who is signed in: what lasts is granted by people alone. */
+export type SignedIn = Extract<Caller, { kind: "user" }>;
+
+/**
+ * The caller's own row of memberships, by the alias `a`, while it has the role that the credential says or a greater one:
+ * a role that was lowered since the token was made grants nothing more.
+ */
+export const isActing = ({ id, tenantId, role }: SignedIn) =>
+  sql`a.tenant_id = ${tenantId} and a.user_id = ${id} and a.role in ${atLeast(role)}`;
+
+/** The issuer that vouched for the caller's session; null for a session of their own. */
+export const vouchedBy = ({ sessionId }: SignedIn) =>
+  sql`(select s.issuer_id from sessions s where s.id = ${sessionId})`;
+
+/** Rethrows what Postgres refuses when members change: `insufficient_scope` and `last_owner`; the rest as it is. */
+export function refuseManaging(error: unknown): never {
+  const constraint = violatedConstraint(error);
+  if (constraint === "authority") throw ownersOnly();
+  if (constraint === "last_owner") throw new Problem("last_owner", { cause: error });
+  throw error;
+}
+
+/** As refuseManaging(); whoever may not manage owners does not hear whether it is the last one. */
+export const refuseTo = (caller: SignedIn) => (error: unknown) => {
+  if (violatedConstraint(error) === "last_owner" && !MANAGES[caller.role].includes("owner"))
+    throw ownersOnly();
+  return refuseManaging(error);
+};
+
+/** The problem of whoever may not manage owners. */
+export const ownersOnly = () =>
+  insufficientScope("Only an owner, in a session of their own, may make, change or remove an owner.");

@@ -1,0 +1,47 @@
+import type { ActingAs } from "../db/signed-context.ts";
+import { ROLES } from "../db/schema.ts";
+
+// Who may do what, and to whom. Routes and tests read it here; `npm run db:migrate` gives Postgres the same as
+// functions (drizzle/authority.ts), so that its triggers hold on every path: routes, cascades and bulk changes alike.
+
+export type Role = (typeof ROLES)[number];
+
+/** What a role may do; a scope is `resource:action`. Each role may also do what the one before it may. */
+const OWN_SCOPES = {
+  viewer: ["projects:read", "tasks:read", "members:read", "usage:read", "tenant:read"],
+  member: ["projects:write", "tasks:write"],
+  admin: ["members:write", "api_keys:read", "api_keys:write", "audit:read", "tenant:write"],
+  owner: ["tenant:delete"],
+} as const satisfies Record<Role, readonly string[]>;
+
+export type Scope = (typeof OWN_SCOPES)[Role][number];
+
+const member = [...OWN_SCOPES.viewer, ...OWN_SCOPES.member];
+const admin = [...member, ...OWN_SCOPES.admin];
+
+/** What each role may do. A request may do what the role in its credential may, whatever its user is by now. */
+export const SCOPES: Record<Role, readonly Scope[]> = {
+  viewer: OWN_SCOPES.viewer,
+  member,
+  admin,
+  owner: [...admin, ...OWN_SCOPES.owner],
+};
+
+/**
+ * Which members each actor may let in, change and remove: both the role that a member has and the one that it gets have
+ * to be among these. Everybody may leave who acts with the whole of their own role.
+ */
+export const MANAGES: Record<ActingAs, readonly Role[]> = {
+  viewer: [],
+  member: [],
+  admin: ["viewer", "member", "admin"],
+  owner: ROLES,
+  api_key: [],
+  // A tenant's own identity provider never speaks with an owner's rights.
+  issuer: ["viewer", "member", "admin"],
+  // It says what its maker could give, and ends when its maker no longer can.
+  invitation: ROLES,
+};
+
+/** The roles that include this one, itself among them: a credential stands while its user has one of these. */
+export const atLeast = (role: Role): Role[] => ROLES.slice(ROLES.indexOf(role));
