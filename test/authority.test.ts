@@ -168,10 +168,8 @@ describe("an issuer", () => {
     const refused = await patch(entries(100));
     expect(refused.status).toBe(422);
     expect(await refused.json()).toMatchObject({ errors: [{ pointer: "/role_map" }] });
-    await answered(
-      200,
-      patch({ ...entries(50), ...Object.fromEntries([["g0", null]]) }).then(() => patch({})),
-    );
+    // What takes away as much as it adds is no more than there was.
+    await answered(200, patch({ g0: null, another: "member" }));
   });
 });
 

@@ -2,7 +2,6 @@ ALTER TABLE "users" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 ALTER TABLE "sessions" DROP CONSTRAINT "sessions_issuer_id_issuers_id_fk";
 --> statement-breakpoint
 ALTER TABLE "api_keys" ADD COLUMN "vouched_by" uuid;--> statement-breakpoint
-ALTER TABLE "api_keys" ADD COLUMN "successor_id" uuid;--> statement-breakpoint
 ALTER TABLE "invitations" ADD COLUMN "vouched_by" uuid;--> statement-breakpoint
 ALTER TABLE "issuers" ADD COLUMN "domains_since" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
 ALTER TABLE "issuers" ADD COLUMN "registered_by" uuid;--> statement-breakpoint

@@ -239,8 +239,6 @@ export const apiKeys = pgTable(
     hint: text("hint").notNull(),
     created_by: uuid("created_by").notNull(),
     ...vouched(),
-    /** The key that took this one's place: a rotation that is repeated answers the same key. */
-    successor_id: uuid("successor_id"),
     expires_at: instant("expires_at"),
     last_used_at: instant("last_used_at"),
     ...rowHistory(),

@@ -12,7 +12,8 @@ import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { makeApiKey, repeatableApiKey } from "../identity/api-key.ts";
-import type { ApiKeyScope, Caller } from "../identity/caller.ts";
+import { isActing, vouchedBy, type SignedIn } from "../identity/acting.ts";
+import type { ApiKeyScope } from "../identity/caller.ts";
 import { insufficientScope, invalidToken, needs, signedIn } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
@@ -77,23 +78,26 @@ type Row = SelectResultFields<typeof versioned>;
 
 const isLive = sql`(k.expires_at is null or k.expires_at > now())`;
 
-type Maker = Extract<Caller, { kind: "user" }>;
-
 /** A key never may more than who makes it. */
-function checkScopes(maker: Maker, scopes: readonly ApiKeyScope[]): void {
+function checkScopes(maker: SignedIn, scopes: readonly ApiKeyScope[]): void {
   const excess = scopes.find((scope) => !maker.scopes.includes(scope));
   if (excess) throw insufficientScope(`The role ${maker.role} does not have the scope ${excess}.`, excess);
 }
 
-/** The maker's membership, with the role that his token says; it stays so until the transaction has ended. */
-const asMaker = ({ id, tenantId, role }: Maker) =>
-  sql`select m.user_id from memberships m
-    where m.tenant_id = ${tenantId} and m.user_id = ${id} and m.role = ${role} for share`;
+/** The maker's membership; it stays so until the transaction has ended. */
+const asMaker = (maker: SignedIn) =>
+  sql`select a.user_id, ${vouchedBy(maker)} as vouched_by from memberships a where ${isActing(maker)} for share`;
 
 // Keys are made one at a time in a tenant: of two at once, each would be the hundredth.
-const inTurn = ({ tenantId }: Maker) => sql`select pg_advisory_xact_lock(hashtextextended(${tenantId}, 0))`;
+const inTurn = ({ tenantId }: SignedIn) =>
+  sql`select pg_advisory_xact_lock(hashtextextended(${tenantId}, 0))`;
 
 const isKey = (tenantId: string, id: string) => and(eq(k.tenant_id, tenantId), eq(k.id, id));
+
+/** The key that the same request made within a day: the end of its id says which request that was. */
+const ofThisRequest = (tenantId: string, idEnd: string) =>
+  sql`k.tenant_id = ${tenantId} and right(k.id::text, ${idEnd.length}) = ${idEnd}
+    and k.created_at > now() - interval '24 hours'`;
 
 /** Takes no body for an empty one. */
 const bodyOptional = factory.createMiddleware(async function bodyOptional(c, next) {
@@ -162,17 +166,14 @@ export const apiKeyRoutes = factory
               JSON.stringify([name, scopes, expires_at]),
             );
       const { id, key } = repeatable ?? { id: uuidv7(), key: makeApiKey(tenantId) };
-      const isThis = repeatable
-        ? sql`k.tenant_id = ${tenantId} and right(k.id::text, ${repeatable.idEnd.length}) = ${repeatable.idEnd}
-            and k.created_at > now() - interval '24 hours'`
-        : isKey(tenantId, id);
+      const isThis = repeatable ? ofThisRequest(tenantId, repeatable.idEnd) : isKey(tenantId, id);
       const [, inserted, [made], { rows: makers }] = await c.get("identity").write((db) => [
         db.execute(inTurn(maker)),
         db.execute(sql`
           with maker as (${asMaker(maker)})
-          insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, expires_at)
+          insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
           select ${id}::uuid, ${tenantId}::uuid, ${name}, ${sql.param(scopes, k.scopes)}::text[],
-            ${sql.param(key.hash, k.hash)}::bytea, ${key.hint}, user_id, ${expires_at}::timestamptz
+            ${sql.param(key.hash, k.hash)}::bytea, ${key.hint}, user_id, vouched_by, ${expires_at}::timestamptz
           from maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k where k.tenant_id = ${tenantId} and ${isLive}) < ${MAX_LIVE}
           returning 1`),
         db.select({ row: versioned, record }).from(k).where(isThis),
@@ -251,8 +252,13 @@ export const apiKeyRoutes = factory
       const { tenantId } = maker;
       const { id } = c.req.valid("param");
       const { overlap_s } = c.req.valid("json");
-      const newId = uuidv7();
-      const { text, hash, hint } = makeApiKey(tenantId);
+      // The same rotation again, as after a lost answer, is the same key.
+      const { key, ...next } = repeatableApiKey(
+        tenantId,
+        JSON.stringify(["rotation", tenantId, maker.id, id, overlap_s]),
+        "",
+      );
+      const isThis = ofThisRequest(tenantId, next.idEnd);
       const [, { rows: makers }, , [made], [old]] = await c.get("identity").write((db) => [
         db.execute(inTurn(maker)),
         // Before the key, as whoever changes the maker's role locks them.
@@ -264,16 +270,16 @@ export const apiKeyRoutes = factory
             where ${and(isKey(tenantId, id), ifMatch(k, c.req.valid("header")))} and ${isLive}
               and k.scopes <@ ${sql.param([...maker.scopes], k.scopes)}::text[] for update
           ), made as (
-            insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, expires_at)
-            select ${newId}::uuid, old.tenant_id, old.name, old.scopes, ${sql.param(hash, k.hash)}::bytea, ${hint},
-              maker.user_id, old.expires_at
-            from old, maker where (select count(*) from api_keys k
+            insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
+            select ${next.id}::uuid, old.tenant_id, old.name, old.scopes, ${sql.param(key.hash, k.hash)}::bytea,
+              ${key.hint}, maker.user_id, maker.vouched_by, old.expires_at
+            from old, maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k
               where ${eq(k.tenant_id, tenantId)} and ${isLive} and (k.id <> ${id} or ${overlap_s} > 0)) < ${MAX_LIVE}
             returning 1
           )
           update api_keys k set expires_at = least(k.expires_at, now() + ${overlap_s} * interval '1 second')
           from made where ${isKey(tenantId, id)}`),
-        db.select({ row: versioned, record }).from(k).where(isKey(tenantId, newId)),
+        db.select({ row: versioned, record }).from(k).where(isThis),
         db
           .select({
             row: versioned,
@@ -286,14 +292,15 @@ export const apiKeyRoutes = factory
       ]);
       if (makers.length === 0) throw invalidToken();
       if (!old) throw new Problem("not_found");
-      if (!made) {
+      const news = made && v.parse(KeyRecord, made.record);
+      const text = news && next.textOf(news);
+      if (!made || !news || text === undefined) {
         checkScopes(maker, old.row.scopes);
         // An earlier request may have ended it, and not reached the object.
         if (!old.is_live) await teachTenant(c.env.TENANT, tenantId, { deletedKeys: [id] });
         if (!old.matches) throw new Problem("precondition_failed");
         throw new Problem(old.is_live ? "too_many_api_keys" : "api_key_expired");
       }
-      const news = v.parse(KeyRecord, made.record);
       await teachTenant(
         c.env.TENANT,
         tenantId,

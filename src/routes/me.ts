@@ -45,14 +45,15 @@ export const me = factory
     const [row] = v.parse(v.array(Row), rows);
     const own = row?.tenants.find((tenant) => tenant.id === tenantId);
     if (!row || !own) throw invalidToken();
-    const { role, ...tenant } = own;
+    const { id: ownId, slug, name } = own;
+    const tenant = { id: ownId, slug, name };
     const isUser = caller.kind === "user";
     return c.json({
       user: isUser ? { id, email: row.name } : null,
       api_key: isUser ? null : { id, name: row.name },
       role: isUser ? caller.role : null,
       scopes: [...caller.scopes],
-      tenant: isUser ? { ...tenant, role } : tenant,
+      tenant: isUser ? { ...tenant, role: caller.role } : tenant,
       other_tenants: row.tenants.filter((other) => other !== own),
     });
   });

@@ -7,9 +7,9 @@ import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import { isActing, refuseTo, type SignedIn } from "../identity/acting.ts";
+import { isActing, ownersOnly, refuseTo, type SignedIn } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
-import { invalidToken, needs, requireScope, signedIn } from "../identity/identify.ts";
+import { needs, requireScope, signedIn } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
 
@@ -141,7 +141,7 @@ export const members = factory
           after: (db) => [db.execute(membersChanged)],
         })
         .catch(refuseTo(caller));
-      if (acting.rows.length === 0) throw invalidToken();
+      if (acting.rows.length === 0) throw ownersOnly();
       await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
       if (!row) throw new Problem("not_found");
       if (!written) throw new Problem("precondition_failed");
@@ -184,7 +184,7 @@ export const members = factory
           after: (db) => [db.execute(membersChanged)],
         })
         .catch(refuseTo(caller));
-      if (acting.rows.length === 0) throw invalidToken();
+      if (acting.rows.length === 0) throw ownersOnly();
       await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
       if (there) throw new Problem("precondition_failed");
       if (!removed) throw new Problem("not_found");

@@ -117,11 +117,12 @@ export class Credentials {
   }
 
   #raise(id: string, version: number, until: number): void {
-    const floor = Math.max(version, this.#floorOf(id));
+    // Known already, or of somebody who never was: nothing is stored.
+    if (version <= this.#floorOf(id)) return;
     // Anew, so that the oldest stay first.
     this.#floors.delete(id);
-    this.#floors.set(id, { floor, until });
-    this.#storage.kv.put(FLOOR + id, { floor, until });
+    this.#floors.set(id, { floor: version, until });
+    this.#storage.kv.put(FLOOR + id, { floor: version, until });
   }
 
   /** Drops the floors that every token which they could hit has outlived. */
