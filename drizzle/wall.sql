@@ -7,7 +7,8 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app, partywall_identity;
 -- Its policies ask for it, whoever reads the table.
-GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_identity, partywall_operator;
+GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_app, partywall_identity, partywall_operator;
+GRANT EXECUTE ON FUNCTION credentials_changed() TO partywall_identity;
 -- The triggers of memberships ask for these.
 GRANT EXECUTE ON FUNCTION acting_as(), manages(text, text), role_scopes(text) TO partywall_identity;
 
@@ -42,8 +43,6 @@ BEGIN
 	END LOOP;
 	-- Append-only, and not even that by hand: audit_row() alone writes it.
 	REVOKE INSERT, UPDATE, DELETE ON audit_events FROM partywall_app;
-	-- For what ended lately in a tenant, in its context.
-	GRANT SELECT ON audit_events TO partywall_identity;
 
 	FOREACH t IN ARRAY ARRAY['memberships', 'invitations', 'api_keys', 'issuers', 'tenants']::regclass[] LOOP
 		EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '

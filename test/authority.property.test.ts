@@ -91,7 +91,8 @@ class World {
 
   /** A member's role changes, or ends. */
   set(person: Person, role: Role | undefined): void {
-    if (person.role !== undefined && person.role !== role) person.epoch += 1;
+    // Also the role that they have: to set it voids what was made before.
+    if (person.role !== undefined) person.epoch += 1;
     person.role = role;
     this.settle();
   }
@@ -187,7 +188,7 @@ const STEPS: Record<string, (world: World, by: Credential, a: number, b: number)
     }
     const session = await answered<Session>(201, answer);
     invitation.stands = false;
-    world.set(to, to.role ?? role);
+    if (!to.role) world.set(to, role);
     world.took(to, session.access_token, to.role ?? role);
   },
   async registerIssuer(world, by) {

@@ -15,8 +15,7 @@ ALTER TABLE "issuers" ADD COLUMN "suspended_at" timestamp (3) with time zone;-->
 ALTER TABLE "users" ADD COLUMN "email_verified_at" timestamp (3) with time zone;--> statement-breakpoint
 CREATE INDEX "audit_events_of_credentials" ON "audit_events" USING btree ("tenant_id","created_at") WHERE resource in ('api_keys', 'memberships');--> statement-breakpoint
 CREATE POLICY "one_tenant" ON "users" AS PERMISSIVE FOR ALL TO public USING ((select context_tenant_id()) is null or exists (select from memberships m where m.user_id = users.id) or issuer_id in (select i.id from issuers i)) WITH CHECK ((select context_tenant_id()) is null or (issuer_id is null and exists (select from memberships m where m.user_id = users.id)) or issuer_id in (select i.id from issuers i));--> statement-breakpoint
-ALTER POLICY "own_tenant" ON "tenants" TO partywall_app USING (id = (select current_tenant_id())) WITH CHECK (id = (select current_tenant_id()));--> statement-breakpoint
-ALTER POLICY "identity_all" ON "tenants" TO partywall_identity USING ((select context_tenant_id()) is null or id = (select context_tenant_id())) WITH CHECK ((select context_tenant_id()) is null or id = (select context_tenant_id()));--> statement-breakpoint
+CREATE POLICY "one_tenant" ON "tenants" AS RESTRICTIVE FOR ALL TO public USING ((select context_tenant_id()) is null or id = (select context_tenant_id())) WITH CHECK ((select context_tenant_id()) is null or id = (select context_tenant_id()));--> statement-breakpoint
 -- As what the context's actor acts: a role, api_key, invitation or issuer; null where there is no context. A context that
 -- is not valid raises.
 CREATE FUNCTION acting_as() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
@@ -159,7 +158,7 @@ BEGIN
 	END IF;
 	IF TG_OP = 'UPDATE' THEN
 		SELECT pg_catalog.array_agg(key ORDER BY key) INTO changed FROM pg_catalog.jsonb_each(is_now)
-			WHERE value IS DISTINCT FROM was -> key AND key NOT IN ('updated_at', 'version', 'last_used_at');
+			WHERE value IS DISTINCT FROM was -> key AND key NOT IN ('updated_at', 'version', 'last_used_at', 'domains_since');
 		IF changed IS NULL THEN
 			RETURN NULL;
 		END IF;
@@ -183,3 +182,14 @@ BEGIN
 		NULLIF(pg_catalog.left(pg_catalog.current_setting('app.request', true), 128), ''));
 	RETURN NULL;
 END $$;
+--> statement-breakpoint
+-- Which API keys and members of the context's tenant changed or ended in the last 15 minutes, which is longer than any
+-- access token, and than the time in which an object reads its tenant's keys anew. The audit trail is the tenant's
+-- content, of which partywall_identity sees no more than this.
+CREATE FUNCTION credentials_changed() RETURNS TABLE (resource text, id uuid)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = '' AS $$
+	SELECT e.resource, e.resource_id FROM public.audit_events e
+	WHERE e.resource IN ('api_keys', 'memberships') AND e.action <> 'create'
+		AND e.created_at > pg_catalog.now() - interval '15 minutes'
+	ORDER BY e.created_at DESC LIMIT 1000
+$$;

@@ -64,7 +64,7 @@ const noContext = sql`(select context_tenant_id()) is null`;
 const inContext = sql`${noContext} or tenant_id = (select context_tenant_id())`;
 const oneTenant = () =>
   pgPolicy("one_tenant", { for: "all", to: "public", using: inContext, withCheck: inContext });
-const identityTenant = sql`${noContext} or id = (select context_tenant_id())`;
+const ownInContext = sql`${noContext} or id = (select context_tenant_id())`;
 
 export const tenants = pgTable(
   "tenants",
@@ -83,17 +83,20 @@ export const tenants = pgTable(
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("plan", PLANS),
     oneOf("status", TENANT_STATUSES),
-    pgPolicy("own_tenant", {
+    // To all, because DROP OWNED BY a role drops the policies that name it alone.
+    pgPolicy("own_tenant", { for: "all", to: "public", using: ownTenant, withCheck: ownTenant }),
+    pgPolicy("one_tenant", {
+      as: "restrictive",
       for: "all",
-      to: "partywall_app",
-      using: ownTenant,
-      withCheck: ownTenant,
+      to: "public",
+      using: ownInContext,
+      withCheck: ownInContext,
     }),
     pgPolicy("identity_all", {
       for: "all",
       to: "partywall_identity",
-      using: identityTenant,
-      withCheck: identityTenant,
+      using: sql`true`,
+      withCheck: sql`true`,
     }),
     pgPolicy("operator_all", {
       for: "all",

@@ -3,9 +3,7 @@ import * as v from "valibot";
 import { GONE, type CredentialNews } from "../tenant/credentials.ts";
 import { KeyRecord, keyRecord } from "../tenant/record.ts";
 
-/** Longer than any access token, and than the time in which an object reads its tenant's keys anew. */
-const LATELY = sql`now() - interval '15 minutes'`;
-/** Of each kind, the newest: all that one change ends, and what earlier ones did. */
+/** Sessions that an issuer vouched for; credentials_changed() has as many keys and members. */
 const MAX_ENDED = 1000;
 
 const Floors = v.array(v.tuple([v.string(), v.number()]));
@@ -18,18 +16,14 @@ const Changed = v.object({ members: Floors });
  * tenant's context, after the change; membersChanged() runs after it, in none.
  */
 export const endedLately = (tenantId: string): SQL => sql`
-  with lately as (
-    select resource, resource_id as id from audit_events
-    where resource in ('api_keys', 'memberships') and action <> 'create' and created_at > ${LATELY}
-    order by created_at desc limit ${MAX_ENDED}
-  )
+  with lately as (select resource, id from credentials_changed())
   select
     (select coalesce(json_agg(${keyRecord}), '[]') from api_keys k
       where k.tenant_id = ${tenantId} and k.id in (select id from lately)) as keys,
     (select coalesce(json_agg(distinct l.id), '[]') from lately l where l.resource = 'api_keys'
       and not exists (select from api_keys k where k.id = l.id)) as deleted_keys,
     (select coalesce(json_agg(json_build_array(ended.id, ${GONE}::bigint)), '[]') from (select s.id from sessions s
-      where s.tenant_id = ${tenantId} and s.revoked_at > ${LATELY} and s.issuer_id is not null
+      where s.tenant_id = ${tenantId} and s.revoked_at > now() - interval '15 minutes' and s.issuer_id is not null
       order by s.revoked_at desc limit ${MAX_ENDED}) ended) as sessions,
     set_config('app.changed', (select coalesce(json_agg(distinct l.id), '[]')::text from lately l
       where l.resource = 'memberships'), true)`;

@@ -12,6 +12,7 @@ import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
 import { needs, requireScope, signedIn } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
+import type { Floor } from "../tenant/credentials.ts";
 
 type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];
 
@@ -116,7 +117,7 @@ export const members = factory
       const { tenantId } = caller;
       const { user_id } = c.req.valid("param");
       const {
-        within: [, acting, [written], [row], ended],
+        within: [, acting, [written], [now], ended],
         after: [changed],
       } = await c
         .get("identity")
@@ -132,7 +133,7 @@ export const members = factory
               )
               .returning({ user_id: memberships.user_id }),
             db
-              .select(versioned)
+              .select({ row: versioned, version: users.version })
               .from(memberships)
               .innerJoin(users, eq(users.id, memberships.user_id))
               .where(isMember(tenantId, user_id)),
@@ -142,10 +143,13 @@ export const members = factory
         })
         .catch(refuseTo(caller));
       if (acting.rows.length === 0) throw ownersOnly();
-      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
-      if (!row) throw new Problem("not_found");
+      const { floors = [], ...keys } = readEnded(ended, changed);
+      // Also for the role that the member has already: a role that is set voids what was made before.
+      const own: Floor[] = now ? [[user_id, now.version]] : [];
+      await teachTenant(c.env.TENANT, tenantId, { ...keys, floors: [...floors, ...own] });
+      if (!now) throw new Problem("not_found");
       if (!written) throw new Problem("precondition_failed");
-      return answerRow(c, row);
+      return answerRow(c, now.row);
     },
   )
   .delete(
