@@ -22,10 +22,10 @@ const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ n
 const CONTEXT = "drizzle/migrations/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
-const TRIGGERS = "drizzle/migrations/0002_triggers.sql";
+const TRIGGERS = "drizzle/migrations/0004_authority.sql";
 const CLIENT = "src/db/client.ts";
 /** What a signed context is remembered by. */
-const NAME = "role + tenant + actor";
+const NAME = "role + tenant + actor.id + actor.as";
 const CREDENTIALS = "src/tenant/credentials.ts";
 const DOCTOR = ["doctor"];
 const BOTH = ["doctor", "wall"];
@@ -255,9 +255,21 @@ const DEFECTS: Defect[] = [
     ["roundtrips"],
     edit(CLIENT, ", true), set_config('search_path'", ", false), set_config('search_path'"),
   ),
-  broken("a context is remembered for its actor alone", ["isolation"], edit(CLIENT, NAME, "role + actor")),
-  broken("a context is remembered for its tenant alone", ["isolation"], edit(CLIENT, NAME, "role + tenant")),
-  broken("a context is remembered for any role", ["roundtrips"], edit(CLIENT, NAME, "tenant + actor")),
+  broken(
+    "a context is remembered for its actor alone",
+    ["isolation"],
+    edit(CLIENT, NAME, "role + actor.id + actor.as"),
+  ),
+  broken(
+    "a context is remembered for its tenant alone",
+    ["isolation"],
+    edit(CLIENT, NAME, "role + tenant + actor.as"),
+  ),
+  broken(
+    "a context is remembered for any role",
+    ["roundtrips"],
+    edit(CLIENT, NAME, "tenant + actor.id + actor.as"),
+  ),
   broken(
     "a context is good for an hour",
     ["wall"],
@@ -400,6 +412,71 @@ const DEFECTS: Defect[] = [
     "the audit trail holds values",
     ["audit"],
     edit(TRIGGERS, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
+  ),
+
+  // Authority: what a request may do is what its credential says, and nothing outlives who granted it.
+  broken(
+    "an issuer speaks with an owner's rights",
+    ["authority"],
+    edit("src/identity/exchange.ts", `who.role === "owner" ? "admin" : who.role`, "who.role"),
+  ),
+  broken(
+    "a cascade removes an owner",
+    ["authority"],
+    edit(TRIGGERS, "may_manage BEFORE INSERT OR UPDATE OR DELETE", "may_manage BEFORE INSERT OR UPDATE"),
+  ),
+  broken(
+    "an invitation outlives its maker's authority",
+    ["authority"],
+    edit(TRIGGERS, "NOT public.manages(left_role, i.role);", "false;"),
+  ),
+  broken(
+    "an issuer outlives its registrar's authority",
+    ["authority"],
+    edit(TRIGGERS, "NOT public.manages(left_role, 'admin');", "false;"),
+  ),
+  broken(
+    "a key that an issuer's session made outlives the issuer",
+    ["authority"],
+    edit(TRIGGERS, "AND k.vouched_by = OLD.id;", "AND false;"),
+  ),
+  broken(
+    "a role that was lowered still makes keys",
+    ["api-keys"],
+    edit("src/identity/acting.ts", " and a.role in ${atLeast(role)}", ""),
+  ),
+  broken(
+    "a squatter keeps the session of an account that its mailbox takes over",
+    ["invitations"],
+    edit(
+      "src/identity/invitation.ts",
+      "update sessions s set revoked_at = now()",
+      "update sessions s set revoked_at = null",
+    ),
+  ),
+  broken(
+    "a squatted account is let in without a password",
+    ["invitations"],
+    edit(
+      "src/identity/invitation.ts",
+      "and ${isAccount} and u.email_verified_at is not null",
+      "and ${isAccount}",
+    ),
+  ),
+  broken(
+    "another tenant's later claim takes a tenant's newcomers",
+    ["token-exchange"],
+    edit("src/identity/trust.ts", "(${issuers.domains_since} ->> ${domain})::timestamptz", "${domain}::text"),
+  ),
+  broken(
+    "a tenant's context shows every account",
+    ["accounts"],
+    migration("ALTER POLICY one_tenant ON users USING (true)"),
+  ),
+  broken(
+    "a tenant's context shows every tenant to sign-in",
+    ["accounts"],
+    migration("DROP POLICY one_tenant ON tenants"),
   ),
 ];
 

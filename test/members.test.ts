@@ -1,3 +1,4 @@
+import { runInDurableObject } from "cloudflare:test";
 import { env } from "cloudflare:workers";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
@@ -8,7 +9,7 @@ import type { Role } from "../src/identity/authority.ts";
 import type { ApiKeyScope } from "../src/identity/caller.ts";
 import type { Session } from "../src/identity/session.ts";
 import { Tenant } from "../src/index.ts";
-import { teachTenant } from "../src/tenant/ask.ts";
+import { teachTenant, tenantObject } from "../src/tenant/ask.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   answered,
@@ -262,6 +263,31 @@ it.each(["PATCH", "DELETE"])(
     expect(calls).toEqual({ object: 2, sql: 1 });
   },
 );
+
+it.each([
+  ["PATCH", "of a member with the role that they have", "member"],
+  ["DELETE", "of a member who is none", undefined],
+] as const)("%s %s makes one database request as well", async (method, _, role) => {
+  const bea = await join("member");
+  await request("GET", "/v1/tenant/limits", { token: ada.token });
+  const target = role ? path(bea) : `/v1/members/${MISSING}`;
+  const calls = countCalls();
+  const { status } = await request(method, target, { token: ada.token, body: role && { role } });
+  expect(status).toBe(role ? 200 : 404);
+  expect(calls).toEqual({ object: 2, sql: 1 });
+});
+
+it("keeps no row in the object for the removal of somebody who never was a member", async () => {
+  const object = tenantObject(env.TENANT, ada.tenant.id);
+  await request("GET", "/v1/tenant/limits", { token: ada.token });
+  const names = () =>
+    runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
+  const before = await names();
+  const stranger = await newTenant();
+  for (const id of [MISSING, crypto.randomUUID(), stranger.user.id])
+    expect((await request("DELETE", `/v1/members/${id}`, { token: ada.token })).status).toBe(404);
+  expect(await names()).toEqual(before);
+});
 
 describe("when the object is out of reach, 503, and the same request again", () => {
   /** What an action answers while nothing can be told to any object. */
