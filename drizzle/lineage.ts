@@ -1,0 +1,80 @@
+import { readMigrationFiles, type MigrationMeta } from "drizzle-orm/migrator";
+import pg from "pg";
+
+/** The table in which drizzle-kit's own migrator would note the same. */
+const JOURNAL = "drizzle.__drizzle_migrations";
+
+const CONCURRENT_INDEX =
+  /^(?:\s|--.*\n)*(create(?: unique)?|drop) index concurrently (?:if (?:not )?exists )?("[^"]+"|\w+)/i;
+const PLAIN_INDEX = /^(?:\s|--.*\n)*create (?:unique )?index /i;
+
+/** The folder's migrations that this database does not have yet, oldest first. */
+export async function pendingMigrations(client: pg.Client, folder: string): Promise<MigrationMeta[]> {
+  const { rows: journals } = await client.query(
+    "select from to_regclass($1) journal where journal is not null",
+    [JOURNAL],
+  );
+  const { rows: notes } =
+    journals.length > 0
+      ? await client.query<{ last: string }>(`select coalesce(max(created_at), 0) as last from ${JOURNAL}`)
+      : { rows: [] };
+  const last = Number(notes[0]?.last ?? 0);
+  return readMigrationFiles({ migrationsFolder: folder }).filter(({ folderMillis }) => folderMillis > last);
+}
+
+/** Whether it builds or drops indexes beside the requests, which Postgres does outside of a transaction only. */
+export function isConcurrent({ sql }: MigrationMeta): boolean {
+  const count = sql.filter((statement) => CONCURRENT_INDEX.test(statement)).length;
+  if (count > 0 && count < sql.length)
+    throw new Error(
+      "A migration with CREATE INDEX CONCURRENTLY must hold nothing else: generate it apart from the other changes.",
+    );
+  return count > 0;
+}
+
+/**
+ * Applies it in the caller's transaction. The tables that it names do not bind their owner until its end: Postgres
+ * checks the rows of a new foreign key as the owner, whom FORCE would ask for a tenant. An index is built without.
+ */
+export async function applyMigration(client: pg.Client, migration: MigrationMeta): Promise<void> {
+  const text = migration.sql.filter((statement) => !PLAIN_INDEX.test(statement)).join("\n");
+  const { rows: named } = await client.query<{ name: string }>(
+    `select oid::regclass::text as name from pg_class
+      where relforcerowsecurity and relowner = current_user::regrole and $1 ~ concat('\\m', relname, '\\M')`,
+    [text],
+  );
+  for (const { name } of named) await client.query(`alter table ${name} no force row level security`);
+  for (const statement of migration.sql) await client.query(statement);
+  // Deferred checks would still be due, and a table with such cannot be altered.
+  await client.query("set constraints all immediate");
+  for (const { name } of named) await client.query(`alter table if exists ${name} force row level security`);
+  await note(client, migration);
+}
+
+/**
+ * Builds or drops its indexes one by one, beside the requests. It is noted only when all are there: what an earlier try
+ * left half built is dropped first, what it finished is left alone.
+ */
+export async function buildIndexes(client: pg.Client, migration: MigrationMeta): Promise<void> {
+  for (const statement of migration.sql) {
+    const [, verb = "", index = ""] = CONCURRENT_INDEX.exec(statement) ?? [];
+    const { rows } = await client.query<{ indisvalid: boolean }>(
+      "select indisvalid from pg_index where indexrelid = to_regclass($1)",
+      [index],
+    );
+    const drops = verb.toLowerCase() === "drop";
+    const isThere = rows.length > 0;
+    const isValid = rows[0]?.indisvalid === true;
+    if (isThere && (drops || !isValid)) await client.query(`drop index concurrently ${index}`);
+    if (!drops && !isValid) await client.query(statement);
+  }
+  await note(client, migration);
+}
+
+async function note(client: pg.Client, { hash, folderMillis }: MigrationMeta): Promise<void> {
+  await client.query("create schema if not exists drizzle");
+  await client.query(
+    `create table if not exists ${JOURNAL} (id serial primary key, hash text not null, created_at bigint)`,
+  );
+  await client.query(`insert into ${JOURNAL} (hash, created_at) values ($1, $2)`, [hash, folderMillis]);
+}
