@@ -119,8 +119,8 @@ it("an index made as CONTRIBUTING.md says is built while others read and write i
   await migrate();
   const url = new URL(stack.superuserUrl);
   url.pathname = "/partywall";
-  const [writer, root] = [new pg.Client(url.href), new pg.Client(url.href)];
-  await Promise.all([writer.connect(), root.connect()]);
+  const [writer, watcher] = [new pg.Client(url.href), new pg.Client(url.href)];
+  await Promise.all([writer.connect(), watcher.connect()]);
   try {
     const steps = stepsOf("An index of a large table");
     expect(steps.map(({ language }) => language)).toEqual(["diff", "sh"]);
@@ -128,16 +128,16 @@ it("an index made as CONTRIBUTING.md says is built while others read and write i
     await writer.query("begin; lock table tasks in row exclusive mode");
     const migrated = migrate();
     await expect
-      .poll(async () => (await root.query("select from pg_stat_progress_create_index")).rowCount, {
+      .poll(async () => (await watcher.query("select from pg_stat_progress_create_index")).rowCount, {
         timeout: 60_000,
       })
       .toBe(1);
-    expect((await root.query("update tasks set title = title")).rowCount).toBe(0);
+    expect((await watcher.query("update tasks set title = title")).rowCount).toBe(0);
     await writer.query("commit");
     await migrated;
     const index = "select indisvalid as built from pg_index where indexrelid = 'tasks_due'::regclass";
-    expect((await root.query(index)).rows).toEqual([{ built: true }]);
+    expect((await watcher.query(index)).rows).toEqual([{ built: true }]);
   } finally {
-    await Promise.all([writer.end(), root.end()]);
+    await Promise.all([writer.end(), watcher.end()]);
   }
 }, 120_000);
