@@ -10,27 +10,29 @@ const PLAIN_INDEX = /^(?:\s|--.*\n)*create (?:unique )?index /i;
 
 /** The folder's migrations that this database does not have yet, oldest first. */
 export async function pendingMigrations(client: pg.Client, folder: string): Promise<MigrationMeta[]> {
-  const { rows: journals } = await client.query(
-    "select from to_regclass($1) journal where journal is not null",
-    [JOURNAL],
-  );
-  const { rows: notes } =
-    journals.length > 0
-      ? await client.query<{ last: string }>(`select coalesce(max(created_at), 0) as last from ${JOURNAL}`)
-      : { rows: [] };
-  const last = Number(notes[0]?.last ?? 0);
-  return readMigrationFiles({ migrationsFolder: folder }).filter(({ folderMillis }) => folderMillis > last);
-}
-
-/** Whether it builds or drops indexes beside the requests, which Postgres does outside of a transaction only. */
-export function isConcurrent({ sql }: MigrationMeta): boolean {
-  const count = sql.filter((statement) => CONCURRENT_INDEX.test(statement)).length;
-  if (count > 0 && count < sql.length)
+  const last = await lastMigration(client);
+  const pending = readMigrationFiles({ migrationsFolder: folder }).filter((one) => one.folderMillis > last);
+  if (pending.some((one) => !isConcurrent(one) && one.sql.some(isConcurrentIndex)))
     throw new Error(
       "A migration with CREATE INDEX CONCURRENTLY must hold nothing else: generate it apart from the other changes.",
     );
-  return count > 0;
+  return pending;
 }
+
+/** When the newest of the database's migrations was generated, in epoch milliseconds; 0 when it has none. */
+async function lastMigration(client: pg.Client): Promise<number> {
+  const journals = await client.query("select from pg_class where oid = to_regclass($1)", [JOURNAL]);
+  if (journals.rowCount === 0) return 0;
+  const { rows } = await client.query<{ last: string | null }>(
+    `select max(created_at) as last from ${JOURNAL}`,
+  );
+  return Number(rows[0]?.last ?? 0);
+}
+
+const isConcurrentIndex = (statement: string) => CONCURRENT_INDEX.test(statement);
+
+/** Whether it builds or drops indexes beside the requests, which Postgres does outside of a transaction only. */
+export const isConcurrent = ({ sql }: MigrationMeta) => sql.every(isConcurrentIndex);
 
 /**
  * Applies it in the caller's transaction. The tables that it names do not bind their owner until its end: Postgres
@@ -38,17 +40,27 @@ export function isConcurrent({ sql }: MigrationMeta): boolean {
  */
 export async function applyMigration(client: pg.Client, migration: MigrationMeta): Promise<void> {
   const text = migration.sql.filter((statement) => !PLAIN_INDEX.test(statement)).join("\n");
-  const { rows: named } = await client.query<{ name: string }>(
-    `select oid::regclass::text as name from pg_class
+  const { rows } = await client.query<{ oid: number }>(
+    `select oid from pg_class
       where relforcerowsecurity and relowner = current_user::regrole and $1 ~ concat('\\m', relname, '\\M')`,
     [text],
   );
-  for (const { name } of named) await client.query(`alter table ${name} no force row level security`);
+  const named = rows.map(({ oid }) => oid);
+  await alterTables(client, named, "no force row level security");
   for (const statement of migration.sql) await client.query(statement);
-  // Deferred checks would still be due, and a table with such cannot be altered.
+  // A table with checks that are still due cannot be altered.
   await client.query("set constraints all immediate");
-  for (const { name } of named) await client.query(`alter table if exists ${name} force row level security`);
+  await alterTables(client, named, "force row level security");
   await note(client, migration);
+}
+
+/** Alters those of the tables that are there, whatever they are called by now. */
+async function alterTables(client: pg.Client, oids: number[], change: string): Promise<void> {
+  const { rows } = await client.query<{ name: string }>(
+    "select oid::regclass::text as name from pg_class where oid = any ($1)",
+    [oids],
+  );
+  for (const { name } of rows) await client.query(`alter table ${name} ${change}`);
 }
 
 /**
@@ -56,6 +68,8 @@ export async function applyMigration(client: pg.Client, migration: MigrationMeta
  * left half built is dropped first, what it finished is left alone.
  */
 export async function buildIndexes(client: pg.Client, migration: MigrationMeta): Promise<void> {
+  // Nobody waits behind a build, so it may wait for others as long as it takes.
+  await client.query("set lock_timeout = 0");
   for (const statement of migration.sql) {
     const [, verb = "", index = ""] = CONCURRENT_INDEX.exec(statement) ?? [];
     const { rows } = await client.query<{ indisvalid: boolean }>(

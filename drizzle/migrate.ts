@@ -133,6 +133,11 @@ if (import.meta.main) {
     "OPERATOR_DATABASE_URL",
     "TENANT_CONTEXT_KEYS",
   ] as const;
-  await migrate(loadVariables(names));
-  console.log("The database is up to date.");
+  try {
+    await migrate(loadVariables(names));
+    console.log("The database is up to date.");
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+  }
 }
