@@ -1,22 +1,34 @@
+import type pg from "pg";
 import { MANAGES, SCOPES } from "../src/identity/authority.ts";
 
 const array = (texts: readonly string[]) =>
   `'{${texts.map((text) => JSON.stringify(text)).join(",")}}'::text[]`;
 
-/** A function of Postgres that finds an array of texts by the text in its first parameter; none for any other text. */
-const lookup = (
-  head: string,
-  answer: (found: string) => string,
-  table: Record<string, readonly string[]>,
-) => {
+/** The texts that a table has for the first argument of a function; none for any other text. */
+function found(table: Record<string, readonly string[]>): string {
   const cases = Object.entries(table).map(([name, texts]) => `WHEN '${name}' THEN ${array(texts)}`);
-  const found = `CASE $1 ${cases.join(" ")} ELSE '{}'::text[] END`;
-  return `CREATE OR REPLACE FUNCTION ${head} LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = ''
-    AS $$ SELECT ${answer(found)} $$`;
-};
+  return `CASE $1 ${cases.join(" ")} ELSE '{}'::text[] END`;
+}
 
-/** Who may do what to whom, for the triggers of Postgres: the tables of src/identity/authority.ts as functions. */
-export const AUTHORITY = [
-  lookup("public.manages(acting text, role text) RETURNS boolean", (roles) => `$2 = ANY (${roles})`, MANAGES),
-  lookup("public.role_scopes(role text) RETURNS text[]", (scopes) => scopes, SCOPES),
-].join(";\n");
+const FUNCTIONS = [
+  { name: "manages(text, text)", returns: "boolean", source: ` SELECT $2 = ANY (${found(MANAGES)}) ` },
+  { name: "role_scopes(text)", returns: "text[]", source: ` SELECT ${found(SCOPES)} ` },
+];
+
+/**
+ * Gives Postgres the tables of src/identity/authority.ts as functions, for its triggers; one that is there already is
+ * left alone.
+ */
+export async function tellAuthority(client: pg.Client): Promise<void> {
+  for (const { name, returns, source } of FUNCTIONS) {
+    const { rows } = await client.query<{ prosrc: string }>(
+      "select prosrc from pg_proc where oid = to_regprocedure($1)",
+      [`public.${name}`],
+    );
+    if (rows[0]?.prosrc === source) continue;
+    await client.query(
+      `CREATE OR REPLACE FUNCTION public.${name} RETURNS ${returns} LANGUAGE sql IMMUTABLE PARALLEL SAFE
+        SET search_path = '' AS $$${source}$$`,
+    );
+  }
+}

@@ -51,7 +51,7 @@ async function deploy(): Promise<void> {
   const { host, pathname } = new URL(DATABASE_URL);
   if (!flags["dry-run"]) {
     say(`migrating ${host}${pathname}`);
-    await migrate({ ...(secrets as Parameters<typeof migrate>[0]), MIGRATION_DATABASE_URL });
+    await migrate({ ...(secrets as Parameters<typeof migrate>[0]), MIGRATION_DATABASE_URL }, { say });
   }
   say("asking the doctor");
   await run(join(root, "drizzle/doctor.ts"), MIGRATION_DATABASE_URL);

@@ -56,9 +56,11 @@ function report(findings: Finding[], fatal: number, { host, pathname }: URL): vo
   for (const { severity, code, object, what, why, mend } of findings)
     console.log(`${severity} ${code}: ${object} ${what}; ${why}. Mend: ${mend}`);
   const place = `${host}${pathname}`;
+  const warnings = findings.length - fatal;
+  const warned = warnings > 0 ? ` ${warnings} warning(s).` : "";
   console.log(
     fatal > 0
-      ? `${place}: ${fatal} finding(s). Mend as partywall_owner (SET ROLE) or the migrating login.`
-      : `${place}: the wall stands, by ${CHECKS.length} checks.`,
+      ? `${place}: ${fatal} finding(s). Mend as partywall_owner (SET ROLE) or the migrating login.${warned}`
+      : `${place}: the wall stands, by ${CHECKS.length} checks.${warned}`,
   );
 }

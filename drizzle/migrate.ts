@@ -1,15 +1,16 @@
 import { readFileSync } from "node:fs";
-import { drizzle } from "drizzle-orm/node-postgres";
-import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
+import { join } from "node:path";
 import pg from "pg";
 import { hmacPads } from "../src/db/signed-context.ts";
-import { AUTHORITY } from "./authority.ts";
 import { keyRing } from "../src/settings.ts";
 import * as v from "valibot";
+import { tellAuthority } from "./authority.ts";
+import { watchBlockers } from "./blockers.ts";
+import { applyMigration, buildIndexes, isConcurrent, pendingMigrations } from "./lineage.ts";
+import { PATIENCE, takeTurn, type Patience } from "./turn.ts";
 import { loadVariables } from "./variables.ts";
 
-const sqlFile = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8");
-const MIGRATIONS = new URL("migrations", import.meta.url).pathname;
+const sqlFile = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
 /** Any number, as long as all migrations of one database take the same lock. */
 const LOCK = 7_277_466;
 
@@ -21,48 +22,85 @@ export type MigrationVariables = {
   TENANT_CONTEXT_KEYS: string;
 };
 
+export type MigrationOptions = {
+  /** Whoever migrates reads here what is waited for. */
+  say?: (line: string) => void;
+  patience?: Patience;
+  /** Where drizzle-kit writes the migrations. */
+  folder?: string;
+};
+
 /**
  * Brings a database up to date: the roles with the passwords of their URLs, the migrations, the grants and FORCE,
- * the keys of the signed context. Safe to run again and at the same time as another; a failure changes no table.
+ * the keys of the signed context. Safe to run again and at the same time as another, and beside requests: it locks no
+ * table where nothing changes, and otherwise gives way and comes back. A migration that fails has changed no table.
  */
-export async function migrate(variables: MigrationVariables): Promise<void> {
+export async function migrate(variables: MigrationVariables, options: MigrationOptions = {}): Promise<void> {
   const client = new pg.Client({
     connectionString: variables.MIGRATION_DATABASE_URL,
     application_name: "partywall",
   });
+  // The query that finds it broken throws.
+  client.on("error", () => undefined);
   await client.connect();
   try {
-    await client.query("select pg_advisory_lock($1)", [LOCK]);
-    await client.query(`begin; ${sqlFile("roles.sql")}; commit`);
-    for (const url of [
-      variables.DATABASE_URL,
-      variables.IDENTITY_DATABASE_URL,
-      variables.OPERATOR_DATABASE_URL,
-    ])
-      await setPassword(client, new URL(url));
-    await client.query("set role partywall_owner");
-    await client.query(forceRowSecurity("no force"));
-    try {
-      await applyMigrations(drizzle(client), { migrationsFolder: MIGRATIONS });
-    } finally {
-      await client.query(forceRowSecurity("force"));
-    }
-    await client.query(`begin; ${AUTHORITY}; ${sqlFile("wall.sql")}; commit`);
-    await storeContextKeys(client, variables.TENANT_CONTEXT_KEYS);
+    await migrateOver(client, variables, options);
   } finally {
     await client.end();
   }
 }
 
-/**
- * Binds the tables' owner, and nobody else, to their policies, or does not while it migrates: Postgres checks the rows
- * of a new foreign key as the owner, whom FORCE would ask for a tenant.
- */
-const forceRowSecurity = (mode: "force" | "no force") => `do $$ declare t regclass; begin
-  for t in select distinct c.oid from pg_class c join pg_policy on polrelid = c.oid
-    where c.relrowsecurity and pg_get_userbyid(c.relowner) = 'partywall_owner'
-  loop execute format('alter table %s ${mode} row level security', t); end loop;
-end $$`;
+/** migrate(), over a connection of MIGRATION_DATABASE_URL's login that nobody uses after. */
+export async function migrateOver(
+  client: pg.Client,
+  variables: MigrationVariables,
+  {
+    say = console.log,
+    patience = PATIENCE,
+    folder = join(import.meta.dirname, "migrations"),
+  }: MigrationOptions = {},
+): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  const url = variables.MIGRATION_DATABASE_URL;
+  // Twice in each wait for a lock.
+  const watch = watchBlockers(url, rows[0]?.pid ?? 0, patience.lockTimeoutMs / 2, say);
+  const inTurn = (work: () => Promise<unknown>) => takeTurn({ client, watch, patience }, work);
+  try {
+    // The session's, so it outlives the transaction that takes it.
+    await inTurn(() => client.query("select pg_advisory_lock($1)", [LOCK]));
+    await inTurn(() => makeRoles(client, variables));
+    await client.query("set role partywall_owner");
+    // wall.sql compares what Postgres prints, which depends on it.
+    await client.query("set search_path = public");
+    for (const migration of await pendingMigrations(client, folder)) {
+      if (isConcurrent(migration)) await buildIndexes(client, migration);
+      else await inTurn(() => applyMigration(client, migration));
+    }
+    await inTurn(async () => {
+      await tellAuthority(client);
+      await raiseWall(client);
+      await storeContextKeys(client, variables.TENANT_CONTEXT_KEYS);
+    });
+  } finally {
+    await watch.stop();
+  }
+}
+
+async function makeRoles(client: pg.Client, variables: MigrationVariables): Promise<void> {
+  await client.query(sqlFile("roles.sql"));
+  for (const url of [
+    variables.DATABASE_URL,
+    variables.IDENTITY_DATABASE_URL,
+    variables.OPERATOR_DATABASE_URL,
+  ])
+    await setPassword(client, new URL(url));
+}
+
+/** Runs what is missing of wall.sql, and nothing else. */
+async function raiseWall(client: pg.Client): Promise<void> {
+  const { rows: missing } = await client.query<{ statement: string }>(sqlFile("wall.sql"));
+  for (const { statement } of missing) await client.query(statement);
+}
 
 /** The role logs in as its connection string says. In plain text, because Neon takes no verifier. */
 async function setPassword(client: pg.Client, { username, password }: URL): Promise<void> {
@@ -97,6 +135,11 @@ if (import.meta.main) {
     "OPERATOR_DATABASE_URL",
     "TENANT_CONTEXT_KEYS",
   ] as const;
-  await migrate(loadVariables(names));
-  console.log("The database is up to date.");
+  try {
+    await migrate(loadVariables(names));
+    console.log("The database is up to date.");
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+  }
 }

@@ -1,10 +1,14 @@
--- What each role may do, on one screen. Run by `db:migrate` after the migrations, as partywall_owner, in one
--- transaction; it may be run again at any time. A tenant table is known by its restrictive policy tenant_only. It
--- gets FORCE before the app role gets a grant, so a table that is not walled cannot be served.
+-- What each role may do, on one screen. This is a query: it returns what is missing in this database, as statements in
+-- the order in which to run them. `db:migrate` asks it after the migrations, as partywall_owner, and runs the answer in
+-- the same transaction. Where nothing is missing, nothing runs, and no table is locked.
+-- A tenant table is known by its restrictive policy tenant_only. Row security comes before the grants, so a table that
+-- is not walled cannot be served.
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, partywall_app, partywall_identity, partywall_operator;
-REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC;
-ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+WITH
+-- Read as SQL. On tables there are these grants and those on tenant tables (see wanted), and no others; on functions,
+-- PUBLIC has none.
+written AS (SELECT g[1] AS privileges, g[2] IS NOT NULL AS on_functions, g[3] AS objects, g[4] AS roles FROM regexp_matches($$
+
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app, partywall_identity;
 -- Its policies ask for it, whoever reads the table.
 GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_app, partywall_identity, partywall_operator;
@@ -12,7 +16,6 @@ GRANT EXECUTE ON FUNCTION credentials_changed() TO partywall_identity;
 -- The triggers of memberships ask for these.
 GRANT EXECUTE ON FUNCTION acting_as(), manages(text, text), role_scopes(text) TO partywall_identity;
 
-ALTER TABLE tenants FORCE ROW LEVEL SECURITY;
 -- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
 GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
 
@@ -24,36 +27,87 @@ GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_a
 GRANT SELECT, UPDATE (plan, status, limits) ON tenants TO partywall_operator;
 GRANT SELECT ON memberships TO partywall_operator;
 
-DO $$
-DECLARE
-	t regclass;
-BEGIN
-	FOR t IN SELECT polrelid FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive LOOP
-		EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', t);
-		-- Postgres plans before it knows whose rows it reads, so for a tenant of middling size. A large one has most to
-		-- lose by that: let it take each tenant for a 500th of its table, from the next ANALYZE on.
-		EXECUTE format('ALTER TABLE %s ALTER COLUMN tenant_id SET (n_distinct = 500)', t);
-		EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', t);
-		-- Neither what happened nor which answers were given is an event of its own. An event names its row by a uuid.
-		IF t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass) AND EXISTS (SELECT FROM pg_attribute
-				WHERE attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype) THEN
-			EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '
-				'FOR EACH ROW EXECUTE FUNCTION audit_row(%L)', t, 'id');
-		END IF;
-	END LOOP;
+$$, '\mGRANT (.+?) ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
+
+tenant_tables AS (SELECT polrelid::regclass AS t FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive),
+
+-- As Postgres prints them, so that they can be compared with what is there; %s is the table.
+triggers (t, definition) AS (
+	-- Neither what happened nor which answers were given is an event of its own. An event names its row by a uuid.
+	SELECT t, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION audit_row(''id'')'
+	FROM tenant_tables JOIN pg_attribute ON attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype
+	WHERE t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass)
+	UNION ALL
+	SELECT t::regclass, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION '
+		|| format('audit_row(%L)', CASE t WHEN 'memberships' THEN 'user_id' ELSE 'id' END)
+	FROM unnest(ARRAY['memberships', 'invitations', 'api_keys', 'issuers', 'tenants']) t
+	UNION ALL
+	-- To use a key is not to change it.
+	SELECT c.oid, format('TRIGGER touch_row BEFORE UPDATE ON %%s FOR EACH ROW %sEXECUTE FUNCTION touch_row()',
+		CASE c.oid WHEN 'api_keys'::regclass
+			THEN 'WHEN ((NOT (old.last_used_at IS DISTINCT FROM new.last_used_at))) ' ELSE '' END)
+	FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attname = 'version'
+	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace),
+
+-- Each grant that is meant, one a row; on a column it is like UPDATE (name).
+wanted AS (
+	SELECT object::regclass AS t, role, concat(p[1], ' (' || column_name || ')') AS privilege
+	FROM written, regexp_split_to_table(objects, ',\s+') object, regexp_split_to_table(roles, ',\s+') role,
+		regexp_matches(privileges, '(\w+)(?: \((.+?)\))?', 'g') p
+		LEFT JOIN regexp_split_to_table(p[2], ',\s+') column_name ON true
+	WHERE NOT on_functions
+	UNION
+	SELECT t, 'partywall_app', privilege FROM tenant_tables, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
 	-- Append-only, and not even that by hand: audit_row() alone writes it.
-	REVOKE INSERT, UPDATE, DELETE ON audit_events FROM partywall_app;
+	WHERE t <> 'audit_events'::regclass OR privilege = 'SELECT'),
 
-	FOREACH t IN ARRAY ARRAY['memberships', 'invitations', 'api_keys', 'issuers', 'tenants']::regclass[] LOOP
-		EXECUTE format('CREATE OR REPLACE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s '
-			'FOR EACH ROW EXECUTE FUNCTION audit_row(%L)', t, CASE t WHEN 'memberships'::regclass THEN 'user_id' ELSE 'id' END);
-	END LOOP;
+held AS (
+	SELECT c.oid::regclass AS t, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END AS role,
+		concat(privilege_type, ' (' || quote_ident(a.column_name) || ')',
+			CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END) AS privilege
+	FROM pg_class c
+	CROSS JOIN LATERAL (SELECT relacl, NULL::name UNION ALL SELECT attacl, attname FROM pg_attribute
+		WHERE attrelid = c.oid AND NOT attisdropped) a (acl, column_name)
+	CROSS JOIN aclexplode(a.acl)
+	WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relowner = current_user::regrole AND grantor = relowner AND grantee <> relowner
+		AND (relnamespace = 'public'::regnamespace OR c.oid IN (SELECT t FROM tenant_tables))
+		AND (grantee = 0 OR pg_get_userbyid(grantee) ^@ 'partywall_')),
 
-	FOR t IN SELECT a.attrelid FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-			WHERE a.attname = 'version' AND c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace LOOP
-		-- To use a key is not to change it.
-		EXECUTE format('CREATE OR REPLACE TRIGGER touch_row BEFORE UPDATE ON %s '
-			'FOR EACH ROW %s EXECUTE FUNCTION touch_row()', t, CASE t WHEN 'api_keys'::regclass
-				THEN 'WHEN (OLD.last_used_at IS NOT DISTINCT FROM NEW.last_used_at)' ELSE '' END);
-	END LOOP;
-END $$;
+missing (step, statement) AS (
+	SELECT 1, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', c.oid::regclass)
+	FROM pg_class c WHERE relowner = current_user::regrole AND NOT (relrowsecurity AND relforcerowsecurity)
+		AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)
+	UNION ALL
+	-- Postgres plans before it knows whose rows it reads, so for a tenant of middling size. A large one has most to
+	-- lose by that: let it take each tenant for a 500th of its table, from the next ANALYZE on.
+	SELECT 2, format('ALTER TABLE %s ALTER COLUMN tenant_id SET (n_distinct = 500)', t)
+	FROM tenant_tables JOIN pg_attribute ON attrelid = t AND attname = 'tenant_id'
+	WHERE attoptions IS NULL OR 'n_distinct=500' <> ALL (attoptions)
+	UNION ALL
+	SELECT 3, 'CREATE OR REPLACE ' || made
+	FROM triggers JOIN pg_class c ON c.oid = t
+	CROSS JOIN format(definition, format('%I.%I', relnamespace::regnamespace, relname)) made
+	WHERE NOT EXISTS (SELECT FROM pg_trigger
+		WHERE tgrelid = t AND tgenabled IN ('O', 'A') AND pg_get_triggerdef(pg_trigger.oid) = 'CREATE ' || made)
+	UNION ALL
+	SELECT 4, concat('REVOKE ALL ON ', t, ' FROM ', role, '; GRANT ' || w.privileges || format(' ON %s TO %s', t, role))
+	FROM (SELECT t, role, string_agg(privilege, ', ' ORDER BY privilege) AS privileges FROM wanted GROUP BY t, role) w
+	FULL JOIN (SELECT t, role, string_agg(privilege, ', ' ORDER BY privilege) AS privileges FROM held GROUP BY t, role) h
+		USING (t, role)
+	WHERE w.privileges IS DISTINCT FROM h.privileges
+	UNION ALL
+	SELECT 5, 'ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC'
+	WHERE NOT EXISTS (SELECT FROM pg_default_acl WHERE defaclrole = current_user::regrole AND defaclobjtype = 'f'
+		AND defaclnamespace = 0 AND NOT EXISTS (SELECT FROM aclexplode(defaclacl) WHERE grantee = 0))
+	UNION ALL
+	SELECT 5, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::regprocedure)
+	FROM pg_proc p WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+		AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
+	UNION ALL
+	SELECT 6, format('GRANT EXECUTE ON FUNCTION %s TO %s', function, role)
+	FROM written, regexp_split_to_table(objects, ',\s+(?![^(]*\))') function,
+		regexp_split_to_table(roles, ',\s+') role
+	WHERE on_functions AND NOT EXISTS (SELECT FROM pg_proc p, aclexplode(p.proacl)
+		WHERE p.oid = function::regprocedure AND grantee = role::regrole))
+
+SELECT statement FROM missing ORDER BY step, statement;

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 import { text } from "node:stream/consumers";
+import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
@@ -22,13 +23,16 @@ const NOT_COPIED = new Set(["node_modules", ".git", ".partywall", ".wrangler", "
 
 /** A copy of the project, in which the guide's steps are followed. */
 let copy: string;
-let stack: Stack | undefined;
-beforeAll(() => {
+let stack: Stack;
+let variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
+beforeAll(async () => {
   copy = mkdtempSync(join(tmpdir(), "partywall-guide-"));
   chmodSync(copy, 0o711);
   cpSync(root, copy, { recursive: true, filter: (from) => !NOT_COPIED.has(relative(root, from)) });
   symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-});
+  stack = await startStack({ dir: join(copy, "database"), ephemeral: true });
+  variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
+}, 60_000);
 afterAll(async () => {
   await stack?.stop();
   rmSync(copy, { recursive: true, force: true });
@@ -36,9 +40,10 @@ afterAll(async () => {
 
 type Step = { language: string; file: string; body: string };
 
-/** The guide's code, in its order: what a file is to hold or to gain, and what to run. */
-function stepsOf(guide: string): Step[] {
-  const section = guide.split(/^## /m).find((part) => part.startsWith("Your own resource in ten minutes"));
+/** A section's code, in its order: what a file is to hold or to gain, and what to run. */
+function stepsOf(title: string): Step[] {
+  const guide = readFileSync(join(copy, "CONTRIBUTING.md"), "utf8");
+  const section = guide.split(/^## /m).find((part) => part.startsWith(title));
   const fence = /^ {3}```(\w+) ?(\S*)\n([\s\S]*?)^ {3}```$/gm;
   return [...(section ?? "").matchAll(fence)].map(([, language = "", file = "", body = ""]) => ({
     language,
@@ -78,8 +83,21 @@ async function run(command: string, args: string[]): Promise<string> {
   return out;
 }
 
+/** Migrates from the copy: its migrations, its wall. */
+function migrate(): Promise<string> {
+  const program = `const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
+    await prepareLocalDatabase(process.argv[1], JSON.parse(process.argv[2]));`;
+  return run(process.execPath, [
+    "--input-type=module",
+    "-e",
+    program,
+    stack.superuserUrl,
+    JSON.stringify(variables),
+  ]);
+}
+
 it("a resource made as CONTRIBUTING.md says has types, tests, a place in the matrices and a wall that stands", async () => {
-  const steps = stepsOf(readFileSync(join(copy, "CONTRIBUTING.md"), "utf8"));
+  const steps = stepsOf("Your own resource in ten minutes");
   const touched = new Set(steps.map(({ file }) => file).filter(Boolean));
   // And the migration.
   expect(touched.size + 1).toBeLessThanOrEqual(5);
@@ -91,20 +109,35 @@ it("a resource made as CONTRIBUTING.md says has types, tests, a place in the mat
     expect(tests).toContain(`test/${file}.test.ts`);
   await run("node_modules/.bin/tsc", ["-p", "."]);
 
-  const variables = { ...(await makeSecrets()) };
-  stack = await startStack({ dir: join(copy, "database"), ephemeral: true });
-  const urls = makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`);
-  // From the copy: its migrations, its wall.
-  const migrate = `const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
-    await prepareLocalDatabase(process.argv[1], JSON.parse(process.argv[2]));`;
-  await run(process.execPath, [
-    "--input-type=module",
-    "-e",
-    migrate,
-    stack.superuserUrl,
-    JSON.stringify({ ...urls, ...variables }),
-  ]);
-  expect(await run(process.execPath, ["drizzle/doctor.ts", urls.OPERATOR_DATABASE_URL])).toContain(
+  await migrate();
+  expect(await run(process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL])).toContain(
     "the wall stands",
   );
 }, 240_000);
+
+it("an index made as CONTRIBUTING.md says is built while others read and write its table", async () => {
+  await migrate();
+  const url = new URL(stack.superuserUrl);
+  url.pathname = "/partywall";
+  const [writer, watcher] = [new pg.Client(url.href), new pg.Client(url.href)];
+  await Promise.all([writer.connect(), watcher.connect()]);
+  try {
+    const steps = stepsOf("An index of a large table");
+    expect(steps.map(({ language }) => language)).toEqual(["diff", "sh"]);
+    for (const step of steps) await follow(step);
+    await writer.query("begin; lock table tasks in row exclusive mode");
+    const migrated = migrate();
+    await expect
+      .poll(async () => (await watcher.query("select from pg_stat_progress_create_index")).rowCount, {
+        timeout: 60_000,
+      })
+      .toBe(1);
+    expect((await watcher.query("update tasks set title = title")).rowCount).toBe(0);
+    await writer.query("commit");
+    await migrated;
+    const index = "select indisvalid as built from pg_index where indexrelid = 'tasks_due'::regclass";
+    expect((await watcher.query(index)).rows).toEqual([{ built: true }]);
+  } finally {
+    await Promise.all([writer.end(), watcher.end()]);
+  }
+}, 120_000);

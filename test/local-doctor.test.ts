@@ -132,6 +132,8 @@ const notes = (columns: string, more = "") =>
     grant select, insert, update, delete on notes to partywall_app; ${audited("notes")}; ${more}`);
 const TENANT_ID = "tenant_id uuid not null default current_tenant_id()";
 const NOTE = `${TENANT_ID}, id uuid not null, slug text, project_id uuid, user_id uuid, primary key (tenant_id, id)`;
+/** The same, of somebody who did not know about tenantTable(). */
+const UNWALLED = "tenant_id uuid not null, id uuid not null, primary key (tenant_id, id)";
 const remade = (policy: string, rest: string) =>
   `drop policy ${policy} on projects; create policy ${policy} on projects ${rest}`;
 const verifier = (change: string) => `do $do$ begin
@@ -147,6 +149,30 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "public.rates",
     asOwner("create table rates (id int primary key); grant select on rates to partywall_app"),
   ],
+  ["tenant_table_unwalled", "public.notes", asOwner(`create table notes (${UNWALLED}); ${audited("notes")}`)],
+  [
+    "tenant_table_unwalled",
+    "public.notes",
+    asOwner(
+      `create table notes (tenant_id text, id uuid, primary key (tenant_id, id)); ${audited("notes")};
+        grant select on notes to partywall_operator`,
+    ),
+  ],
+  [
+    "tenant_table_unwalled",
+    "archive.notes",
+    asOwner(`create schema archive; create table archive.notes (${UNWALLED}) partition by hash (tenant_id);
+      create table archive.notes_1 partition of archive.notes for values with (modulus 1, remainder 0);
+      ${audited("archive.notes")}`),
+  ],
+  [
+    "tenant_table_unwalled",
+    "public.notes",
+    asOwner(
+      `create table anything (text text); create table notes (${UNWALLED}) inherits (anything); ${audited("notes")}`,
+    ),
+  ],
+  ["serial_column", "public.notes", notes(`${NOTE}, number serial`)],
   [
     "tenant_id_not_uuid",
     "public.notes",
@@ -309,6 +335,31 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "create view all_projects as select * from projects; grant select on all_projects to partywall_app",
   ],
   [
+    "view_definer_ungranted",
+    "public.all_projects",
+    asOwner("create view all_projects as select * from projects"),
+  ],
+  [
+    "view_definer_ungranted",
+    "public.addresses",
+    asOwner(
+      `create view people with (security_invoker) as select * from users;
+        create view addresses as select email from people`,
+    ),
+  ],
+  ["view_definer_ungranted", "public.keys", "create view keys as select * from partywall.context_keys"],
+  [
+    "unwallable_ungranted",
+    "public.totals",
+    "create materialized view totals as select count(*) from projects",
+  ],
+  [
+    "unwallable_ungranted",
+    "public.remote",
+    `create foreign data wrapper nowhere; create server elsewhere foreign data wrapper nowhere;
+      create foreign table remote (tenant_id uuid) server elsewhere`,
+  ],
+  [
     "view_of_extension",
     "public.pg_stat_statements",
     "create extension pg_stat_statements; revoke all on pg_stat_statements_info from public",
@@ -335,7 +386,14 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     asOwner("create sequence numbers; grant usage on sequence numbers to partywall_app"),
   ],
   [
-    "definer_search_path",
+    "definer_ungranted",
+    "public.purge()",
+    asOwner(
+      "create function purge() returns int language sql security definer set search_path = '' as 'select 1'",
+    ),
+  ],
+  [
+    "definer_search_path + definer_ungranted",
     "public.purge()",
     asOwner("create function purge() returns int language sql security definer as 'select 1'"),
   ],
@@ -348,7 +406,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   ["definer_open", "public.current_actor_id()", "grant execute on function current_actor_id() to public"],
   [
-    "definer_owner",
+    "definer_owner + definer_ungranted",
     "public.purge()",
     "create function purge() returns int language sql security definer set search_path = '' as 'select 1'; revoke execute on function purge() from public",
   ],
@@ -526,7 +584,8 @@ describe.each(DEFECTS)("%s of %s", (codes, object, plant) => {
       let rest = await findings();
       for (const finding of rest) await mend(finding.mend);
       if (rest.length > 0) rest = await findings();
-      expect(rest).toEqual([]);
+      // What no SQL mends is a warning: a materialised view, granted to nobody now.
+      expect(rest.filter(({ mend: sql }) => !sql.startsWith("--"))).toEqual([]);
       await expectWall();
     }));
 });
@@ -541,7 +600,9 @@ describe("db:doctor", () => {
   it.each(LOGINS)("passes on a fresh local database, asked as %s", (login) => {
     expect(doctor(variables[login])).toMatchObject({
       status: 0,
-      stdout: expect.stringMatching(/^127\.0\.0\.1:\d+\/partywall: the wall stands, by \d+ checks\.$/m),
+      stdout: expect.stringMatching(
+        /^127\.0\.0\.1:\d+\/partywall: the wall stands, by \d+ checks\.( 1 warning\(s\)\.)?$/m,
+      ),
       stderr: "",
     });
   });
@@ -557,6 +618,21 @@ describe("db:doctor", () => {
       expect(doctor("--allow=rls_not_forced:public.tasks", variables[login]).status).toBe(0);
     } finally {
       await root.query("alter table tasks force row level security");
+    }
+  });
+
+  it("warns of a table that nobody was granted yet, says what to do, and does not fail", async () => {
+    await root.query(asOwner(`create table notes (${UNWALLED})`));
+    try {
+      const { status, stdout } = doctor(variables.OPERATOR_DATABASE_URL);
+      expect(status).toBe(0);
+      expect(stdout).toMatch(
+        /^warning tenant_table_unwalled: public\.notes has a tenant_id and no wall; .*\. Mend: ALTER TABLE public\.notes ENABLE .* CREATE POLICY tenant_only/m,
+      );
+      expect(stdout).toMatch(/the wall stands, by \d+ checks\. \d warning\(s\)\.$/m);
+      expect(doctor("--strict", variables.OPERATOR_DATABASE_URL).status).toBe(1);
+    } finally {
+      await root.query("drop table notes");
     }
   });
 

@@ -14,6 +14,27 @@ export const code: Check[] = [
         where option_name = 'security_invoker' and option_value::boolean) group by r.object, r.relowner`,
   },
   {
+    code: "view_definer_ungranted",
+    severity: "warning",
+    what: "is a view of tenants' rows that reads as its owner, {owner}, and that no login may read yet",
+    why: "once it is granted, row level security asks what the owner may see, not whose request it is",
+    mend: "ALTER VIEW {object} SET (security_invoker = true)",
+    sql: `select object, quote_ident(relowner::regrole::text) as owner from ungranted
+      where relkind = 'v' and oid in (select oid from sources where source in (select oid from content))
+        and not exists (select from pg_options_to_table(reloptions)
+          where option_name = 'security_invoker' and option_value::boolean)`,
+  },
+  {
+    code: "unwallable_ungranted",
+    severity: "warning",
+    what: "is a {kind} of tenants' rows, and no login may read it yet",
+    why: "no policy can stand before it: once it is granted, it shows every tenant",
+    mend: "-- grant it to nobody; what tenants read belongs in a tenantTable()",
+    sql: `select object, case relkind when 'm' then 'materialised view' else 'foreign table' end as kind from ungranted
+      where relkind = 'f' and not is_child and oid in (select oid from content)
+        or relkind = 'm' and oid in (select oid from sources where source in (select oid from content))`,
+  },
+  {
     code: "view_of_extension",
     what: "is a view of the extension {extension}, open to {grantees}",
     why: "such views read as a superuser: pg_stat_statements, for one, shows every tenant's queries to the one app role",
@@ -72,6 +93,16 @@ export const code: Check[] = [
     sql: `select f.object, string_agg(distinct s.grantee, ', ') as grantees from functions f, house, aclexplode(f.acl) a
       join strangers s on s.oid = a.grantee
       where f.prosecdef and a.grantee in (0, house.app) and not (f.is_context and a.grantee <> 0) group by f.object`,
+  },
+  {
+    code: "definer_ungranted",
+    severity: "warning",
+    what: "is SECURITY DEFINER, and nobody but its owner may run it yet",
+    why: "once it is granted, a flaw in it is a door in the wall; its owner needs no SECURITY DEFINER",
+    mend: "ALTER ROUTINE {object} SECURITY INVOKER",
+    sql: `select f.object from functions f join pg_proc p using (oid) where f.prosecdef and not f.is_context
+      and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+      and not exists (select from aclexplode(f.acl) a where a.grantee <> f.proowner)`,
   },
   {
     code: "definer_owner",

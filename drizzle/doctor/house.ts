@@ -4,7 +4,7 @@
  * Read from access control lists, not has_table_privilege(): a role that is too strong is one finding, not a hundred.
  */
 export const HOUSE = `
-with house as (
+with recursive house as (
   select (select oid from pg_roles where rolname = 'partywall_app') as app,
     (select oid from pg_roles where rolname = 'partywall_identity') as identity,
     (select oid from pg_roles where rolname = 'partywall_operator') as operator,
@@ -67,6 +67,23 @@ identities as (
     and not a.attisdropped
   where r.relkind in ('r', 'p') and not r.is_child and r.oid not in (select oid from tables)
     and exists (select from grants g where g.oid = r.oid and g.grantee = house.identity)),
+-- Whatever holds tenants' rows, people or keys, whoever may touch it.
+content as (
+  select r.*, a.atttypid, a.attinhcount > 0 as is_parents from house, relations r
+  left join pg_attribute a on a.attrelid = r.oid and a.attname = 'tenant_id' and not a.attisdropped
+  where r.relkind in ('r', 'p', 'f') and (a.attnum is not null or r.oid = house.keys or r.oid in (select oid from tables)
+    or exists (select from grants g where g.oid = r.oid and g.grantee = house.identity))),
+-- What a view reads, itself or through other views.
+sources (oid, source) as (
+  select ev_class, refobjid from pg_rewrite join pg_depend on classid = 'pg_rewrite'::regclass
+    and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass and refobjid <> ev_class
+  union
+  select s.oid, refobjid from sources s join pg_rewrite on ev_class = s.source join pg_depend
+    on classid = 'pg_rewrite'::regclass and objid = pg_rewrite.oid and refclassid = 'pg_class'::regclass),
+-- What no login of partywall's may touch yet.
+ungranted as (
+  select * from relations r where extension is null
+    and not exists (select from grants g join strangers s on s.oid = g.grantee where g.oid = r.oid)),
 identity_policies as (
   select i.oid, i.object, p.polname, p.polpermissive, p.polpermissive and p.polcmd = '*' and p.polroles = '{0}'
     and q.using = e.bound and coalesce(q.check, q.using) = e.bound as is_right

@@ -2,6 +2,8 @@ import type { Check } from "./check.ts";
 
 const WALL = `USING ({wall} = (SELECT public.current_tenant_id())) WITH CHECK ({wall} = (SELECT public.current_tenant_id()))`;
 
+const TENANT_WALL = WALL.replaceAll("{wall}", "tenant_id");
+
 /** The tables themselves: whose rows they hold, and whether row level security stands before them. */
 export const tables: Check[] = [
   {
@@ -27,6 +29,19 @@ export const tables: Check[] = [
     why: "no policy can tell whose rows these are, so every tenant sees and writes all of them",
     mend: "REVOKE ALL ON {object} FROM partywall_app",
     sql: `select object, wall from tables where attnum is null`,
+  },
+  {
+    code: "tenant_table_unwalled",
+    severity: "warning",
+    what: "has a tenant_id and no wall",
+    why: "no tenant request may touch it yet: once one may, it sees and writes every tenant's rows",
+    mend: `{type}ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY tenant_may ON {object} ${TENANT_WALL}; CREATE POLICY tenant_only ON {object} AS RESTRICTIVE ${TENANT_WALL}`,
+    sql: `select c.object, case when atttypid = 'uuid'::regtype then ''
+        else format('ALTER TABLE %s ALTER tenant_id TYPE uuid USING tenant_id::uuid; ', c.object) end as type
+      from content c, house where relkind in ('r', 'p') and not is_parents and extension is null
+        and oid not in (select oid from tables union all select oid from walled union all select oid from identities)
+        -- Without that role, identity tables are not known as such.
+        and house.identity is not null`,
   },
   {
     code: "tenant_id_not_uuid",
@@ -115,6 +130,17 @@ export const tables: Check[] = [
     mend: "ALTER TABLE {object} ALTER {column} DROP IDENTITY",
     sql: `select object, quote_ident(a.attname) as column from tables t join pg_attribute a on a.attrelid = t.oid
       where a.attidentity <> '' and not a.attisdropped`,
+  },
+  {
+    code: "serial_column",
+    severity: "warning",
+    what: "fills {column} from the sequence {sequence}, which partywall_app may not use yet",
+    why: "until it may, a tenant's insert fails; once it may, the sequence counts for all tenants together",
+    mend: "ALTER TABLE {object} ALTER {column} DROP DEFAULT",
+    sql: `select t.object, quote_ident(a.attname) as column, s.object as sequence
+      from tables t join pg_attribute a on a.attrelid = t.oid join pg_attrdef d on d.adrelid = t.oid and d.adnum = a.attnum
+      join pg_depend on classid = 'pg_attrdef'::regclass and objid = d.oid and refclassid = 'pg_class'::regclass
+      join served s on s.oid = refobjid and s.relkind = 'S' and s.grantees is null`,
   },
   {
     code: "rule",
