@@ -95,16 +95,6 @@ const inTurn = ({ tenantId }: Maker) => sql`select pg_advisory_xact_lock(hashtex
 
 const isKey = (tenantId: string, id: string) => and(eq(k.tenant_id, tenantId), eq(k.id, id));
 
-/** Takes no body for an empty one. */
-const bodyOptional = factory.createMiddleware(async function bodyOptional(c, next) {
-  if (!c.req.raw.body) {
-    const headers = new Headers(c.req.raw.headers);
-    headers.set("content-type", "application/json");
-    c.req.raw = new Request(c.req.raw, { method: "POST", body: "{}", headers });
-  }
-  await next();
-});
-
 /** Answers a new key, the one time that its text is shown. */
 function answerMade(c: Context, row: Row, text: string) {
   c.header("Location", `/v1/api-keys/${row.id}`);
@@ -244,8 +234,7 @@ export const apiKeyRoutes = factory
     needs("api_keys:write"),
     valid("param", ById),
     valid("header", IfMatch),
-    bodyOptional,
-    valid("json", Rotation),
+    valid("json", v.optional(Rotation, {})),
     async (c) => {
       const maker = signedIn(c.get("caller"));
       const { tenantId } = maker;
