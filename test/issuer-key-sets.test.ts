@@ -32,12 +32,15 @@ async function signed(alg: Alg) {
   return { issuer, token, key: { ...key } as Key };
 }
 
+const without = (name: string) => (key: Key) =>
+  Object.fromEntries(Object.entries(key).filter(([other]) => other !== name));
+
 const malformed: [what: string, alg: Alg, key: (good: Key) => unknown][] = [
   ["an RSA modulus of 512 bits", "RS256", (key) => ({ ...key, n: modulus(512) })],
   ["an RSA modulus of 1024 bits", "RS256", (key) => ({ ...key, n: modulus(1024) })],
   ["an RSA modulus of 2040 bits", "RS256", (key) => ({ ...key, n: modulus(2040) })],
   ["an RSA modulus of 65,536 bits", "RS256", (key) => ({ ...key, n: modulus(32_768) })],
-  ["no RSA modulus", "RS256", ({ n: _, ...key }) => key],
+  ["no RSA modulus", "RS256", without("n")],
   ["an empty RSA modulus", "RS256", (key) => ({ ...key, n: "" })],
   ["an RSA modulus that is a number", "RS256", (key) => ({ ...key, n: 3 })],
   ["an RSA modulus in no base64url", "RS256", (key) => ({ ...key, n: "!!!!" })],
@@ -46,7 +49,7 @@ const malformed: [what: string, alg: Alg, key: (good: Key) => unknown][] = [
   ["an RSA exponent of 1 with zeros in front", "RS256", (key) => ({ ...key, e: "AAAB" })],
   ["an RSA exponent of 2", "RS256", (key) => ({ ...key, e: "Ag" })],
   ["an RSA exponent as long as the modulus", "RS256", (key) => ({ ...key, e: key["n"] })],
-  ["no RSA exponent", "RS256", ({ e: _, ...key }) => key],
+  ["no RSA exponent", "RS256", without("e")],
   ["a private RSA key of which parts are missing", "RS256", (key) => ({ ...key, d: "AQAB" })],
   ["an EC coordinate that is short", "ES256", (key) => ({ ...key, x: text(bytes(key["x"]).subarray(1)) })],
   ["an EC coordinate that is long", "ES256", (key) => ({ ...key, y: text(Buffer.alloc(33, 1)) })],
@@ -56,14 +59,14 @@ const malformed: [what: string, alg: Alg, key: (good: Key) => unknown][] = [
     "ES256",
     (key) => ({ ...key, x: text(Buffer.alloc(32)), y: text(Buffer.alloc(32)) }),
   ],
-  ["no EC coordinate", "ES256", ({ y: _, ...key }) => key],
+  ["no EC coordinate", "ES256", without("y")],
   ["an EC coordinate that is null", "ES256", (key) => ({ ...key, x: null })],
   ["a curve that is another", "ES256", (key) => ({ ...key, crv: "P-384" })],
   ["a curve that nobody knows", "ES256", (key) => ({ ...key, crv: "P-1" })],
   ["an OKP key that is short", "Ed25519", (key) => ({ ...key, x: text(bytes(key["x"]).subarray(1)) })],
   ["an OKP key that is long", "Ed25519", (key) => ({ ...key, x: text(Buffer.alloc(57, 1)) })],
   ["an OKP key of small order", "Ed25519", (key) => ({ ...key, x: text(Buffer.alloc(32)) })],
-  ["no OKP key", "Ed25519", ({ x: _, ...key }) => key],
+  ["no OKP key", "Ed25519", without("x")],
   ["an OKP key for agreement", "Ed25519", (key) => ({ ...key, crv: "X25519" })],
   ["a key for encryption", "ES256", (key) => ({ ...key, use: "enc" })],
   ["a key that may only sign", "ES256", (key) => ({ ...key, key_ops: ["sign"] })],
@@ -74,7 +77,7 @@ const malformed: [what: string, alg: Alg, key: (good: Key) => unknown][] = [
   ["an algorithm that is a number", "ES256", (key) => ({ ...key, alg: 256 })],
   ["ext that is no boolean", "ES256", (key) => ({ ...key, ext: "yes" })],
   ["a secret key", "ES256", (key) => ({ kty: "oct", kid: key["kid"], k: "AAAA", alg: "ES256" })],
-  ["no kty", "ES256", ({ kty: _, ...key }) => key],
+  ["no kty", "ES256", without("kty")],
   ["null", "ES256", () => null],
   ["a text", "ES256", () => "key"],
 ];
@@ -101,7 +104,9 @@ it.each(["AQ", "AAAB"])(
     const padding = Buffer.alloc(bytes(key["n"]).length - info.length - 3, 0xff);
     const forged = Buffer.concat([Buffer.from([0, 1]), padding, Buffer.from([0]), info]);
     await issuer.publish({ keys: [{ ...key, e }] });
-    await expectRefused(exchange(`${input}.${text(forged)}`), /did not sign/);
+    const response = await exchange(`${input}.${text(forged)}`);
+    expect(response.status).toBe(400);
+    await expectRefused(response, /did not sign/);
   },
 );
 
@@ -110,7 +115,7 @@ it.each(malformed)("%s beside an issuer's good key keeps nobody out", async (_, 
   const bad = key(good);
   const other = typeof bad === "object" && bad !== null ? { ...bad, kid: "other" } : bad;
   await issuer.publish({ keys: [other, good] });
-  await exchanged(token);
+  expect(await exchanged(token)).toMatch(/^ey/);
 });
 
 it.each([[null], [[]], ["keys"], [{}], [{ keys: null }], [{ keys: {} }]])(

@@ -6,6 +6,7 @@ import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { API_KEY_SCOPES, apiKeys } from "../db/schema.ts";
+import { Instant } from "../http/calendar.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { IdempotencyKey } from "../http/idempotency.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
@@ -46,11 +47,9 @@ const NewApiKey = v.strictObject({
   expires_at: v.optional(
     v.nullable(
       v.pipe(
-        v.string(),
-        v.isoTimestamp(),
-        v.transform((time) => Date.parse(time)),
-        v.check((time) => time > Date.now(), "a time in the future"),
-        v.transform((time) => new Date(time).toISOString()),
+        Instant,
+        v.check((time) => time.getTime() > Date.now(), "a time in the future"),
+        v.transform((time) => time.toISOString()),
       ),
     ),
   ),
