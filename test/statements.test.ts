@@ -26,15 +26,12 @@ it("a statement takes 65,535 values", async () => {
   expect(await find(among(MOST))).toEqual([[{ id: project }]]);
 });
 
-it.each([MOST + 1, 2 * MOST, 4 * MOST])(
-  "a statement of %d values is refused as too large, and never sent",
-  async (count) => {
-    const ids = among(count);
-    const rows = ids.map((id) => ({ id, name: "bulk" }));
-    const calls = countCalls();
-    const refused = { code: "body_too_large", status: 413 };
-    await expect(find(ids)).rejects.toMatchObject(refused);
-    await expect(db.write((tx) => [tx.insert(projects).values(rows)])).rejects.toMatchObject(refused);
-    expect(calls.sql).toBe(0);
-  },
-);
+it("a statement of more values is refused as too large, and never sent", async () => {
+  const ids = among(MOST + 1);
+  const rows = ids.map((id) => ({ id, name: "bulk" }));
+  const calls = countCalls();
+  const refused = { code: "body_too_large", status: 413 };
+  await expect(find(ids)).rejects.toMatchObject(refused);
+  await expect(db.write((tx) => [tx.insert(projects).values(rows)])).rejects.toMatchObject(refused);
+  expect(calls.sql).toBe(0);
+});
