@@ -3,7 +3,15 @@ import * as v from "valibot";
 import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { settings } from "../src/env.ts";
-import { newProject, newTask, newTenant, request, type SignedIn } from "./support/client.ts";
+import {
+  answered,
+  newProject,
+  newTask,
+  newTenant,
+  PASSWORD,
+  request,
+  type SignedIn,
+} from "./support/client.ts";
 import { documented, type Route } from "./support/contract.ts";
 
 // request() itself fails when an answer is not as /openapi.json says, which bounds the number and length of its errors.
@@ -240,10 +248,13 @@ it("takes an expiry that the calendar and Postgres have, and no other", async ()
 });
 
 it("keeps a client's name without half of the character that it is cut in", async () => {
-  const { user } = owner;
-  const body = { email: user.email, password: "correct horse battery staple" };
-  for (const agent of [`${"x".repeat(199)}🏠🏠`, "🏠".repeat(150), `x${"🏠".repeat(150)}`])
-    expect((await request("POST", "/v1/sessions", { body, headers: { "user-agent": agent } })).status).toBe(
-      201,
-    );
+  const agents = [`${"x".repeat(199)}🏠🏠`, "🏠".repeat(150), `x${"🏠".repeat(150)}`];
+  const { user, token } = await newTenant();
+  const body = { email: user.email, password: PASSWORD };
+  for (const agent of agents)
+    await answered(201, request("POST", "/v1/sessions", { body, headers: { "user-agent": agent } }));
+  type Sessions = { data: { user_agent: string }[] };
+  const { data } = await answered<Sessions>(200, request("GET", "/v1/sessions", { token }));
+  const kept = data.slice(0, 3).map(({ user_agent }) => user_agent);
+  expect(kept).toEqual([`x${"🏠".repeat(99)}`, "🏠".repeat(100), "x".repeat(199)]);
 });
