@@ -59,14 +59,21 @@ describe("a body that never ends", () => {
     expect((await post(JSON_TYPE, "/v1/token")).status).toBe(415);
   });
 
-  it("is answered without being read where an address sends too many of them without a token", async () => {
-    const headers = { "cf-connecting-ip": crypto.randomUUID() };
-    const once = (body: unknown) => request("POST", "/v1/sessions/refresh", { body, headers });
-    let status = 0;
-    for (let sent = 0; status !== 429 && sent <= 310; sent++) ({ status } = await once({}));
-    expect(status).toBe(429);
-    expect((await once(slowBody().body)).status).toBe(429);
-  });
+  it(
+    "is answered without being read where an address sends too many of them without a token",
+    { timeout: 60_000 },
+    async () => {
+      const headers = { "cf-connecting-ip": crypto.randomUUID() };
+      const once = async (body: unknown) =>
+        (await request("POST", "/v1/sessions/refresh", { body, headers })).status;
+      const afterMany = async () => {
+        while ((await once({})) !== 429);
+        return once(slowBody().body);
+      };
+      // The guard counts by the minute, and one may begin just before the last request.
+      expect([await afterMany(), await afterMany()]).toContain(429);
+    },
+  );
 
   it.each([
     ["in JSON", "/v1/sessions", JSON_TYPE],

@@ -135,6 +135,11 @@ it("finds a name and a text with U+0000 or half of a surrogate pair, wherever th
   );
 });
 
+it("finds 20 texts that Postgres cannot hold, and no more", async () => {
+  const value = [1, Object.fromEntries(wide.map((index) => [`\0${index}`, "\0"]))];
+  expect(await parse(v.unknown(), value)).toHaveProperty("faults.length", 20);
+});
+
 describe("a part of a request that is no body", () => {
   const Free = v.object({ q: v.optional(v.string()), "x-free": v.optional(v.string()) });
   const app = factory

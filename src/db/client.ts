@@ -123,7 +123,7 @@ const tooManyValues = (cause?: unknown) =>
 /** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
 export function rethrow(error: unknown): never {
   // Drizzle passes a statement's parameters as one call's arguments, and has no room for very many.
-  if (error instanceof RangeError) throw tooManyValues(error);
+  if (error instanceof RangeError && error.message.includes("call stack")) throw tooManyValues(error);
   const fault = databaseError(error);
   // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can
   // it after a deadlock, or when a lock or the statement took too long.

@@ -24,7 +24,7 @@ export async function parse<S extends Schema>(
     return { faults: [{ pointer: "", detail: `Nested deeper than ${MAX_DEPTH} levels` }] };
   const unfit: Fault[] = [];
   findUnfitText(value, undefined, unfit);
-  if (unfit.length > 0) return { faults: unfit };
+  if (unfit.length > 0) return { faults: unfit.slice(0, MAX_FAULTS) };
   const { issues, value: output } = await schema["~run"]({ value }, stopAfter(MAX_FAULTS));
   return issues
     ? { faults: issues.slice(0, MAX_FAULTS).map(faultOf) }
