@@ -74,6 +74,11 @@ export const PROBLEMS = {
     title: "The path does not take this method",
     help: "Use one of the methods that the header Allow names.",
   },
+  body_timeout: {
+    status: 408,
+    title: "The body did not arrive in time",
+    help: "A body has to arrive whole within 10 seconds. Send the request again.",
+  },
   idempotency_key_in_use: {
     status: 409,
     title: "The first request with this key is not done",
@@ -124,7 +129,7 @@ export const PROBLEMS = {
   invalid_input: {
     status: 422,
     title: "The input is not valid",
-    help: "Each entry of errors points at one value and says what is wrong with it.",
+    help: "Each entry of errors, 20 at most, points at one value and says what is wrong with it. JSON is nested 32 deep at most.",
   },
   idempotency_key_reused: {
     status: 422,

@@ -120,7 +120,7 @@ async function request(): Promise<number> {
   if (!key) throw new Error("no context key");
   neonConfig.fetchEndpoint = stack.endpoint;
   const sql = neon(variables.DATABASE_URL);
-  const context = signContext(key, "partywall_app", TENANT, TENANT, Date.now());
+  const context = signContext(key, "partywall_app", TENANT, { id: TENANT, as: "owner" }, Date.now());
   const [, rows] = await sql.transaction([
     sql`select set_config('app.tenant', ${context}, true)`,
     sql`select projects.id from projects left join tasks using (tenant_id)`,

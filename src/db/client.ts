@@ -11,15 +11,28 @@ import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
 /** A database that does not answer within this time is down. */
 const DATABASE_TIMEOUT_MS = 15_000;
 
+/** Postgres counts the parameters of a statement in 16 bits. */
+const MAX_PARAMETERS = 65_535;
+
 /** Signed contexts remembered per isolate. */
 const MAX_CONTEXTS = 10_000;
 
 neonConfig.fetchFunction = (url: string, init: RequestInit) => within(DATABASE_TIMEOUT_MS, fetch(url, init));
 if (settings.NEON_FETCH_ENDPOINT) neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT;
 
+function openDatabase(url: string, options: { readOnly?: boolean } = {}): NeonHttpDatabase {
+  const client = neon(url, options);
+  const query = client.query.bind(client);
+  client.query = (text, params = [], ...rest) => {
+    if (params.length > MAX_PARAMETERS) throw tooManyValues();
+    return query(text, params, ...rest);
+  };
+  return drizzle(client);
+}
+
 const connect = (url: string) => ({
-  reader: drizzle(neon(url, { readOnly: true })),
-  writer: drizzle(neon(url)),
+  reader: openDatabase(url, { readOnly: true }),
+  writer: openDatabase(url),
   role: decodeURIComponent(new URL(url).username),
 });
 const logins = { app: connect(settings.DATABASE_URL), identity: connect(settings.IDENTITY_DATABASE_URL) };
@@ -28,7 +41,7 @@ const logins = { app: connect(settings.DATABASE_URL), identity: connect(settings
 export const identityDb: NeonHttpDatabase = logins.identity.writer;
 
 /** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
-export const operatorDb: NeonHttpDatabase = drizzle(neon(settings.OPERATOR_DATABASE_URL));
+export const operatorDb: NeonHttpDatabase = openDatabase(settings.OPERATOR_DATABASE_URL);
 
 type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
 type Statements = readonly BatchItem<"pg">[];
@@ -132,8 +145,14 @@ export function sqlState(error: unknown): string | undefined {
   return databaseError(error)?.code;
 }
 
+/** The problem of a request that has more values written at once than one statement takes. */
+const tooManyValues = (cause?: unknown) =>
+  new Problem("body_too_large", { detail: "These are too many values for one request. Send fewer.", cause });
+
 /** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
 export function rethrow(error: unknown): never {
+  // Drizzle passes a statement's parameters as one call's arguments, and has no room for very many.
+  if (error instanceof RangeError && error.message.includes("call stack")) throw tooManyValues(error);
   const fault = databaseError(error);
   // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can
   // it after a deadlock, or when a lock or the statement took too long.

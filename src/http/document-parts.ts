@@ -1,3 +1,4 @@
+import { MAX_FAULT_TEXT, MAX_FAULTS } from "./faults.ts";
 import type { Header, Parameter, Schema } from "./document.ts";
 
 // What /openapi.json says in words that no route says: see document.ts.
@@ -126,10 +127,14 @@ export const PROBLEM: Schema = {
     errors: {
       type: "array",
       description: "What is not valid, as JSON pointers (RFC 6901) into the body, the query or the headers.",
+      maxItems: MAX_FAULTS,
       items: {
         type: "object",
         required: ["pointer", "detail"],
-        properties: { pointer: { type: "string" }, detail: { type: "string" } },
+        properties: {
+          pointer: { type: "string", maxLength: MAX_FAULT_TEXT },
+          detail: { type: "string", maxLength: MAX_FAULT_TEXT },
+        },
       },
     },
     "violated-policies": {

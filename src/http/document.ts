@@ -53,7 +53,7 @@ const WITH_TOKEN: ProblemCode[] = [
   "unavailable",
 ];
 const WITHOUT_TOKEN: ProblemCode[] = ["too_many_attempts", "unavailable"];
-const WITH_BODY: ProblemCode[] = ["body_too_large", "unsupported_media_type"];
+const WITH_BODY: ProblemCode[] = ["body_timeout", "body_too_large", "unsupported_media_type"];
 const WITH_JSON: ProblemCode[] = ["invalid_json", "invalid_input"];
 /** What follows from a parameter's place, or its name. */
 const WITH_PARAMETER: Record<string, ProblemCode> = {

@@ -3,6 +3,8 @@ import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Context } from "hono";
 import * as v from "valibot";
 
+/** Characters: each ETag in them is a value that the database is asked about. */
+const MAX_IF_MATCH = 1024;
 const ENTITY_TAG = /(W\/)?"([^"]*)"/g;
 
 /**
@@ -27,6 +29,7 @@ export const IfMatch = v.object({
   "if-match": v.optional(
     v.pipe(
       v.string(),
+      v.maxLength(MAX_IF_MATCH),
       v.regex(/^(?:\*|(?:W\/)?"[^"]*"(?:\s*,\s*(?:W\/)?"[^"]*")*)$/, 'an ETag such as "3"'),
       v.transform((header) => (header === "*" ? undefined : versionsIn(header))),
     ),

@@ -1,11 +1,8 @@
-import { bodyLimit } from "hono/body-limit";
-import { HTTPException } from "hono/http-exception";
 import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
 import { settings } from "../env.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 
-const MAX_BODY_BYTES = 256 * 1024;
 const MAX_USER_AGENT = 200;
 
 /** On every answer: it is JSON for programs and for them alone, never a page, and no page may frame or sniff it. */
@@ -37,14 +34,6 @@ export const observe = factory.createMiddleware(async function observe(c, next) 
   const traceparent = c.req.header("traceparent");
   if (traceparent && TRACEPARENT.test(traceparent)) c.header("traceparent", traceparent);
   await next();
-});
-
-/** Refuses a body over 256 KiB, whether or not it says its length. */
-export const limitedBody = bodyLimit({
-  maxSize: MAX_BODY_BYTES,
-  onError: () => {
-    throw new Problem("body_too_large");
-  },
 });
 
 /** What a page may read of an answer, beside what any page may. */
@@ -82,12 +71,13 @@ export const floodGuard = factory.createMiddleware(async function floodGuard(c, 
   await next();
 });
 
-/** What the client calls itself, to tell a user's sessions apart by. */
-export const userAgent = (c: Context<Edge>) => (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT);
+/** What the client calls itself, to tell a user's sessions apart by; a character that it is cut in goes whole. */
+export const userAgent = (c: Context<Edge>) =>
+  (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT).replace(/[\uD800-\uDBFF]$/, "");
 
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {
-  const problem = asProblem(error);
+  const problem = error instanceof Problem ? error : new Problem("internal", { cause: error });
   if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");
   return c.body(
@@ -95,11 +85,4 @@ export function answerProblem(error: Error, c: Context<Edge>): Response {
     problem.status,
     problem.headers,
   );
-}
-
-function asProblem(error: Error): Problem {
-  if (error instanceof Problem) return error;
-  // Hono's own: a body that its JSON validator could not parse.
-  if (error instanceof HTTPException && error.status === 400) return new Problem("invalid_json");
-  return new Problem("internal", { cause: error });
 }

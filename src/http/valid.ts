@@ -1,109 +1,135 @@
+import type { Context, ValidationTargets } from "hono";
 import { validator } from "hono-openapi";
-import type { ValidationTargets } from "hono";
 import * as v from "valibot";
 import { Problem } from "../problem.ts";
+import { readBody } from "./body.ts";
+import { MAX_FAULTS, parse, pointerTo, type Fault, type Schema } from "./faults.ts";
 
-type Schema = v.GenericSchema | v.GenericSchemaAsync;
-type Issue = { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined };
-
+const FORM = "application/x-www-form-urlencoded";
+const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i;
 const JSON_TYPE = /^application\/(merge-patch\+)?json\s*(;|$)/i;
 const OTHER_CHARSET = /;\s*charset\s*=\s*"?(?!utf-8"?\s*(;|$))/i;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
+/** What is read of a request, each in its way, and the problem of one that is not valid. */
+const PARTS = {
+  json: { read: readJson, problem: "invalid_input" },
+  form: { read: readForm, problem: "invalid_input" },
+  query: { read: (c) => parametersOf(new URL(c.req.url).searchParams), problem: "invalid_input" },
+  header: { read: readHeaders, problem: "invalid_header" },
+  param: { read: (c) => c.req.param(), problem: "not_found" },
+} as const satisfies Partial<Record<keyof ValidationTargets, Part>>;
+type Part = {
+  read: (c: Context, schema: Schema) => unknown;
+  problem: "invalid_input" | "invalid_header" | "not_found";
+};
+
 /**
  * Parses one part of the request. A path that cannot name anything is `not_found`, a header that is not well formed
- * `invalid_header`, the rest `invalid_input`: also a query parameter that the schema does not name, and a body that
- * is an array where the schema does not say so.
+ * `invalid_header`, the rest `invalid_input`, or what `problemOf` makes of it: also a query parameter that the schema
+ * does not name, and a body that is an array where the schema does not say so. No body is what an optional schema says.
  */
-export function valid<Target extends keyof ValidationTargets, S extends Schema>(target: Target, schema: S) {
-  const checked = validator(target, schema, (result) => {
-    if (target === "query") refuse(unknownNames(schema, result.data));
-    if (result.success) return;
-    if (target === "param") throw new Problem("not_found");
-    refuse(
-      result.error.map((issue: Issue) => ({ pointer: pointerTo(issue), detail: issue.message })),
-      target === "header" ? "invalid_header" : "invalid_input",
-    );
-  });
-  if (target !== "json") return checked;
-
-  const strictly: typeof checked = async (c, next) => {
-    const body = await readJson(c.req.raw);
-    if (Array.isArray(body) && schema.type !== "array")
-      refuse([{ pointer: "", detail: "Invalid type: Expected Object but received Array" }]);
-    // What the validator asks for.
-    c.req.json = <T>() => Promise.resolve(body as T);
-    return checked(c, next);
+export function valid<Target extends keyof typeof PARTS, S extends Schema>(
+  target: Target,
+  schema: S,
+  problemOf?: (errors: Fault[], given: unknown) => Problem,
+) {
+  // For /openapi.json alone: what it would read and say itself has no bounds.
+  const described = validator(target, schema, undefined, target === "form" ? { media: FORM } : undefined);
+  const { read, problem }: Part = PARTS[target];
+  const checked: typeof described = async (c, next) => {
+    const given = await read(c, schema);
+    const misplaced = target === "query" ? unknownNames(schema, given) : misplacedArray(schema, given);
+    const parsed = misplaced.length > 0 ? { faults: misplaced } : await parse(schema, given);
+    if ("faults" in parsed) {
+      const { faults } = parsed;
+      throw (
+        problemOf?.(faults, given) ?? new Problem(problem, problem === "not_found" ? {} : { errors: faults })
+      );
+    }
+    c.req.addValidatedData(target, parsed.output as object);
+    await next();
   };
-  // With what describes the body in /openapi.json.
-  return Object.assign(strictly, checked);
-}
-
-function refuse(
-  errors: { pointer: string; detail: string }[],
-  code: "invalid_input" | "invalid_header" = "invalid_input",
-): void {
-  if (errors.length > 0) throw new Problem(code, { errors });
+  return Object.assign(checked, described);
 }
 
 /**
- * The value of a body in JSON; merge patches (RFC 7396) are JSON. Throws `invalid_json`, `unsupported_media_type` when
- * the request does not say that it is JSON in UTF-8, or `invalid_input` for text that Postgres cannot hold.
+ * The value of a body in JSON; merge patches (RFC 7396) are JSON. Throws `invalid_json`, or `unsupported_media_type` when
+ * the request does not say that it is JSON in UTF-8.
  */
-async function readJson(request: Request): Promise<unknown> {
-  if (!request.body) throw new Problem("invalid_json", { detail: "The request has no body, and needs one." });
-  const type = request.headers.get("content-type") ?? "";
-  if (!JSON_TYPE.test(type) || OTHER_CHARSET.test(type)) {
-    const isPatch = request.method === "PATCH";
+async function readJson(c: Context, schema: Schema): Promise<unknown> {
+  const { body, headers, method } = c.req.raw;
+  const type = headers.get("content-type") ?? "";
+  if (body && (!JSON_TYPE.test(type) || OTHER_CHARSET.test(type)))
     throw new Problem("unsupported_media_type", {
-      headers: isPatch
-        ? { "accept-patch": "application/merge-patch+json, application/json" }
-        : { accept: "application/json" },
+      headers:
+        method === "PATCH"
+          ? { "accept-patch": "application/merge-patch+json, application/json" }
+          : { accept: "application/json" },
     });
+  const bytes = await readBody(c);
+  if (bytes.length === 0) {
+    if (schema.type === "optional") return undefined;
+    throw new Problem("invalid_json", { detail: "The request has no body, and needs one." });
   }
-  const bytes = await request.arrayBuffer();
-  let text: string;
-  let body: unknown;
   try {
-    text = utf8.decode(bytes);
-    body = JSON.parse(text);
+    return JSON.parse(utf8.decode(bytes)) as unknown;
   } catch (cause) {
     throw new Problem("invalid_json", { cause });
   }
-  // JSON can write these two only so.
-  if (/\\u(0000|d[89a-f])/i.test(text)) refuse(unfitText(body));
-  return body;
 }
 
-/** Where a value has text with U+0000 or half of a surrogate pair in it, which no Postgres text can hold. */
-function unfitText(body: unknown) {
-  const values: [pointer: string, value: unknown][] = [["", body]];
-  // Not recursive: a body may be nested as deep as it is long.
-  for (const [pointer, value] of values) {
-    if (typeof value === "object" && value !== null)
-      for (const [name, member] of Object.entries(value))
-        values.push([`${pointer}/${escaped(name)}`, member]);
-  }
-  return values.flatMap(([pointer, value]) =>
-    typeof value === "string" && (value.includes("\0") || !value.isWellFormed())
-      ? [{ pointer, detail: "Invalid text: U+0000 or half of a surrogate pair" }]
-      : [],
-  );
+/** The parameters of a form; none when there is no body. */
+async function readForm(c: Context): Promise<Parameters> {
+  const { body, headers } = c.req.raw;
+  if (body && !FORM_TYPE.test(headers.get("content-type") ?? ""))
+    throw new Problem("unsupported_media_type", {
+      detail: `Send a form, with Content-Type: ${FORM}.`,
+      headers: { accept: FORM },
+    });
+  return parametersOf(new URLSearchParams(Buffer.from(await readBody(c)).toString()));
 }
+
+/** Parameters by name; of one that was given several times, all its values. */
+type Parameters = Record<string, string | string[]>;
+
+function parametersOf(given: URLSearchParams): Parameters {
+  const parameters = Object.create(null) as Parameters;
+  for (const [name, value] of given) {
+    const others = parameters[name];
+    if (others === undefined) parameters[name] = value;
+    else if (Array.isArray(others)) others.push(value);
+    else parameters[name] = [others, value];
+  }
+  return parameters;
+}
+
+/** The headers that the schema names. */
+function readHeaders(c: Context, schema: Schema): Parameters {
+  const parameters = Object.create(null) as Parameters;
+  for (const name of Object.keys(entriesOf(schema))) {
+    const value = c.req.header(name);
+    if (value !== undefined) parameters[name] = value;
+  }
+  return parameters;
+}
+
+const entriesOf = (schema: Schema): object => ("entries" in schema ? Object(schema.entries) : {});
 
 /** A misspelt filter would otherwise answer the whole list. */
-function unknownNames(schema: Schema, query: unknown) {
-  const known: unknown = "entries" in schema ? schema.entries : query;
+function unknownNames(schema: Schema, query: unknown): Fault[] {
+  const known = entriesOf(schema);
   return Object.keys(Object(query))
-    .filter((name) => !Object.hasOwn(Object(known), name))
-    .map((name) => ({ pointer: `/${escaped(name)}`, detail: "There is no such query parameter here." }));
+    .filter((name) => !Object.hasOwn(known, name))
+    .slice(0, MAX_FAULTS)
+    .map((name) => ({ pointer: pointerTo([name]), detail: "There is no such query parameter here." }));
 }
 
-/** RFC 6901. */
-export const pointerTo = ({ path = [] }: Issue): string =>
-  path.map((step) => `/${escaped(String(typeof step === "object" ? step.key : step))}`).join("");
-
-const escaped = (key: string) => key.replaceAll("~", "~0").replaceAll("/", "~1");
+/** Valibot takes an array for an object. */
+const misplacedArray = (schema: Schema, body: unknown): Fault[] =>
+  Array.isArray(body) && schema.type !== "array"
+    ? [{ pointer: "", detail: "Invalid type: Expected Object but received Array" }]
+    : [];
 
 /** A path parameter that names a row. */
 export const ById = v.object({ id: v.pipe(v.string(), v.uuid()) });

@@ -20,11 +20,20 @@ const RETRY_MS = 10_000;
 /** An issuer that takes longer over one document is out of reach. */
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 64 * 1024;
+/** As jose demands of who verifies, with an error of its own (RFC 7518, 3.3). */
+const MIN_RSA_BITS = 2048;
 
 /** As in calls.ts: a request may wait for another one's fetch only where workerd resumes each in its own context. */
 const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
 
-const Jwks = v.object({ keys: v.array(v.looseObject({ kty: v.string() })) });
+const Jwk = v.looseObject({ kty: v.string() });
+/** What is no key is passed over, as are keys of a kind that nobody here knows (RFC 7517, 5). */
+const Jwks = v.object({
+  keys: v.pipe(
+    v.array(v.unknown()),
+    v.transform((keys) => keys.filter((key) => v.is(Jwk, key))),
+  ),
+});
 const Discovery = v.object({ issuer: v.string(), jwks_uri: v.pipe(v.string(), v.maxLength(2048)) });
 const Stored = v.object({ jwks: Jwks, fetchedAt: v.number() });
 type Stored = v.InferOutput<typeof Stored>;
@@ -49,13 +58,25 @@ export async function issuerKey(
 ): Promise<CryptoKey> {
   const keys = await keysOf(issuer, FRESH_MS, STALE_MS, keepAlive);
   try {
-    return await keys.find(header);
+    return await findKey(keys, header);
   } catch (error) {
     if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
     const newer = await keysOf(issuer, UNKNOWN_KEY_MS, UNKNOWN_KEY_MS, keepAlive);
     if (newer === keys) throw error;
-    return newer.find(header);
+    return findKey(newer, header);
   }
+}
+
+/** The key of a set that this header asks for. One that is malformed, or too weak to be trusted, is as good as none. */
+async function findKey({ find }: Keys, header: JWSHeaderParameters): Promise<CryptoKey> {
+  const key = await find(header).catch((cause: unknown) => {
+    // What Web Crypto says of a key that it cannot import.
+    throw cause instanceof errors.JOSEError ? cause : new errors.JWKSNoMatchingKey(undefined, { cause });
+  });
+  const { algorithm } = key;
+  if ("modulusLength" in algorithm && Number(algorithm.modulusLength) < MIN_RSA_BITS)
+    throw new errors.JWKSNoMatchingKey();
+  return key;
 }
 
 /** The issuer's keys, fetched when older than `freshMs`; when it does not answer, those of up to `staleMs` will do. */

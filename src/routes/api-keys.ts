@@ -6,6 +6,7 @@ import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { API_KEY_SCOPES, apiKeys } from "../db/schema.ts";
+import { Instant } from "../http/calendar.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { IdempotencyKey } from "../http/idempotency.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
@@ -47,11 +48,9 @@ const NewApiKey = v.strictObject({
   expires_at: v.optional(
     v.nullable(
       v.pipe(
-        v.string(),
-        v.isoTimestamp(),
-        v.transform((time) => Date.parse(time)),
-        v.check((time) => time > Date.now(), "a time in the future"),
-        v.transform((time) => new Date(time).toISOString()),
+        Instant,
+        v.check((time) => time.getTime() > Date.now(), "a time in the future"),
+        v.transform((time) => time.toISOString()),
       ),
     ),
   ),
@@ -98,16 +97,6 @@ const isKey = (tenantId: string, id: string) => and(eq(k.tenant_id, tenantId), e
 const ofThisRequest = (tenantId: string, idEnd: string) =>
   sql`k.tenant_id = ${tenantId} and right(k.id::text, ${idEnd.length}) = ${idEnd}
     and k.created_at > now() - interval '24 hours'`;
-
-/** Takes no body for an empty one. */
-const bodyOptional = factory.createMiddleware(async function bodyOptional(c, next) {
-  if (!c.req.raw.body) {
-    const headers = new Headers(c.req.raw.headers);
-    headers.set("content-type", "application/json");
-    c.req.raw = new Request(c.req.raw, { method: "POST", body: "{}", headers });
-  }
-  await next();
-});
 
 /** Answers a new key, the one time that its text is shown. */
 function answerMade(c: Context, row: Row, text: string) {
@@ -245,8 +234,7 @@ export const apiKeyRoutes = factory
     needs("api_keys:write"),
     valid("param", ById),
     valid("header", IfMatch),
-    bodyOptional,
-    valid("json", Rotation),
+    valid("json", v.optional(Rotation, {})),
     async (c) => {
       const maker = signedIn(c.get("caller"));
       const { tenantId } = maker;

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { projects, TASK_STATUSES, tasks } from "../db/schema.ts";
+import { Day } from "../http/calendar.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
@@ -14,7 +15,6 @@ import { Problem } from "../problem.ts";
 const tag = "Tasks";
 
 const Uuid = v.pipe(v.string(), v.uuid());
-const Day = v.pipe(v.string(), v.isoDate(), v.check(isDay, "a day of the calendar"));
 const Status = v.picklist(TASK_STATUSES);
 const Task = v.object({
   id: v.string(),
@@ -31,7 +31,7 @@ const Task = v.object({
 const NewTask = v.strictObject({
   title: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500)),
   // As a merge patch (RFC 7396) takes a member away: null stands for the value of a task made without it.
-  notes: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(50_000)), "")),
+  notes: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)), "")),
   status: v.optional(v.nullable(Status, "todo")),
   assignee_id: v.optional(v.nullable(Uuid)),
   due_on: v.optional(v.nullable(Day)),
@@ -67,12 +67,6 @@ const matching = (query: v.InferOutput<typeof ListQuery>) =>
     query.project_id === undefined ? undefined : eq(tasks.project_id, query.project_id),
     query.due_before === undefined ? undefined : lt(tasks.due_on, query.due_before),
   );
-
-/** Not the 30th of February, nor any day of the year 0, neither of which Postgres has. */
-function isDay(text: string): boolean {
-  const day = new Date(`${text}T00:00:00Z`);
-  return !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text) && !text.startsWith("0000");
-}
 
 /** The foreign keys tell what the write referred to in vain; both start with tenant_id, so neither tells more. */
 function refuse(error: unknown): never {

@@ -1,10 +1,10 @@
-import { validator } from "hono-openapi";
 import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
+import type { Fault } from "../http/faults.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { floodGuard, userAgent } from "../http/request.ts";
-import { pointerTo } from "../http/valid.ts";
+import { valid } from "../http/valid.ts";
 import { ACCESS_TOKEN_TTL_S } from "../identity/access-token.ts";
 import { SCOPES } from "../identity/authority.ts";
 import { exchange } from "../identity/exchange.ts";
@@ -18,7 +18,6 @@ import { Slug } from "../tenant/record.ts";
 const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 const TYPE = "urn:ietf:params:oauth:token-type:";
 const ACCESS_TOKEN = `${TYPE}access_token` as const;
-const FORM = "application/x-www-form-urlencoded";
 const MAX_TOKEN = 16 * 1024;
 
 // Members that nobody knows are passed over (RFC 6749, 3.2); those that ask for something else than is given are not.
@@ -42,31 +41,13 @@ const Exchanged = v.object({
 });
 nameSchemas({ TokenRequest, ExchangedToken: Exchanged });
 
-/** Lets only a form on: what OAuth clients send (RFC 6749). */
-const formBody = factory.createMiddleware(async function formBody(c, next) {
-  const type = c.req.header("content-type");
-  if (type !== undefined && !/^application\/x-www-form-urlencoded\s*(;|$)/i.test(type))
-    throw new Problem("unsupported_media_type", {
-      detail: `Send a form, with Content-Type: ${FORM}.`,
-      headers: { accept: FORM },
-    });
-  await next();
-});
-
-/** Parses the form of a token request, and answers a fault with the error code of RFC 6749, 5.2. */
-const tokenRequest = validator(
-  "form",
-  TokenRequest,
-  (result) => {
-    if (result.success) return;
-    const errors = result.error.map((issue) => ({ pointer: pointerTo(issue), detail: issue.message }));
-    const { grant_type } = result.data;
-    if (typeof grant_type === "string" && grant_type !== TOKEN_EXCHANGE)
-      throw new Problem("unsupported_grant_type", { error: "unsupported_grant_type" });
-    throw new Problem("invalid_token_request", { error: "invalid_request", errors });
-  },
-  { media: FORM },
-);
+/** A fault of a token request has an error code of RFC 6749, 5.2. */
+function faultOf(errors: Fault[], given: unknown): Problem {
+  const { grant_type } = Object(given);
+  return typeof grant_type === "string" && grant_type !== TOKEN_EXCHANGE
+    ? new Problem("unsupported_grant_type", { error: "unsupported_grant_type" })
+    : new Problem("invalid_token_request", { error: "invalid_request", errors });
+}
 
 /** Gives whom a tenant's own issuer vouches for an access token of that tenant (RFC 8693). */
 export const token = factory.createApp().post(
@@ -87,8 +68,7 @@ export const token = factory.createApp().post(
     ],
     token: false,
   }),
-  formBody,
-  tokenRequest,
+  valid("form", TokenRequest, faultOf),
   async (c) => {
     const { subject_token: subjectToken, audience: slug } = c.req.valid("form");
     const host = slugOfHost(c.req.url);

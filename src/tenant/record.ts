@@ -7,7 +7,7 @@ import { MAX_UNITS } from "./log.ts";
 import { PLAN_POLICIES } from "./plans.ts";
 
 const Limit = v.object({
-  name: v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]*$/)),
+  name: v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,31}$/)),
   limit: v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(MAX_UNITS)),
   window: v.union([
     v.literal("month"),
@@ -15,8 +15,8 @@ const Limit = v.object({
   ]),
 });
 
-/** A tenant's own policies. */
-export const Policies = v.pipe(v.array(Limit), v.minLength(1));
+/** A tenant's own policies: each answer's RateLimit headers name them all. */
+export const Policies = v.pipe(v.array(Limit), v.minLength(1), v.maxLength(8));
 
 export const TenantName = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100));
 

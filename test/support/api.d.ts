@@ -1196,6 +1196,23 @@ export interface components {
                 };
             };
         };
+        /** @description The body did not arrive in time (`body_timeout`) */
+        body_timeout: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 408;
+                    /** @enum {unknown} */
+                    type?: "/problems/body_timeout";
+                };
+            };
+        };
         /** @description The body is too large (`body_too_large`) */
         body_too_large: {
             headers: {
@@ -1968,7 +1985,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "idempotency_key_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -2089,6 +2106,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["too_many_api_keys"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -2218,6 +2236,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["too_many_api_keys.api_key_expired"];
             412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
@@ -2341,6 +2360,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["already_member"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -2459,6 +2479,7 @@ export interface operations {
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["tenant_suspended"];
+            408: components["responses"]["body_timeout"];
             410: components["responses"]["invitation_gone"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -2538,6 +2559,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["issuer_exists"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -2668,6 +2690,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -2867,6 +2890,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["last_owner"];
             412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
@@ -2907,6 +2931,7 @@ export interface operations {
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -2990,6 +3015,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["idempotency_key_in_use"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -3119,6 +3145,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -3211,6 +3238,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["idempotency_key_in_use"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -3286,6 +3314,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["wrong_host.tenant_suspended"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -3378,6 +3407,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -3415,6 +3445,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -3449,6 +3480,7 @@ export interface operations {
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -3621,6 +3653,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -3737,6 +3770,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];
             412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
@@ -3802,6 +3836,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_token_request.unsupported_grant_type.subject_token_refused"];
             403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             429: components["responses"]["too_many_attempts"];

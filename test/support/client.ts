@@ -16,14 +16,15 @@ export const PASSWORD = "correct horse battery staple";
 
 export type RequestOptions = {
   token?: string | undefined;
-  /** Sent as JSON; a string or bytes are sent as they are. */
+  /** Sent as JSON; a string, bytes or a stream are sent as they are. */
   body?: unknown;
   headers?: Record<string, string>;
   /** The API's own unless given. */
   host?: string | undefined;
 };
 
-const isRaw = (body: unknown) => typeof body === "string" || body instanceof Uint8Array;
+const isRaw = (body: unknown): body is string | Uint8Array | ReadableStream =>
+  typeof body === "string" || body instanceof Uint8Array || body instanceof ReadableStream;
 
 /**
  * A client's request through the whole Worker, from an IP address of its own unless it says one. Throws when the answer is

@@ -15,6 +15,10 @@ export type TestIssuer = {
   sign: (claims: Claims, signing?: Signing) => Promise<string>;
   behave: (behaviour: Behaviour) => Promise<void>;
   rotate: () => Promise<void>;
+  /** Has it publish this key set instead of its keys. */
+  publish: (jwks: unknown) => Promise<void>;
+  /** The key set that it publishes. */
+  keySet: () => Promise<{ keys: JsonWebKey[] }>;
   /** How often its discovery document was asked for. */
   fetches: () => Promise<number>;
 };
@@ -29,6 +33,8 @@ export function newIssuer(): TestIssuer {
       post<string>("sign", JSON.stringify({ claims: { iss: url, ...fresh(), ...claims }, ...signing })),
     behave: (behaviour) => post("behave", behaviour),
     rotate: () => post("rotate", ""),
+    publish: (jwks) => post("publish", JSON.stringify(jwks)),
+    keySet: () => answered<{ keys: JsonWebKey[] }>(200, fetch(`${url}/jwks`)),
     fetches: () => post<number>("fetches", ""),
   };
 }

@@ -2,7 +2,7 @@ import { env } from "cloudflare:workers";
 import { factory, timed } from "../../../src/context.ts";
 import { logged } from "../../../src/http/log.ts";
 import { takenMethods } from "../../../src/http/methods.ts";
-import { allowedOrigins, answerProblem, limitedBody, observe } from "../../../src/http/request.ts";
+import { allowedOrigins, answerProblem, observe } from "../../../src/http/request.ts";
 import { identify } from "../../../src/identity/identify.ts";
 import { Problem } from "../../../src/problem.ts";
 import { tenant } from "../../../src/routes/tenant.ts";
@@ -51,7 +51,6 @@ export function limitedApp(limiter: Limiter) {
       logged,
       allowedOrigins,
       takenMethods(() => []),
-      limitedBody,
     )
     .get("/bench/counts", (c) => c.json(counts))
     .use("/v1/*", identify, admit)

@@ -1,7 +1,7 @@
 import { decodeJwt } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import { factory } from "../../../src/context.ts";
-import { answerProblem, limitedBody, observe } from "../../../src/http/request.ts";
+import { answerProblem, observe } from "../../../src/http/request.ts";
 import { makeApiKey } from "../../../src/identity/api-key.ts";
 import type { Credential } from "../../../src/identity/caller.ts";
 import { bearerToken, identify } from "../../../src/identity/identify.ts";
@@ -32,7 +32,7 @@ const believe = factory.createMiddleware(async function believe(c, next) {
 /** The way of a request up to its handler, which does nothing, with verification and without. */
 export default factory
   .createApp()
-  .use(observe, limitedBody)
+  .use(observe)
   .post("/bench/keys", identify, admit, async (c) => {
     const { tenantId } = c.get("credential");
     const { text, hash } = makeApiKey(tenantId);

@@ -27,12 +27,20 @@ export type Behaviour =
   | "keys-redirect";
 
 type Pair = { kid: string; publicKey: CryptoKey; privateKey: CryptoKey };
-type Issuer = { pairs: Map<string, Pair>; retired: Map<string, Pair>; behaviour: Behaviour; fetches: number };
+type Issuer = {
+  pairs: Map<string, Pair>;
+  retired: Map<string, Pair>;
+  behaviour: Behaviour;
+  fetches: number;
+  /** What it publishes as its key set instead of its keys, as JSON. */
+  published?: string;
+};
 type Order = { claims: JWTPayload; alg?: string; header?: Record<string, unknown>; retired?: boolean };
 
 /**
  * OIDC issuers on loopback, one for each first segment of a path, made when first asked for. Each publishes the keys
- * that it has signed with, and does as POST /{name}/behave says; POST /{name}/sign signs any claims.
+ * that it has signed with, or those of POST /{name}/publish, and does as POST /{name}/behave says; POST /{name}/sign
+ * signs any claims.
  */
 export async function startIssuers(): Promise<{ origin: string; stop: () => void }> {
   const issuers = new Map<string, Issuer>();
@@ -59,7 +67,7 @@ async function answer(
   response: ServerResponse,
 ): Promise<void> {
   const [, name = "", ...rest] = (request.url ?? "").split("/");
-  const issuer = issuers.get(name) ?? {
+  const issuer: Issuer = issuers.get(name) ?? {
     pairs: new Map(),
     retired: new Map(),
     behaviour: "answer",
@@ -75,6 +83,7 @@ async function answer(
       issuer.fetches += 1;
       return discover(issuer, url, response, json);
     case "jwks":
+      if (issuer.published !== undefined) return void response.writeHead(200).end(issuer.published);
       return json({
         keys: await Promise.all(Array.from(issuer.pairs, ([alg, pair]) => publicJwk(alg, pair))),
       });
@@ -82,6 +91,9 @@ async function answer(
       return void response.writeHead(302, { location: `${url}/jwks` }).end();
     case "behave":
       issuer.behaviour = (await bodyOf(request)) as Behaviour;
+      return json(null);
+    case "publish":
+      issuer.published = await bodyOf(request);
       return json(null);
     case "rotate":
       issuer.retired = new Map(issuer.pairs);
