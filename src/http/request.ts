@@ -75,12 +75,24 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
   return next();
 });
 
-/** Lets an IP address make only so many requests without a token, before any work is done for one (approximate). */
+/**
+ * Lets a network make only so many requests without a token, before any work is done for one (approximate). Every route
+ * without a token that asks Postgres, an object or anything else outside this isolate begins with it.
+ */
 export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
-  const { success } = await c.env.FLOOD_GUARD.limit({ key: c.req.header("cf-connecting-ip") ?? "unknown" });
+  const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
   if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   await next();
 });
+
+/** The client's IPv4 address, or the first half of its IPv6 address: the client may choose the second half freely. */
+export function networkOf(c: Context<Edge>): string {
+  const address = c.req.header("cf-connecting-ip") ?? "unknown";
+  if (!address.includes(":")) return address;
+  const [head = [], tail = []] = address.split("::").map((groups) => groups.split(":").filter(Boolean));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
+  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
+}
 
 /** What the client calls itself, to tell a user's sessions apart by. */
 export const userAgent = (c: Context<Edge>) => (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT);

@@ -14,9 +14,10 @@ import { granted, WRONG_PASSWORD } from "../identity/granted.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { insufficientScope, needs } from "../identity/identify.ts";
 import { acceptInvitation, makeInvitation, readInvitation } from "../identity/invitation.ts";
-import { requireMail, sendInvitation } from "../identity/mail.ts";
+import { MAIL_COST, requireMail, sendInvitation } from "../identity/mail.ts";
 import { Session } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
+import { costs } from "../tenant/admit.ts";
 
 const tag = "Members";
 const INVITATION_TTL_DAYS = 7;
@@ -115,12 +116,13 @@ export const invitationRoutes = factory
       answers: { 201: Invitation },
       problems: ["already_member", "mail_not_sent", "mail_not_set_up"],
     }),
+    costs(MAIL_COST),
     needs("members:write"),
     valid("json", NewInvitation),
     async (c) => {
-      requireMail();
       const { tenantId, id: callerId } = c.get("caller");
       const { email, role } = c.req.valid("json");
+      await requireMail(c.env.MAIL_GUARD, email);
       const { id, text, hash } = makeInvitation(tenantId, email);
       // By the role that the caller has by now; FOR SHARE, so that it is not changed meanwhile.
       const may = sql`a.tenant_id = ${tenantId} and a.user_id = ${callerId}
