@@ -62,7 +62,7 @@ export const invitationAcceptance = factory.createApp().post(
     summary: "Accept an invitation: with the password of the email's user, or with one for a new user",
     tag,
     answers: { 201: Session },
-    problems: ["unauthenticated", "tenant_suspended", "invitation_gone"],
+    problems: ["unauthenticated", "tenant_suspended", "tenant_closing", "invitation_gone"],
     token: false,
   }),
   valid("json", Acceptance),
