@@ -47,6 +47,19 @@ export const limitedBody = bodyLimit({
   },
 });
 
+/**
+ * Throws `unsupported_media_type` for a body in a content coding, such as gzip: none is decoded here, and the answer says so
+ * (RFC 9110, 15.5.16).
+ */
+export function refuseContentCoding(headers: Headers): void {
+  const codings = (headers.get("content-encoding") ?? "").split(",").map((coding) => coding.trim());
+  if (codings.every((coding) => /^(identity)?$/i.test(coding))) return;
+  throw new Problem("unsupported_media_type", {
+    detail: "Send the body as it is, without a Content-Encoding.",
+    headers: { "accept-encoding": "identity" },
+  });
+}
+
 /** What a page may read of an answer, beside what any page may. */
 const EXPOSED_HEADERS = [
   "ETag",

@@ -2,6 +2,7 @@ import { validator } from "hono-openapi";
 import type { ValidationTargets } from "hono";
 import * as v from "valibot";
 import { Problem } from "../problem.ts";
+import { refuseContentCoding } from "./request.ts";
 
 type Schema = v.GenericSchema | v.GenericSchemaAsync;
 type Issue = { message: string; path?: readonly (PropertyKey | { key: PropertyKey })[] | undefined };
@@ -52,6 +53,7 @@ function refuse(
  */
 async function readJson(request: Request): Promise<unknown> {
   if (!request.body) throw new Problem("invalid_json", { detail: "The request has no body, and needs one." });
+  refuseContentCoding(request.headers);
   const type = request.headers.get("content-type") ?? "";
   if (!JSON_TYPE.test(type) || OTHER_CHARSET.test(type)) {
     const isPatch = request.method === "PATCH";

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { isKnown } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { floodGuard } from "../http/request.ts";
 import { jwks } from "../identity/access-token.ts";
@@ -64,6 +65,6 @@ export const platform = factory
     (c) => {
       c.header("Cache-Control", `public, max-age=${KEY_SET_MAX_AGE_S}`);
       c.header("ETag", keySetTag);
-      return c.req.header("if-none-match")?.includes(keySetTag) ? c.body(null, 304) : c.json(jwks);
+      return isKnown(c, keySetTag) ? c.body(null, 304) : c.json(jwks);
     },
   );

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
-import { floodGuard, userAgent } from "../http/request.ts";
+import { floodGuard, refuseContentCoding, userAgent } from "../http/request.ts";
 import { pointerTo } from "../http/valid.ts";
 import { ACCESS_TOKEN_TTL_S } from "../identity/access-token.ts";
 import { SCOPES } from "../identity/caller.ts";
@@ -44,6 +44,7 @@ nameSchemas({ TokenRequest, ExchangedToken: Exchanged });
 
 /** Lets only a form on: what OAuth clients send (RFC 6749). */
 const formBody = factory.createMiddleware(async function formBody(c, next) {
+  refuseContentCoding(c.req.raw.headers);
   const type = c.req.header("content-type");
   if (type !== undefined && !/^application\/x-www-form-urlencoded\s*(;|$)/i.test(type))
     throw new Problem("unsupported_media_type", {
