@@ -217,10 +217,10 @@ const given: { [Name in keyof Values]?: Arbitrary<unknown> } = {
   name: fc.uuid(),
   bytes: fc.uint8Array({ maxLength: 20 }),
   day,
-  dayDate: day.map((text) => new Date(text)),
+  dayDate: day.map((on) => new Date(on)),
   clock: instant.map((at) => at.toISOString().slice(11, 23)),
   instant,
-  instantText: micros.map((text) => `${text}+05:30`),
+  instantText: micros.map((at) => `${at}+05:30`),
   local: instant,
   localText: micros,
   span: fc
