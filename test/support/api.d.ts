@@ -1566,8 +1566,8 @@ export interface components {
                 };
             };
         };
-        /** @description The tenant is suspended (`tenant_suspended`) */
-        tenant_suspended: {
+        /** @description The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`) */
+        "tenant_suspended.tenant_closing": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1581,7 +1581,7 @@ export interface components {
                     /** @constant */
                     status?: 403;
                     /** @enum {unknown} */
-                    type?: "/problems/tenant_suspended";
+                    type?: "/problems/tenant_suspended" | "/problems/tenant_closing";
                 };
             };
         };
@@ -1692,25 +1692,6 @@ export interface components {
                     status?: 415;
                     /** @enum {unknown} */
                     type?: "/problems/unsupported_media_type";
-                };
-            };
-        };
-        /** @description The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`) */
-        "wrong_host.tenant_suspended": {
-            headers: {
-                RateLimit: components["headers"]["RateLimit"];
-                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                /** @description What the bearer token lacks (RFC 6750). */
-                "WWW-Authenticate"?: string;
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    type?: "/problems/wrong_host" | "/problems/tenant_suspended";
                 };
             };
         };
@@ -2458,7 +2439,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["tenant_suspended"];
+            403: components["responses"]["tenant_suspended.tenant_closing"];
             410: components["responses"]["invitation_gone"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -3284,7 +3265,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["wrong_host.tenant_suspended"];
+            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
