@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import { createFactory } from "hono/factory";
 import type { Caller, Credential } from "./identity/caller.ts";
-import type { TenantDb } from "./db/client.ts";
+import type { AccountDb, TenantDb } from "./db/client.ts";
 import type { Standing } from "./tenant/limits.ts";
 
 /** What each step of the pipeline adds to the request's context. */
@@ -26,7 +26,7 @@ export type Edge = {
     /** From admit: the tenant's rows, and no others. */
     db: TenantDb;
     /** From admit: the tenant's people and their credentials, and no others. */
-    identity: TenantDb;
+    identity: AccountDb;
   };
 };
 

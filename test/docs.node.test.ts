@@ -27,7 +27,7 @@ beforeAll(async () => {
   const body = {
     email: "ada@docs.test",
     password: "correct horse battery staple",
-    tenant: { name: "Docs", slug: "docs" },
+    tenant: { name: "Docs", slug: "docs-page" },
   };
   token = (await send<{ access_token: string }>("/v1/signup", body)).access_token;
 }, 60_000);

@@ -29,6 +29,19 @@ describe("a tenant's host", () => {
       expect((await get(host)).status).toBe(404);
   });
 
+  it("is the same with the dot of DNS's root, in capitals and with a port", async () => {
+    const slug = bob?.tenant.slug ?? "";
+    for (const host of [".", "..", ":8787", ".:8787"].map((end) => hostOf(slug) + end)) {
+      expect([host, (await get(host)).status]).toEqual([host, 403]);
+      expect([host, (await get(host.toUpperCase())).status]).toEqual([host, 403]);
+      expect([host, (await get(host, "/v1/projects", bob?.token)).status]).toEqual([host, 200]);
+    }
+    for (const host of ["api.partywall.test.", "API.partywall.test:8787"])
+      expect([host, (await get(host)).status]).toEqual([host, 200]);
+    for (const host of [`${slug}..partywall.test`, ".partywall.test", `${NOBODY}.`])
+      expect([host, (await get(host)).status]).toEqual([host, 404]);
+  });
+
   it("is not looked up for a tenant that is over its limit", async () => {
     const { token } = await newTenant([{ name: "minute", limit: 1, window: 60 }]);
     expect((await get(NOBODY, "/v1/projects", token)).status).toBe(404);

@@ -34,12 +34,13 @@ async function answerOf(
   { port }: Served,
   token: string,
   signal?: AbortSignal,
+  path = "/v1/tenant/limits",
 ): Promise<IncomingMessage | undefined> {
   const headers = { authorization: `Bearer ${token}` };
   const asking = request({
     agent,
     port,
-    path: "/v1/tenant/limits",
+    path,
     headers,
     ...(signal ? { signal } : {}),
   }).end();
@@ -114,6 +115,18 @@ it("leaves nobody behind when the one who asks for others has asked often enough
   const calls = (await slowDown(0)) - before;
   expect(calls).toBeGreaterThan(8);
   expect(calls).toBeLessThan(200);
+}, 60_000);
+
+it("asks an object once for many probes at once, and answers those who stay when the first gives up", async () => {
+  const before = await slowDown(400);
+  const leaving = new AbortController();
+  const probe = (signal?: AbortSignal) => answerOf(slow, "", signal, "/ready");
+  const first = probe(leaving.signal);
+  const others = Array.from({ length: 50 }, () => probe());
+  setTimeout(() => leaving.abort(), 200);
+  await first;
+  for (const answer of await Promise.all(others)) expect(answer?.statusCode).toBe(200);
+  expect((await slowDown(0)) - before).toBe(1);
 }, 60_000);
 
 it("keeps nobody waiting for one who has left the line", async () => {

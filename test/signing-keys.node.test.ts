@@ -73,6 +73,13 @@ describe.each(["Ed25519", "ES256"] as const)("with a key for %s", (alg) => {
     await expect(validate(`${head}.${forged}.${signature}`)).rejects.toThrow(/signature/);
   });
 
+  it("each signature has one spelling, which every sign-in makes", async () => {
+    for (let times = 0; times < 12; times++) {
+      const { token: another } = await signIn(worker, slug);
+      expect(await use(worker, another)).toBe(200);
+    }
+  });
+
   it("they are good here, and not where the key is another", async () => {
     expect(await use(worker, token)).toBe(200);
     const elsewhere = await deploy({

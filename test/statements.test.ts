@@ -14,7 +14,7 @@ let project: string;
 beforeAll(async () => {
   const { tenant, user, token } = await newTenant();
   project = (await newProject(token)).id;
-  db = openTenantDb("app", tenant.id, user.id, { id: uuidv7(), onAnswer: () => {} });
+  db = openTenantDb("app", tenant.id, { id: user.id, as: "owner" }, { id: uuidv7(), onAnswer: () => {} });
 });
 afterEach(() => vi.restoreAllMocks());
 

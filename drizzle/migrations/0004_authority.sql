@@ -10,7 +10,7 @@ UPDATE "issuers" SET "registered_by" = (SELECT m."user_id" FROM "memberships" m
 	WHERE m."tenant_id" = "issuers"."tenant_id" AND m."role" = 'owner' ORDER BY m."created_at", m."user_id" LIMIT 1);--> statement-breakpoint
 ALTER TABLE "issuers" ALTER COLUMN "registered_by" SET NOT NULL;--> statement-breakpoint
 ALTER TABLE "issuers" ADD COLUMN "vouched_by" uuid;--> statement-breakpoint
-ALTER TABLE "issuers" ADD CONSTRAINT "role_map_entries" CHECK (jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100);--> statement-breakpoint
+ALTER TABLE "issuers" ADD CONSTRAINT "role_map_size" CHECK (jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100 and octet_length(role_map::text) <= 16384);--> statement-breakpoint
 ALTER TABLE "issuers" ADD COLUMN "suspended_at" timestamp (3) with time zone;--> statement-breakpoint
 ALTER TABLE "users" ADD COLUMN "email_verified_at" timestamp (3) with time zone;--> statement-breakpoint
 CREATE INDEX "audit_events_of_credentials" ON "audit_events" USING btree ("tenant_id","created_at") WHERE resource in ('api_keys', 'memberships');--> statement-breakpoint

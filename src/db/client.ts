@@ -55,6 +55,10 @@ export type TenantDb = {
   /** Runs in a READ ONLY transaction. */
   read<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
   write<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
+};
+
+/** A tenant's people and their credentials. */
+export type AccountDb = TenantDb & {
   /**
    * As write(), with statements before and after that run in no tenant's context: what is of all tenants, such as an
    * account. These name their tenant themselves.
@@ -76,7 +80,7 @@ export function openTenantDb(
   tenant: string,
   actor: Actor,
   { id, onAnswer }: { id: string; onAnswer: (started: number) => void },
-): TenantDb {
+): AccountDb {
   const { reader, writer, role } = logins[login];
   const send = <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
     const started = performance.now();

@@ -288,8 +288,9 @@ export const issuers = pgTable(
     oneOf("default_role", ISSUED_ROLES),
     // Here, because patches add up.
     check(
-      "role_map_entries",
-      sql`jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100`,
+      "role_map_size",
+      sql`jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100
+        and octet_length(role_map::text) <= 16384`,
     ),
     oneTenant(),
   ],

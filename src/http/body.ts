@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Readings } from "./readings.ts";
+import { refuseContentCoding } from "./request.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
 /** A body has this long to arrive whole. */
@@ -15,12 +16,14 @@ const withoutToken = new Readings(MAX_READING_BYTES, BODY_TIMEOUT_MS);
 
 /**
  * The request's body; of no bytes when there is none. Nothing else reads a body, and this only once it is known who
- * calls, or that a route takes no token. Throws `body_too_large` beyond 256 KiB, `body_timeout` when it is not whole
+ * calls, or that a route takes no token. Throws `unsupported_media_type` for a content
+ * coding, `body_too_large` beyond 256 KiB, `body_timeout` when it is not whole
  * after 10 s or its client breaks off, and, without a token, `unavailable` while this isolate keeps too much of others.
  */
 export async function readBody(c: Context): Promise<Uint8Array> {
   const { body, headers } = c.req.raw;
   if (!body) return new Uint8Array();
+  refuseContentCoding(headers);
   if (Number(headers.get("content-length")) > MAX_BODY_BYTES) throw new Problem("body_too_large");
   const readings = c.get("caller") ? undefined : withoutToken;
   const reading = readings?.start(Date.now());

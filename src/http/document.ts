@@ -14,6 +14,7 @@ import {
   TAGS,
   TEXTS,
 } from "./document-parts.ts";
+import { isKnown } from "./etag.ts";
 import { operation, type Described } from "./openapi.ts";
 
 export type Schema = { [keyword: string]: unknown };
@@ -77,7 +78,7 @@ export function describeApi(app: Hono<Edge>) {
       made ??= tagged(await documentOf(app));
       c.header("Cache-Control", "public, max-age=300");
       c.header("ETag", made.tag);
-      if (c.req.header("if-none-match")?.includes(made.tag)) return c.body(null, 304);
+      if (isKnown(c, made.tag)) return c.body(null, 304);
       c.header("Content-Type", "application/json");
       return c.body(made.json);
     },

@@ -5,7 +5,13 @@ import * as v from "valibot";
 
 /** Characters: each ETag in them is a value that the database is asked about. */
 const MAX_IF_MATCH = 1024;
-const ENTITY_TAG = /(W\/)?"([^"]*)"/g;
+/** An entity tag (RFC 9110, 8.8.3), and a list of them, which may have empty members (5.6.1). */
+const TAG = String.raw`(?:W/)?"[^\u0000- "\u007f]*"`;
+const TAGS = String.raw`[ \t,]*${TAG}(?:[ \t]*,[ \t,]*${TAG})*[ \t,]*`;
+const LIST = new RegExp(`^${TAGS}$`);
+const EACH = new RegExp(TAG, "g");
+/** The tag of a row's version, spelled as tagOf() does. */
+const OF_VERSION = /^"[1-9]\d{0,8}"$/;
 
 /**
  * Answers one row: its columns but the version as JSON, the version as a strong ETag. A GET whose `If-None-Match` names
@@ -13,15 +19,18 @@ const ENTITY_TAG = /(W\/)?"([^"]*)"/g;
  */
 export function answerRow<Row extends { version: number }>(c: Context, row: Row, status: 200 | 201 = 200) {
   const { version, ...shown } = row;
-  c.header("ETag", `"${version}"`);
+  const tag = tagOf(version);
+  c.header("ETag", tag);
   const isRead = c.req.method === "GET" || c.req.method === "HEAD";
-  return isRead && names(c.req.header("if-none-match"), version) ? c.body(null, 304) : c.json(shown, status);
+  return isRead && isKnown(c, tag) ? c.body(null, 304) : c.json(shown, status);
 }
 
-/** Whether an `If-None-Match` holds this version: weak tags count as strong ones here (RFC 9110, 13.1.2). */
-function names(header: string | undefined, version: number): boolean {
-  if (header === undefined) return false;
-  return header === "*" || [...header.matchAll(ENTITY_TAG)].some(([, , tag]) => tag === String(version));
+const tagOf = (version: number) => `"${version}"`;
+
+/** Whether the client has what this strong ETag names: its `If-None-Match` holds it, or `*`. A malformed one holds none. */
+export function isKnown(c: Context, tag: string): boolean {
+  const header = c.req.header("if-none-match");
+  return header !== undefined && (header === "*" || tagsIn(header).includes(tag));
 }
 
 /** `If-Match` with the row versions that the client will change; `*` and no header match any. */
@@ -30,17 +39,24 @@ export const IfMatch = v.object({
     v.pipe(
       v.string(),
       v.maxLength(MAX_IF_MATCH),
-      v.regex(/^(?:\*|(?:W\/)?"[^"]*"(?:\s*,\s*(?:W\/)?"[^"]*")*)$/, 'an ETag such as "3"'),
+      v.regex(new RegExp(`^(?:\\*|${TAGS})$`), 'an ETag such as "3"'),
       v.transform((header) => (header === "*" ? undefined : versionsIn(header))),
     ),
   ),
 });
 
-/** Weak tags and tags that no row ever had match nothing (RFC 9110, 13.1.1). */
+/** Tags that no row ever had match nothing (RFC 9110, 13.1.1). */
 const versionsIn = (header: string) =>
-  [...header.matchAll(ENTITY_TAG)].flatMap(([, weak, tag = ""]) =>
-    weak === undefined && /^\d{1,9}$/.test(tag) ? [Number(tag)] : [],
-  );
+  tagsIn(header)
+    .filter((tag) => OF_VERSION.test(tag))
+    .map((tag) => Number(tag.slice(1, -1)));
+
+/**
+ * The tags of a list, as strong ones: Cloudflare, nginx and others make an ETag weak when they compress an answer, and no
+ * two versions of a row share a number. So `W/"3"` still names version 3 alone.
+ */
+const tagsIn = (header: string) =>
+  LIST.test(header) ? (header.match(EACH) ?? []).map((tag) => tag.replace(/^W\//, "")) : [];
 
 /** The rows that `If-Match` allows a write to touch; undefined when it allows any. */
 export function ifMatch(

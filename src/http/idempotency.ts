@@ -76,9 +76,7 @@ async function create(c: Keyed, table: PgTable, values: Row, shown: Columns): Pr
 }
 
 async function createFirst(c: Keyed, key: string, table: PgTable, values: Row, shown: Columns): Promise<Row> {
-  const request_hash = createHash("sha256")
-    .update(JSON.stringify([c.req.method, c.req.path, values]))
-    .digest();
+  const request_hash = await hashOf(c);
   const mine = and(
     eq(idempotencyKeys.actor_id, sql`(select current_actor_id())`),
     eq(idempotencyKeys.key, key),
@@ -125,13 +123,33 @@ async function createFirst(c: Keyed, key: string, table: PgTable, values: Row, s
   return row;
 }
 
-/** `insert into … select …` of these values, up to its FROM; what they do not name is left to the table's defaults. */
+/** Tells requests apart by what the client sent, whatever a handler makes of it; equal JSON in another order is equal. */
+async function hashOf(c: Context<Edge>): Promise<Buffer> {
+  const body: unknown = c.req.raw.body ? await c.req.json() : null;
+  const sorted = (_: string, value: unknown) =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value;
+  return createHash("sha256")
+    .update(JSON.stringify([c.req.method, c.req.path, body], sorted))
+    .digest();
+}
+
+/**
+ * `insert into … select …` of these values, up to its FROM, with the defaults that Drizzle's own insert gives a row; what
+ * neither names is left to the table's defaults.
+ */
 function insertSelect(table: PgTable, values: Row): SQL {
   const given = Object.entries(getTableColumns(table)).flatMap(([name, column]) => {
-    const value = values[name] === undefined ? column.defaultFn?.() : values[name];
+    if (column.generated && column.generated.type !== "byDefault") return [];
+    const value = values[name] === undefined ? defaultOf(column) : values[name];
     return value === undefined ? [] : [{ column, value }];
   });
   const names = given.map(({ column }) => sql.identifier(column.name));
   const selected = given.map(({ column, value }) => (is(value, SQL) ? value : sql.param(value, column)));
   return sql`insert into ${table} (${sql.join(names, sql`, `)}) select ${sql.join(selected, sql`, `)}`;
+}
+
+function defaultOf({ default: inTable, defaultFn, onUpdateFn }: PgColumn): unknown {
+  return defaultFn ? defaultFn() : inTable === undefined ? onUpdateFn?.() : undefined;
 }

@@ -45,5 +45,8 @@ const PREFLIGHT_HEADERS = [
   "If-Match",
   "If-None-Match",
   "X-Request-Id",
+  // W3C Trace Context, and Baggage: what OpenTelemetry's propagators send.
+  "baggage",
   "traceparent",
+  "tracestate",
 ].join(", ");

@@ -75,6 +75,8 @@ export class Pager {
 
   #open(cursor: string): { created_at: string; id: string } {
     const bytes = Buffer.from(cursor, "base64url");
+    // The same bytes may be spelled otherwise: with padding, with stray low bits, with what base64url has no sign for.
+    if (bytes.toString("base64url") !== cursor) throw new Problem("invalid_cursor");
     const place = bytes.toString("utf8", MAC_BYTES);
     const mac = bytes.subarray(0, MAC_BYTES);
     const isOurs = settings.OPAQUE_TOKEN_KEYS.some(

@@ -36,6 +36,19 @@ export const observe = factory.createMiddleware(async function observe(c, next) 
   await next();
 });
 
+/**
+ * Throws `unsupported_media_type` for a body in a content coding, such as gzip: none is decoded here, and the answer says so
+ * (RFC 9110, 15.5.16).
+ */
+export function refuseContentCoding(headers: Headers): void {
+  const codings = (headers.get("content-encoding") ?? "").split(",").map((coding) => coding.trim());
+  if (codings.every((coding) => /^(identity)?$/i.test(coding))) return;
+  throw new Problem("unsupported_media_type", {
+    detail: "Send the body as it is, without a Content-Encoding.",
+    headers: { "accept-encoding": "identity" },
+  });
+}
+
 /** What a page may read of an answer, beside what any page may. */
 const EXPOSED_HEADERS = [
   "ETag",
@@ -64,12 +77,24 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
   return next();
 });
 
-/** Lets an IP address make only so many requests without a token, before any work is done for one (approximate). */
+/**
+ * Lets a network make only so many requests without a token, before any work is done for one (approximate). Every route
+ * without a token that asks Postgres, an object or anything else outside this isolate begins with it.
+ */
 export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
-  const { success } = await c.env.FLOOD_GUARD.limit({ key: c.req.header("cf-connecting-ip") ?? "unknown" });
+  const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
   if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   await next();
 });
+
+/** The client's IPv4 address, or the first half of its IPv6 address: the client may choose the second half freely. */
+export function networkOf(c: Context<Edge>): string {
+  const address = c.req.header("cf-connecting-ip") ?? "unknown";
+  if (!address.includes(":")) return address;
+  const [head = [], tail = []] = address.split("::").map((groups) => groups.split(":").filter(Boolean));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
+  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
+}
 
 /** What the client calls itself, to tell a user's sessions apart by; a character that it is cut in goes whole. */
 export const userAgent = (c: Context<Edge>) =>

@@ -39,6 +39,8 @@ export function valid<Target extends keyof typeof PARTS, S extends Schema>(
   const { read, problem }: Part = PARTS[target];
   const checked: typeof described = async (c, next) => {
     const given = await read(c, schema);
+    // The body is read once; whoever asks for it again gets this.
+    if (target === "json") c.req.json = <T>() => Promise.resolve(given as T);
     const misplaced = target === "query" ? unknownNames(schema, given) : misplacedArray(schema, given);
     const parsed = misplaced.length > 0 ? { faults: misplaced } : await parse(schema, given);
     if ("faults" in parsed) {

@@ -6,6 +6,7 @@ import { ROLES } from "../db/schema.ts";
 import { settings } from "../env.ts";
 import { SCOPES } from "./authority.ts";
 import type { Credential } from "./caller.ts";
+import { hasLowS, withLowS } from "./low-s.ts";
 
 export const ACCESS_TOKEN_TTL_S = 600;
 const CLOCK_TOLERANCE_S = 5;
@@ -55,7 +56,7 @@ type AccessCredential = Extract<Credential, { kind: "user" }>;
 export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promise<string> {
   const [current] = verifiers;
   if (!current) throw new Error("TOKEN_SIGNING_KEYS holds no key");
-  return new SignJWT({
+  const token = await new SignJWT({
     client_id: CLIENT_ID,
     tid: of.tenantId,
     sid: of.sessionId,
@@ -71,6 +72,13 @@ export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promi
     .setExpirationTime(`${ACCESS_TOKEN_TTL_S}s`)
     .setJti(uuidv7())
     .sign(signer);
+  return current.alg === "ES256" ? respelled(token) : token;
+}
+
+/** An ES256 token with the one spelling of its signature that is accepted here. */
+function respelled(token: string): string {
+  const at = token.lastIndexOf(".") + 1;
+  return token.slice(0, at) + withLowS(Buffer.from(token.slice(at), "base64url")).toString("base64url");
 }
 
 /** Only what was verified, by its exact bytes. */
@@ -114,19 +122,21 @@ export async function verifyAccessToken(token: string): Promise<AccessCredential
 
 /**
  * The key that a token names, if all of it has the one spelling that this server gives it: jose takes padding, white
- * space, stray low bits, repeated members and members that mean nothing here.
+ * space, stray low bits, repeated members and members that mean nothing here, and either s of an ES256 signature.
  */
 function verifierOf(token: string) {
   if (token.length > MAX_LENGTH) return undefined;
   const [header = "", payload = "", signature = "", ...more] = token.split(".");
   const named = v.safeParse(Header, readJson(header));
+  const bytes = Buffer.from(signature, "base64url");
   const isCanonical =
     more.length === 0 &&
     readJson(payload) !== undefined &&
     signature !== "" &&
-    Buffer.from(signature, "base64url").toString("base64url") === signature;
+    bytes.toString("base64url") === signature;
   if (!named.success || !isCanonical) return undefined;
   const { kid, alg } = named.output;
+  if (alg === "ES256" && !hasLowS(bytes)) return undefined;
   return verifiers.find((candidate) => candidate.kid === kid && candidate.alg === alg);
 }
 

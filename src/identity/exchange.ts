@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
-import { violatedConstraint, type TenantDb } from "../db/client.ts";
+import { violatedConstraint, type AccountDb } from "../db/client.ts";
 import type { ISSUED_ROLES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import type { News } from "../tenant/object.ts";
@@ -27,7 +27,7 @@ const Vouched = v.object({ ...Member.entries, changed: v.boolean() });
  * longer, what it was taken for. Throws `subject_token_refused`, `tenant_suspended` or `tenant_closing`.
  */
 export async function exchange(
-  db: TenantDb,
+  db: AccountDb,
   { id: issuerId, tenant_id: tenantId, version }: Trust,
   { subject, email }: Subject,
   role: IssuedRole,

@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import { BoundedMap } from "../bounded-map.ts";
 import type { Edge } from "../context.ts";
 import { settings } from "../env.ts";
+import { networkOf } from "../http/request.ts";
 import { Problem } from "../problem.ts";
 import { invalidToken } from "./identify.ts";
 
@@ -78,15 +79,6 @@ export async function rememberKey(c: Context<Edge>, hash: string, isGood: boolea
 }
 
 /** Names an account without telling whose it is. */
-function accountOf(email: string): string {
+export function accountOf(email: string): string {
   return createHmac("sha256", settings.PASSWORD_PEPPER).update("account").update(email).digest("base64url");
-}
-
-/** The client's IPv4 address, or the half of its IPv6 address that is not its own to choose. */
-function networkOf(c: Context<Edge>): string {
-  const address = c.req.header("cf-connecting-ip") ?? "unknown";
-  if (!address.includes(":")) return address;
-  const [head = [], tail = []] = address.split("::").map((groups) => groups.split(":").filter(Boolean));
-  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
-  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
 }

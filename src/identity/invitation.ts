@@ -2,7 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import { sql } from "drizzle-orm";
 import { parse as parseUuid, stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
-import type { TenantDb } from "../db/client.ts";
+import type { AccountDb } from "../db/client.ts";
 import { invitations, sessions, TENANT_STATUSES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import type { Floor } from "../tenant/credentials.ts";
@@ -67,7 +67,7 @@ type Accepted = { grant: Grant; floors: Map<string, Floor[]> };
  * `tenant_suspended`, `tenant_closing`, or `invalid_input` when it takes a password; the invitation then stays as it was.
  */
 export async function acceptInvitation(
-  db: TenantDb,
+  db: AccountDb,
   invitation: Invitation,
   of: { password: string | undefined; host: string | undefined; userAgent: string },
 ): Promise<Accepted> {

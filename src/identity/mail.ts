@@ -1,15 +1,29 @@
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
+import { accountOf } from "./failures.ts";
 
 /** A mail service that does not answer within this time has not taken the mail. */
 const MAIL_TIMEOUT_MS = 10_000;
 
 type Mail = { to: string; subject: string; text: string };
 
-/** Throws `mail_not_set_up` on a deployment that sends no mail, before anything is done that needs one. */
-export function requireMail(): void {
+/** The units that a request which sends a mail costs. */
+export const MAIL_COST = 10;
+
+/**
+ * Throws before anything is done that needs a mail to this address: `mail_not_set_up` on a deployment that sends none, and
+ * `too_many_attempts` while the mailbox was sent several within a minute, by whichever tenant (approximate).
+ */
+export async function requireMail(guard: RateLimit, email: string): Promise<void> {
   if (!settings.MAIL_URL) throw new Problem("mail_not_set_up");
+  // ada+anything@ is most often ada's mailbox as well.
+  const mailbox = email.replace(/^([^+@]+)\+[^@]*/, "$1");
+  if ((await guard.limit({ key: accountOf(mailbox) })).success) return;
+  throw new Problem("too_many_attempts", {
+    detail: "This mailbox was sent several mails within a minute. Wait for a minute.",
+    headers: { "retry-after": "60" },
+  });
 }
 
 /** Sends the link that accepts an invitation. Throws `mail_not_sent` when the mail service did not take it. */

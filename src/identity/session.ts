@@ -143,9 +143,9 @@ export async function switchTenant(of: {
 }
 
 /**
- * Starts a session for the one member that the condition finds, of the aliases u, m and t, if its tenant is active.
- * Returns all that it finds, by slug. Throws `tenant_suspended` or `tenant_closing`, and `not_found` when no tenant has
- * the slug of the request's host.
+ * Starts a session for the one member that the condition finds, of the aliases u, m and t, in an active tenant.
+ * Returns all those in active tenants, by slug. Throws `tenant_suspended` or `tenant_closing` when only others are found,
+ * and `not_found` when no tenant has the slug of the request's host.
  */
 async function startSession(condition: SQL, userAgent: string, host: string | null = null) {
   const refresh = firstRefreshToken(uuidv7());
@@ -156,7 +156,7 @@ async function startSession(condition: SQL, userAgent: string, host: string | nu
         where ${condition}
       ), s as (
         ${newSession(refresh, userAgent, { tenant: sql`(tenant->>'id')::uuid`, user: sql`user_id` })}
-        from who where (select count(*) from who) = 1 and tenant->>'status' = 'active'
+        from who where tenant->>'status' = 'active' and (select count(*) from who where tenant->>'status' = 'active') = 1
       )
       select coalesce((select json_agg(who order by tenant->>'slug') from who), '[]') as members,
         ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
@@ -167,10 +167,11 @@ async function startSession(condition: SQL, userAgent: string, host: string | nu
     });
   const [{ members, is_host }] = v.parse(v.tuple([Found]), rows);
   if (!is_host) throw new Problem("not_found");
+  const enterable = members.filter(({ tenant }) => tenant.status === "active");
   const [who] = members;
-  if (who && members.length === 1 && who.tenant.status !== "active")
+  if (who && who.tenant.status !== "active" && enterable.length === 0)
     throw new Problem(`tenant_${who.tenant.status}`);
-  return { members, refresh };
+  return { members: enterable, refresh };
 }
 
 /** A session that was revoked because an old refresh token of its was used again; its tenant's object is to be told. */

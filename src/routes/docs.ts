@@ -2,6 +2,7 @@ import * as v from "valibot";
 import swaggerUi from "swagger-ui-dist/package.json" with { type: "json" };
 import { factory } from "../context.ts";
 import { operation } from "../http/openapi.ts";
+import { floodGuard } from "../http/request.ts";
 import { valid } from "../http/valid.ts";
 import { Problem } from "../problem.ts";
 import { docsPage } from "./docs-page.ts";
@@ -42,6 +43,7 @@ export const docs = factory
   )
   .get(
     "/:file",
+    floodGuard,
     operation({
       summary: "A script or stylesheet of the page",
       tag,

@@ -14,10 +14,11 @@ import { MANAGES } from "../identity/authority.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { invalidToken, needs, signedIn } from "../identity/identify.ts";
 import { acceptInvitation, makeInvitation, readInvitation } from "../identity/invitation.ts";
-import { requireMail, sendInvitation } from "../identity/mail.ts";
+import { MAIL_COST, requireMail, sendInvitation } from "../identity/mail.ts";
 import { Session } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
+import { costs } from "../tenant/admit.ts";
 
 const tag = "Members";
 const INVITATION_TTL_DAYS = 7;
@@ -128,14 +129,15 @@ export const invitationRoutes = factory
       answers: { 201: Invitation },
       problems: ["already_member", "mail_not_sent", "mail_not_set_up"],
     }),
+    costs(MAIL_COST),
     needs("members:write"),
     valid("json", NewInvitation),
     async (c) => {
-      requireMail();
       const caller = signedIn(c.get("caller"));
       const { tenantId } = caller;
       const { email, role } = c.req.valid("json");
       if (!MANAGES[caller.role].includes(role)) throw ownersOnly();
+      await requireMail(c.env.MAIL_GUARD, email);
       const { id, text, hash } = makeInvitation(tenantId, email);
       const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
         where m.tenant_id = ${tenantId} and u.email = ${email})`;

@@ -98,14 +98,19 @@ const stands = (caller: SignedIn) => sql`exists (select from memberships a where
 
 function refuse(error: unknown): never {
   if (violatedConstraint(error) === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
-  if (violatedConstraint(error) === "role_map_entries") throw tooManyEntries();
+  if (violatedConstraint(error) === "role_map_size") throw tooLargeMap();
   // One of its users is an owner.
   return refuseManaging(error);
 }
 
-const tooManyEntries = () =>
+const tooLargeMap = () =>
   new Problem("invalid_input", {
-    errors: [{ pointer: "/role_map", detail: `The map would have more than ${MAX_ENTRIES} entries.` }],
+    errors: [
+      {
+        pointer: "/role_map",
+        detail: `The map would have more than ${MAX_ENTRIES} entries, or more than 16 KiB.`,
+      },
+    ],
   });
 
 /** The OIDC issuers that the tenant trusts to say who its members are. */

@@ -27,14 +27,14 @@ export const me = factory
     const { id, tenantId } = caller;
     const started = performance.now();
     // Without a context: a user's other tenants are none of this one's. Those of a user for whom only this tenant's
-    // issuer vouches are nobody's business here.
+    // issuer vouches are nobody's business here. Nor does a tenant count that nobody can enter.
     const { rows } = await identityDb
       .execute(
         caller.kind === "user"
           ? sql`select u.email as name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
               'role', m.role) order by t.slug) as tenants
             from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
-            where u.id = ${id} and (t.id = ${tenantId} or exists (select from sessions
+            where u.id = ${id} and (t.id = ${tenantId} or t.status = 'active' and exists (select from sessions
               where id = ${caller.sessionId} and issuer_id is null)) group by u.id`
           : sql`select k.name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
               'role', 'viewer')) as tenants

@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { pingDatabase } from "../db/client.ts";
+import { isKnown } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
+import { floodGuard } from "../http/request.ts";
 import { jwks } from "../identity/access-token.ts";
 import { Problem } from "../problem.ts";
-import { tenantObject } from "../tenant/ask.ts";
+import { findOutages } from "../tenant/readiness.ts";
 
 const tag = "Platform";
 const Health = v.object({ status: v.literal("ok") });
@@ -35,6 +36,7 @@ export const platform = factory
   )
   .get(
     "/ready",
+    floodGuard,
     operation({
       summary: "Do Postgres and the Durable Objects answer",
       tag,
@@ -42,22 +44,13 @@ export const platform = factory
       token: false,
     }),
     async (c) => {
-      const parts = {
-        postgres: pingDatabase(),
-        // The object of no tenant: it holds nothing.
-        durable_object: tenantObject(c.env.TENANT, "ready").ping(),
-      };
-      const results = await Promise.allSettled(Object.values(parts));
-      const down = Object.keys(parts).filter((_, index) => results[index]?.status === "rejected");
-      if (down.length > 0) {
+      const outages = await findOutages(c.env.TENANT, (probe) => c.executionCtx.waitUntil(probe));
+      if (outages.length > 0)
         throw new Problem("unavailable", {
-          detail: `Out of reach: ${down.join(", ")}.`,
+          detail: `Out of reach: ${outages.map(({ part }) => part).join(", ")}.`,
           headers: { "retry-after": "5" },
-          cause: results
-            .flatMap((result) => (result.status === "rejected" ? [String(result.reason)] : []))
-            .join("; "),
+          cause: outages.map(({ cause }) => cause).join("; "),
         });
-      }
       return c.json({ status: "ok" as const });
     },
   )
@@ -72,6 +65,6 @@ export const platform = factory
     (c) => {
       c.header("Cache-Control", `public, max-age=${KEY_SET_MAX_AGE_S}`);
       c.header("ETag", keySetTag);
-      return c.req.header("if-none-match")?.includes(keySetTag) ? c.body(null, 304) : c.json(jwks);
+      return isKnown(c, keySetTag) ? c.body(null, 304) : c.json(jwks);
     },
   );

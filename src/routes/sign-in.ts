@@ -12,11 +12,11 @@ import { refreshSession, Session, signIn, signUp } from "../identity/session.ts"
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
 import { GONE } from "../tenant/credentials.ts";
-import { Slug, TenantName } from "../tenant/record.ts";
+import { NewSlug, Slug, TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";
 
-const NewTenant = v.strictObject({ name: TenantName, slug: Slug });
+const NewTenant = v.strictObject({ name: TenantName, slug: NewSlug });
 const SignUp = v.strictObject({ email: Email, password: NewPassword, tenant: NewTenant });
 const SignIn = v.strictObject({
   email: Email,
@@ -61,7 +61,7 @@ export const signIns = factory
       summary: "Sign in",
       tag,
       answers: { 201: Session },
-      problems: ["unauthenticated", "tenant_suspended", "wrong_host", "not_found"],
+      problems: ["unauthenticated", "tenant_suspended", "tenant_closing", "wrong_host", "not_found"],
       token: false,
     }),
     valid("json", SignIn),

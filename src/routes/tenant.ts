@@ -9,7 +9,7 @@ import { valid } from "../http/valid.ts";
 import { needs } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/ask.ts";
-import { EdgeRecord, edgeRecord, Slug, TenantName } from "../tenant/record.ts";
+import { EdgeRecord, edgeRecord, NewSlug, TenantName } from "../tenant/record.ts";
 
 const tag = "Tenant";
 
@@ -22,7 +22,7 @@ const Tenant = v.object({
   created_at: v.string(),
   updated_at: v.string(),
 });
-const TenantPatch = v.partial(v.strictObject({ name: TenantName, slug: Slug }));
+const TenantPatch = v.partial(v.strictObject({ name: TenantName, slug: NewSlug }));
 const Limits = v.object({
   data: v.array(
     v.object({

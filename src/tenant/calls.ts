@@ -15,7 +15,7 @@ const MAX_LINES = 10_000;
  * A request may wait for what another one does only where workerd resumes each in its own context. It does by
  * default; the Vitest pool switches that off, and then every request asks for itself.
  */
-const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
+export const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
 
 /** Asks the tenant's object about these demands, in this order. */
 export type Ask = (demands: Demand[]) => Promise<Admission[]>;

@@ -111,7 +111,7 @@ export class Tenant extends DurableObject<Env> {
   }
 
   /** Does nothing, to tell whether objects answer. */
-  ping(): void {}
+  async ping(): Promise<void> {}
 
   async #takeNewer(record: EdgeRecord): Promise<void> {
     if (this.#record && this.#record.version >= record.version) return;

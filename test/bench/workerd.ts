@@ -42,7 +42,7 @@ export function bundleDeployed(bench: AsyncDisposableStack): Promise<Bundle> {
   return bundle(bench, moduleOf(config.main ?? ""), `--config=${join(root, "wrangler.toml")}`, bindings);
 }
 
-/** Another Worker, bundled with the same compatibility and minification as the deployed one, and its object classes. */
+/** Another Worker, with its object classes, bundled with the deployed one's compatibility, minification and guards. */
 export function bundleWorker(
   bench: AsyncDisposableStack,
   entry: URL,
@@ -66,7 +66,7 @@ export function bundleWorker(
       alias,
     }),
   );
-  return bundle(bench, moduleOf(main), `--config=${own}`, { ...NO_BINDINGS, objects });
+  return bundle(bench, moduleOf(main), `--config=${own}`, { objects, rateLimits: config.ratelimits });
 }
 
 /** A Worker of one module, given as its text. */

@@ -252,7 +252,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Accept an invitation: with the password of the email's user, or with one for a new user */
+        /** Accept an invitation; a password becomes that of the account, and ends its earlier sessions */
         post: operations["acceptInvitation"];
         delete?: never;
         options?: never;
@@ -726,10 +726,13 @@ export interface components {
             id: string;
             issuer: string;
             just_in_time: boolean;
+            registered_by: string;
             role_claim: string | null;
             role_map: {
                 [key: string]: "viewer" | "member" | "admin";
             };
+            /** @enum {string} */
+            status: "active" | "suspended";
             /**
              * Format: date-time
              * @example 2026-11-23T09:30:00.000Z
@@ -1583,8 +1586,8 @@ export interface components {
                 };
             };
         };
-        /** @description The tenant is suspended (`tenant_suspended`) */
-        tenant_suspended: {
+        /** @description The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`) */
+        "tenant_suspended.tenant_closing": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1598,7 +1601,7 @@ export interface components {
                     /** @constant */
                     status?: 403;
                     /** @enum {unknown} */
-                    type?: "/problems/tenant_suspended";
+                    type?: "/problems/tenant_suspended" | "/problems/tenant_closing";
                 };
             };
         };
@@ -1709,25 +1712,6 @@ export interface components {
                     status?: 415;
                     /** @enum {unknown} */
                     type?: "/problems/unsupported_media_type";
-                };
-            };
-        };
-        /** @description The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`) */
-        "wrong_host.tenant_suspended": {
-            headers: {
-                RateLimit: components["headers"]["RateLimit"];
-                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                /** @description What the bearer token lacks (RFC 6750). */
-                "WWW-Authenticate"?: string;
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    type?: "/problems/wrong_host" | "/problems/tenant_suspended";
                 };
             };
         };
@@ -2466,7 +2450,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Accept an invitation: with the password of the email's user, or with one for a new user */
+            /** @description Accept an invitation; a password becomes that of the account, and ends its earlier sessions */
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -2477,8 +2461,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["invalid_json"];
-            401: components["responses"]["unauthenticated"];
-            403: components["responses"]["tenant_suspended"];
+            403: components["responses"]["tenant_suspended.tenant_closing"];
             408: components["responses"]["body_timeout"];
             410: components["responses"]["invitation_gone"];
             413: components["responses"]["body_too_large"];
@@ -3312,7 +3295,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["wrong_host.tenant_suspended"];
+            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];

@@ -1,4 +1,5 @@
 import { settings } from "../../src/env.ts";
+import { withLowS } from "../../src/identity/low-s.ts";
 
 type Jwk = { kty: string; crv: string; x: string; y?: string; d?: string };
 
@@ -39,13 +40,14 @@ export const segment = (part: object | string | Uint8Array): string =>
     "base64url",
   );
 
-/** The signature of this key over anything at all, which no library of ours has looked at. */
+/** The signature of this key over anything at all, which no library of ours has looked at; on P-256 with the lower s. */
 export async function signatureOf(key: Jwk, text: string): Promise<Buffer> {
   const { kty, crv, x, y, d } = key;
   const algorithm = algorithmOf(crv);
   const jwk = { kty, crv, x, ...(y && { y }), ...(d && { d }) };
   const imported = await crypto.subtle.importKey("jwk", jwk, algorithm, false, ["sign"]);
-  return Buffer.from(await crypto.subtle.sign(algorithm, imported, Buffer.from(text)));
+  const signature = Buffer.from(await crypto.subtle.sign(algorithm, imported, Buffer.from(text)));
+  return crv === "P-256" ? withLowS(signature) : signature;
 }
 
 /** A compact JWS of this key: header and payload as they are given, whatever they say. */

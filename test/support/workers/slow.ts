@@ -12,6 +12,11 @@ export class Tenant extends Prompt {
     await scheduler.wait(delayMs);
     return super.admit(...call);
   }
+
+  override async ping(): Promise<void> {
+    calls += 1;
+    await scheduler.wait(delayMs);
+  }
 }
 
 export default {

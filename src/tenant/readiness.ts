@@ -1,0 +1,48 @@
+import { pingDatabase } from "../db/client.ts";
+import { within } from "../within.ts";
+import { tenantObject } from "./ask.ts";
+import { CAN_JOIN } from "./calls.ts";
+
+/** How long after its start one probe answers for all: an outage shows within this time. */
+const SHARED_MS = 1_000;
+/** A part that takes longer is out of reach. */
+const TIMEOUT_MS = 5_000;
+
+/** A part of the service that is out of reach, and why. */
+type Outage = { part: string; cause: string };
+type Probe = { startedAt: number; outages: Promise<Outage[]>; isDone: boolean };
+
+let last: Probe | undefined;
+
+/**
+ * What is out of reach of this isolate, as of a second ago at most: however many ask, one probe a second is made.
+ * `keepAlive` is the request's `waitUntil`: others may wait for the probe that this one makes.
+ */
+export function findOutages(
+  namespace: Env["TENANT"],
+  keepAlive: (probe: Promise<unknown>) => void,
+): Promise<readonly Outage[]> {
+  const isRecent = last !== undefined && Date.now() - last.startedAt < SHARED_MS;
+  if (last && isRecent && (last.isDone || CAN_JOIN)) return last.outages;
+  const probe: Probe = { startedAt: Date.now(), outages: probeParts(namespace), isDone: false };
+  last = probe;
+  keepAlive(probe.outages.then(() => (probe.isDone = true)));
+  return probe.outages;
+}
+
+async function probeParts(namespace: Env["TENANT"]): Promise<Outage[]> {
+  const parts: Record<string, Promise<void>> = {
+    postgres: pingDatabase(),
+    // The object of no tenant: it holds nothing.
+    durable_object: tenantObject(namespace, "ready").ping(),
+  };
+  const outages = await Promise.all(
+    Object.entries(parts).map(([part, answer]) =>
+      within(TIMEOUT_MS, answer).then(
+        () => [],
+        (cause: unknown) => [{ part, cause: String(cause) }],
+      ),
+    ),
+  );
+  return outages.flat();
+}
