@@ -22,12 +22,14 @@ const columns = {
   just_in_time: issuers.just_in_time,
   suspended_at: issuers.suspended_at,
   version: issuers.version,
+  status: tenants.status,
 };
 
 type IssuedRole = (typeof ISSUED_ROLES)[number];
 
-/** An issuer as one tenant has registered it. */
-export type Trust = Pick<typeof issuers.$inferSelect, keyof typeof columns>;
+/** An issuer as one tenant has registered it, and whether that tenant is open. */
+export type Trust = Pick<typeof issuers.$inferSelect, Exclude<keyof typeof columns, "status">> &
+  Pick<typeof tenants.$inferSelect, "status">;
 
 /** What a token says for whom it was made. */
 export type Origin = { issuer: string; audience: string };
@@ -105,10 +107,13 @@ export async function chooseTrust(
   const open = candidates.filter(({ suspended_at }) => !suspended_at);
   if (open.length === 0)
     throw refusedToken("The tenant has suspended the issuer until an owner or admin confirms it.");
-  const fitting = open.flatMap((trust) => {
+  const stand = open.flatMap((trust) => {
     const role = roleOf(subject, trust);
     return role ? [{ trust, role }] : [];
   });
+  // A tenant that cannot be entered counts only where there is no other.
+  const active = stand.filter(({ trust }) => trust.status === "active");
+  const fitting = active.length > 0 ? active : stand;
   const [first] = fitting;
   if (!first) throw refusedToken("Nothing that the token says stands for a role in the tenant.");
   if (fitting.length === 1) return first;
