@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { migrate as applyMigrations } from "drizzle-orm/node-postgres/migrator";
 import pg from "pg";
@@ -7,8 +8,8 @@ import { keyRing } from "../src/settings.ts";
 import * as v from "valibot";
 import { loadVariables } from "./variables.ts";
 
-const sqlFile = (name: string) => readFileSync(new URL(name, import.meta.url), "utf8");
-const MIGRATIONS = new URL("migrations", import.meta.url).pathname;
+const sqlFile = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
+const MIGRATIONS = join(import.meta.dirname, "migrations");
 /** Any number, as long as all migrations of one database take the same lock. */
 const LOCK = 7_277_466;
 

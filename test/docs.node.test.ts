@@ -1,4 +1,4 @@
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { createTestHarness } from "wrangler";
@@ -6,7 +6,7 @@ import { makeBed } from "./bench/bed.ts";
 import { makeFolder } from "./bench/workerd.ts";
 import { openBrowser } from "./support/node/browser.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = join(import.meta.dirname, "..");
 const resources = new AsyncDisposableStack();
 const browser: Browser | undefined = await openBrowser(makeFolder(resources));
 if (browser) resources.defer(() => browser.close());

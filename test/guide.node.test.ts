@@ -17,7 +17,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = join(import.meta.dirname, "..");
 const NOT_COPIED = new Set(["node_modules", ".git", ".partywall", ".wrangler", ".dev.vars"]);
 
 /** A copy of the project, in which the guide's steps are followed. */

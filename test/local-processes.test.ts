@@ -14,14 +14,13 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
 import { type Stack, type StackOptions, startStack } from "../drizzle/local/stack.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
-const LOCAL = fileURLToPath(new URL("../drizzle/local/", import.meta.url));
-const MODULES = fileURLToPath(new URL("../node_modules/", import.meta.url));
+const LOCAL = join(import.meta.dirname, "../drizzle/local");
+const MODULES = join(import.meta.dirname, "../node_modules");
 const NOBODY = 65_534;
 const asRoot = process.getuid?.() === 0;
 const onLinux = process.platform === "linux";
