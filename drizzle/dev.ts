@@ -91,7 +91,7 @@ async function dev(): Promise<void> {
   const serve = [process.execPath, WRANGLER, "dev", `--ip=${HOST}`, `--port=${port}`];
   worker = runGuarded([...serve, "--show-interactive-dev-session=false"], {
     cwd: root,
-    env: OFFLINE,
+    env: { ...process.env, ...OFFLINE },
     stdout: "pipe",
     stderr: "inherit",
   });

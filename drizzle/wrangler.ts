@@ -7,11 +7,10 @@ const home = join(root, ".wrangler/home");
 export const WRANGLER = join(root, "node_modules/wrangler/bin/wrangler.js");
 
 /**
- * The environment in which wrangler asks nobody for anything, and writes nothing outside the checkout: a home folder
+ * The variables with which wrangler asks nobody for anything, and writes nothing outside the checkout: a home folder
  * may not be writable. So it does not find a login; a binding that only exists remotely needs CLOUDFLARE_API_TOKEN.
  */
 export const OFFLINE = {
-  ...process.env,
   HOME: home,
   XDG_CONFIG_HOME: home,
   WRANGLER_SEND_METRICS: "false",

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestHarness } from "wrangler";
 import { makeBed } from "./bench/bed.ts";
 import { makeFolder } from "./bench/workerd.ts";
@@ -16,8 +16,6 @@ let token: string;
 
 beforeAll(async () => {
   const bed = await makeBed(resources, 8);
-  vi.stubEnv("WRANGLER_SEND_METRICS", "false");
-  vi.stubEnv("CLOUDFLARE_CF_FETCH_ENABLED", "false");
   const server = createTestHarness({
     root,
     workers: [{ configPath: "wrangler.toml", secrets: bed.variables }],

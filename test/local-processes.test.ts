@@ -337,7 +337,7 @@ describe("data that is of no use", () => {
 });
 
 describe("a PostgreSQL that ends by itself", () => {
-  it("is told of, and can be started again", async () => {
+  it("is reported with the reason, and can be started again", async () => {
     const stack = await started({ dir: home });
     process.kill(stack.pids.postgres, "SIGKILL");
     expect(await stack.ended).toContain("PostgreSQL has ended, and not because it was told to");
@@ -383,7 +383,7 @@ describe.runIf(asRoot && onLinux)("a full disk", () => {
     expect(processesOf(dir)).toEqual([]);
   });
 
-  it("fails what is written with 53100, which is 503 to clients, and no more once there is space", async () => {
+  it("fails what is written with SQLSTATE 53100, and no more once there is space", async () => {
     const dir = disk(120);
     if (!dir) return;
     const stack = await started({ dir: join(dir, "db") });

@@ -2,11 +2,14 @@ import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { unstable_readConfig } from "wrangler";
+import { OFFLINE } from "../drizzle/wrangler.ts";
 
 /** What starts processes or reads folders; all else runs inside workerd. */
 const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
+
+Object.assign(process.env, OFFLINE);
 
 // The run's own secrets come from postgres.ts, as bindings; without these, wrangler warns that there are none.
 for (const name of unstable_readConfig({ config: configPath }).secrets?.required ?? [])

@@ -94,7 +94,7 @@ async function bundle(
   const dir = makeFolder(bench);
   const child = spawn(process.execPath, [WRANGLER, "deploy", "--dry-run", `--outdir=${dir}`, flag], {
     cwd: root,
-    env: OFFLINE,
+    env: { ...process.env, ...OFFLINE },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = once(child, "close");
