@@ -126,9 +126,9 @@ function processes(): Process[] {
 
 /** The process whose command line matches. */
 function find(pattern: RegExp): number {
-  const found = processes().filter(({ command }) => pattern.test(command));
-  if (!found[0]) throw new Error(`No ${pattern} among ${JSON.stringify(processes())}`);
-  return found[0].pid;
+  const found = processes().find(({ command }) => pattern.test(command));
+  if (!found) throw new Error(`No ${pattern} among ${JSON.stringify(processes())}`);
+  return found.pid;
 }
 
 const isEmpty = () => expect.poll(processes, SOON).toEqual([]);

@@ -4,8 +4,8 @@ type Reviver = (key: string, value: unknown, context: { source?: string }) => un
 
 /** JSON with access to the source text, which TypeScript does not know yet. */
 const { parse, rawJSON } = JSON as unknown as {
-  parse(text: string, reviver: Reviver): unknown;
-  rawJSON(text: string): unknown;
+  parse: (text: string, reviver: Reviver) => unknown;
+  rawJSON: (text: string) => unknown;
 };
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
