@@ -12,9 +12,9 @@ import { parseArgs } from "node:util";
 import { unstable_readConfig } from "wrangler";
 import { readSettings } from "../src/settings.ts";
 import { migrate } from "./migrate.ts";
+import { WRANGLER } from "./wrangler.ts";
 
-const root = new URL("..", import.meta.url).pathname;
-const WRANGLER = join(root, "node_modules/wrangler/bin/wrangler.js");
+const root = join(import.meta.dirname, "..");
 
 const { values: flags } = parseArgs({
   options: {

@@ -1,77 +1,78 @@
-import { spawn, type ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
+import type { Readable } from "node:stream";
 import { parseArgs } from "node:util";
 import { prepareLocalDatabase } from "./local-database.ts";
+import { fullDisk, UnusableData } from "./local/faults.ts";
+import { type Guarded, runGuarded } from "./local/guard.ts";
+import { claimPort } from "./local/holders.ts";
 import { startStack, type Stack } from "./local/stack.ts";
 import { printTour, seed } from "./tour.ts";
-import { makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
+import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
+import { OFFLINE, WRANGLER } from "./wrangler.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = join(import.meta.dirname, "..");
 const HOST = "127.0.0.1";
-/** wrangler neither phones home nor looks up where this machine is. */
-const OFFLINE = { ...process.env, WRANGLER_SEND_METRICS: "false", CLOUDFLARE_CF_FETCH_ENABLED: "false" };
+const PARENT_POLL_MS = 250;
+const WAY_OUT = "`npm run dev -- --fresh` deletes it and starts from empty.";
 
 const { values: flags } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
 const port = Number(process.env["PORT"] ?? 8787);
 
 let stack: Stack | undefined;
-let worker: ChildProcess | undefined;
+let worker: Guarded | undefined;
 let stopping: Promise<void> | undefined;
 
 /** Stops the Worker, then Postgres, once. */
 function stop(): Promise<void> {
   stopping ??= (async () => {
-    if (worker && worker.exitCode === null && worker.signalCode === null) {
-      worker.kill("SIGTERM");
-      await once(worker, "exit");
-    }
+    await worker?.stop();
     await stack?.stop();
   })();
   return stopping;
 }
 
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-  process.on(signal, () => void stop().finally(() => process.exit(0)));
+function stopAndExit(): void {
+  void stop().finally(() => process.exit(0));
 }
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, stopAndExit);
+// Nothing tells a process that its parent, npm, was killed.
+const parent = process.ppid;
+setInterval(() => process.ppid !== parent && stopAndExit(), PARENT_POLL_MS).unref();
 
 try {
   await dev();
 } catch (error) {
-  console.error(`\n${error instanceof Error ? error.message : String(error)}`);
+  if (!stopping) console.error(`\n${fullDisk(root, error) ?? messageOf(error)}`);
   process.exitCode = 1;
 } finally {
   await stop();
 }
 
-/** Serves the API with everything in it until the Worker ends. Throws one sentence on what is in the way. */
+/** Serves the API with everything in it until a part of it ends. Throws one sentence on what is in the way. */
 async function dev(): Promise<void> {
   if (!Number.isInteger(port) || port < 1 || port > 65_533)
     throw new Error(`PORT=${process.env["PORT"]} is no port.`);
   const known = readDevVars();
-  const host = known["DATABASE_URL"] && new URL(known["DATABASE_URL"]).hostname;
-  if (host && host !== HOST) {
-    throw new Error(
-      `.dev.vars points at a database on ${host}. Run \`npx wrangler dev\` to use that one, or move the file away.`,
-    );
-  }
-  await refuseBusyPort();
-  if (flags.fresh)
-    for (const dir of [".partywall", ".wrangler/state"]) rmSync(root + dir, { recursive: true, force: true });
+  refuseForeign(known);
+  // wrangler would take another port; whoever asked for this one should hear of it instead.
+  await claimPort(port, "the API");
 
   stack = await startStack({
-    dir: `${root}.partywall`,
+    dir: join(root, ".partywall"),
     port: port + 1,
     postgresPort: port + 2,
+    fresh: flags.fresh,
     onProgress: (line) => console.log(`· ${line}`),
+  }).catch((error: unknown) => {
+    throw error instanceof UnusableData ? new Error(`${error.message}\n${WAY_OUT}`) : error;
   });
-  if (!stack.fresh && !known["PASSWORD_PEPPER"]) {
-    throw new Error(
-      "The data in .partywall was made with secrets that .dev.vars no longer has: run `npm run dev -- --fresh`.",
-    );
-  }
+  // Only now: another `npm run dev` in this folder would have been refused the database.
+  if (flags.fresh) rmSync(join(root, ".wrangler/state"), { recursive: true, force: true });
+  if (!stack.fresh && !known["PASSWORD_PEPPER"])
+    throw new Error(`The data in .partywall was made with secrets that .dev.vars no longer has. ${WAY_OUT}`);
   const variables = {
     ...(await makeSecrets()),
     ...known,
@@ -83,48 +84,69 @@ async function dev(): Promise<void> {
     MAIL_URL: "log",
   };
   console.log("· migrating");
-  await prepareLocalDatabase(stack.superuserUrl, variables);
+  await withData("be migrated", prepareLocalDatabase(stack.superuserUrl, variables));
   writeDevVars(variables);
 
   console.log("· starting the Worker");
-  worker = spawn(
-    process.execPath,
-    [
-      `${root}node_modules/wrangler/bin/wrangler.js`,
-      "dev",
-      `--ip=${HOST}`,
-      `--port=${port}`,
-      "--show-interactive-dev-session=false",
-    ],
-    // Its own group: Ctrl-C comes to this process, which then stops both in order.
-    { cwd: root, env: OFFLINE, stdio: ["ignore", "pipe", "inherit"], detached: true },
-  );
-  const exited = once(worker, "exit");
-  await isReady(worker);
-  await seed(variables.ISSUER, variables.OPERATOR_TOKEN);
+  const serve = [process.execPath, WRANGLER, "dev", `--ip=${HOST}`, `--port=${port}`];
+  worker = runGuarded([...serve, "--show-interactive-dev-session=false"], {
+    cwd: root,
+    env: { ...process.env, ...OFFLINE },
+    stdout: "pipe",
+    stderr: "inherit",
+  });
+  const over = Promise.race([
+    worker.exit.then((code) => `wrangler dev has ended with code ${code}.`),
+    stack.ended.then((why) => `${why} \`npm run dev\` starts it again.`),
+  ]);
+  await Promise.race([isReady(worker.output), over.then(raise)]);
+  await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN));
   printTour(variables.ISSUER);
-  await exited;
+  raise(await over);
+}
+
+/** Throws if .dev.vars points elsewhere than to the database that is about to start. */
+function refuseForeign(known: ReturnType<typeof readDevVars>): void {
+  for (const [name, value] of Object.entries(known)) {
+    if (!name.endsWith("DATABASE_URL") || !value) continue;
+    const host = URL.parse(value)?.hostname;
+    if (host === undefined)
+      throw new Error(
+        `${DEV_VARS} is damaged: its ${name} is no URL. Move it away, and run \`npm run dev -- --fresh\`.`,
+      );
+    if (host !== HOST)
+      throw new Error(
+        `.dev.vars points at a database on ${host}. Run \`npx wrangler dev\` to use that one, or move the file away.`,
+      );
+  }
+}
+
+/** Waits for what uses the data of an earlier start, and adds the way out to what it fails with. */
+async function withData(purpose: string, use: Promise<void>): Promise<void> {
+  await use.catch((error: unknown) => {
+    const full = fullDisk(root, messageOf(error));
+    throw new Error(full ?? `The data in .partywall cannot ${purpose}: ${messageOf(error)}\n${WAY_OUT}`, {
+      cause: error,
+    });
+  });
 }
 
 /** Passes on what wrangler prints, and returns once the Worker listens. */
-async function isReady(child: ChildProcess): Promise<void> {
+async function isReady(output: Readable | null): Promise<void> {
+  if (!output) throw new Error("wrangler has no output to read");
   const ready = Promise.withResolvers<void>();
-  if (!child.stdout) throw new Error("wrangler has no output to read");
-  createInterface({ input: child.stdout }).on("line", (line) => {
+  createInterface({ input: output }).on("line", (line) => {
     console.log(line);
     if (line.includes("Ready on")) ready.resolve();
   });
-  child.once("exit", (code) => ready.reject(new Error(`wrangler dev ended with code ${code}.`)));
   await ready.promise;
 }
 
-/** wrangler would take another port; whoever asked for this one should hear of it instead. */
-async function refuseBusyPort(): Promise<void> {
-  const probe = createServer().listen(port, HOST);
-  await once(probe, "listening").catch(() => {
-    throw new Error(
-      `Port ${port} is in use: is another \`npm run dev\` running? PORT=8800 npm run dev takes another.`,
-    );
-  });
-  probe.close();
+/** Throws the sentence, unless the end is what was asked for. */
+function raise(sentence: string): void {
+  if (!stopping) throw new Error(sentence);
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message || error.name : String(error);
 }

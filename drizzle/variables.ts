@@ -1,9 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseEnv } from "node:util";
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
 
-export const DEV_VARS = new URL("../.dev.vars", import.meta.url).pathname;
+export const DEV_VARS = join(import.meta.dirname, "../.dev.vars");
 
 /** The variables of this name from the environment, else from .dev.vars. Throws one error that names all missing. */
 export function loadVariables<Name extends string>(names: readonly Name[]): Record<Name, string> {

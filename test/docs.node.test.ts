@@ -1,12 +1,12 @@
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestHarness } from "wrangler";
 import { makeBed } from "./bench/bed.ts";
 import { makeFolder } from "./bench/workerd.ts";
 import { openBrowser } from "./support/node/browser.ts";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
+const root = join(import.meta.dirname, "..");
 const resources = new AsyncDisposableStack();
 const browser: Browser | undefined = await openBrowser(makeFolder(resources));
 if (browser) resources.defer(() => browser.close());
@@ -16,8 +16,6 @@ let token: string;
 
 beforeAll(async () => {
   const bed = await makeBed(resources, 8);
-  vi.stubEnv("WRANGLER_SEND_METRICS", "false");
-  vi.stubEnv("CLOUDFLARE_CF_FETCH_ENABLED", "false");
   const server = createTestHarness({
     root,
     workers: [{ configPath: "wrangler.toml", secrets: bed.variables }],

@@ -1,41 +1,26 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import {
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { join, relative } from "node:path";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
-
-const root = new URL("..", import.meta.url).pathname;
-const NOT_COPIED = new Set(["node_modules", ".git", ".partywall", ".wrangler", ".dev.vars"]);
+import { copyProject } from "./support/node/copy.ts";
 
 /** A copy of the project, in which the guide's steps are followed. */
 let copy: string;
 let stack: Stack;
 let variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
 beforeAll(async () => {
-  copy = mkdtempSync(join(tmpdir(), "partywall-guide-"));
-  chmodSync(copy, 0o711);
-  cpSync(root, copy, { recursive: true, filter: (from) => !NOT_COPIED.has(relative(root, from)) });
-  symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
+  copy = copyProject();
   stack = await startStack({ dir: join(copy, "database"), ephemeral: true });
   variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
 }, 60_000);
 afterAll(async () => {
-  await stack?.stop();
-  rmSync(copy, { recursive: true, force: true });
+  await stack.stop();
+  rmSync(dirname(copy), { recursive: true, force: true });
 });
 
 type Step = { language: string; file: string; body: string };

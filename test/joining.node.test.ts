@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { join } from "node:path";
 import { Agent, request, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { makeBed, makeTenant, signIn, ask as askJson, type Bed } from "./bench/bed.ts";
@@ -16,7 +17,7 @@ beforeAll(async () => {
   bed = await makeBed(resources, 8);
   const [deployed, slowed] = await Promise.all([
     bundleDeployed(resources),
-    bundleWorker(resources, new URL("support/workers/slow.ts", import.meta.url), [
+    bundleWorker(resources, join(import.meta.dirname, "support/workers/slow.ts"), [
       { name: "TENANT", class_name: "Tenant" },
     ]),
   ]);

@@ -12,7 +12,7 @@ import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import * as v from "valibot";
 
-const DOCTOR = new URL("../drizzle/doctor.ts", import.meta.url).pathname;
+const DOCTOR = join(import.meta.dirname, "../drizzle/doctor.ts");
 const LOGINS = [
   "DATABASE_URL",
   "IDENTITY_DATABASE_URL",

@@ -9,19 +9,28 @@ import {
   readFileSync,
   readdirSync,
 } from "node:fs";
-import { readlinkSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  lchownSync,
+  statfsSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { UnusableData } from "../drizzle/local/faults.ts";
 import { type Stack, type StackOptions, startStack } from "../drizzle/local/stack.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
-const LOCAL = fileURLToPath(new URL("../drizzle/local/", import.meta.url));
-const MODULES = fileURLToPath(new URL("../node_modules/", import.meta.url));
+const LOCAL = join(import.meta.dirname, "../drizzle/local");
+const MODULES = join(import.meta.dirname, "../node_modules");
 const NOBODY = 65_534;
 const asRoot = process.getuid?.() === 0;
 const onLinux = process.platform === "linux";
@@ -115,6 +124,12 @@ async function leaveBehind(pid: (old: number) => number): Promise<void> {
   const path = join(home, "data", "postmaster.pid");
   const [, ...rest] = readFileSync(path, "utf8").split("\n");
   writeFileSync(path, [pid(postgres), ...rest].join("\n"));
+}
+
+/** Gives a folder, and all in it, to the account that has another. */
+function chownAll(dir: string, { uid, gid }: { uid: number; gid: number }): void {
+  for (const name of ["", ...readdirSync(dir, { recursive: true, encoding: "utf8" })])
+    lchownSync(join(dir, name), uid, gid);
 }
 
 /** Where Postgres keeps its data: it works there. */
@@ -238,7 +253,7 @@ describe("a start that cannot be", () => {
     onTestFinished(() => writeFileSync(path, before));
     writeFileSync(path, "no_such_setting = on\n");
     await expect(startStack({ dir: home })).rejects.toThrow(
-      /PostgreSQL did not start\.\n[^]*no_such_setting/,
+      /it, or its configuration, is damaged\. Its last words:\n[^]*no_such_setting/,
     );
     expect(processesOf(home)).toEqual([]);
   });
@@ -254,6 +269,145 @@ describe("a start that cannot be", () => {
 
   it("refuses a port that is none", async () => {
     await expect(startStack({ dir: home, port: 99_999 })).rejects.toThrow("--port must be a whole number");
+  });
+});
+
+describe("data that is of no use", () => {
+  it.each([
+    [
+      "another version's",
+      (data: string) => writeFileSync(join(data, "PG_VERSION"), "17\n"),
+      "by PostgreSQL 17, and",
+    ],
+    ["without its version", (data: string) => rmSync(join(data, "PG_VERSION")), "has no PG_VERSION"],
+    [
+      "of an empty version",
+      (data: string) => writeFileSync(join(data, "PG_VERSION"), ""),
+      "names no version",
+    ],
+    [
+      "of a garbage version",
+      (data: string) => writeFileSync(join(data, "PG_VERSION"), "\0\xff"),
+      "names no version",
+    ],
+    ["without its password", (data: string) => rmSync(join(data, "../password")), "The password of the data"],
+    [
+      "with a garbage control file",
+      (data: string) => writeFileSync(join(data, "global/pg_control"), "x".repeat(8192)),
+      "or its configuration, is damaged",
+    ],
+    ["without its control file", (data: string) => rmSync(join(data, "global/pg_control")), "is damaged"],
+    [
+      "without its log of writes",
+      (data: string) => rmSync(join(data, "pg_wal"), { recursive: true }),
+      "is damaged",
+    ],
+    [
+      "without its transactions",
+      (data: string) => rmSync(join(data, "pg_xact"), { recursive: true }),
+      "is damaged",
+    ],
+  ])("is refused when it is %s, in a sentence that says so", async (_name, damage, told) => {
+    const dir = join(folder(), "damaged");
+    cpSync(home, dir, { recursive: true, filter: (path) => !/lock|holder/.test(basename(path)) });
+    if (asRoot) chownAll(join(dir, "data"), statSync(join(home, "data")));
+    damage(join(dir, "data"));
+    const refusal = await startStack({ dir }).catch((error: unknown) => error);
+    expect(refusal).toBeInstanceOf(UnusableData);
+    expect(String(refusal)).toContain(told);
+    expect(processesOf(dir)).toEqual([]);
+  });
+
+  it("is not what a garbage lock is, nor a garbage postmaster.pid of nobody's", async () => {
+    writeFileSync(join(home, "lock"), "garbage".repeat(1000));
+    writeFileSync(join(home, "holder"), "garbage");
+    writeFileSync(join(home, "data", "postmaster.pid"), "garbage\n");
+    expect((await started({ dir: home })).fresh).toBe(false);
+    await expect(startStack({ dir: home })).rejects.toThrow("is in use by");
+  });
+
+  it("is deleted by a fresh start, but not while another stack has it", async () => {
+    const first = await started({ dir: home });
+    await expect(startStack({ dir: home, fresh: true })).rejects.toThrow(
+      `is in use by process ${first.pids.stack}`,
+    );
+    await first.stop();
+    expect((await started({ dir: home })).fresh).toBe(false);
+  });
+});
+
+describe("a PostgreSQL that ends by itself", () => {
+  it("is reported with the reason, and can be started again", async () => {
+    const stack = await started({ dir: home });
+    process.kill(stack.pids.postgres, "SIGKILL");
+    expect(await stack.ended).toContain("PostgreSQL has ended, and not because it was told to");
+    await stack.restartPostgres();
+    expect(processesOf(home)).not.toEqual([]);
+  });
+
+  it("ends a stack that runs by hand, which says why", async () => {
+    const child = spawn(process.execPath, [join(LOCAL, "main.ts"), "--dir", home], { stdio: "pipe" });
+    onTestFinished(() => void child.kill("SIGKILL"));
+    const exit = new Promise((resolve) => child.once("exit", resolve));
+    let output = "";
+    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    await expect.poll(() => output, GONE).toContain("SQL over HTTP: http://127.0.0.1:");
+    process.kill(
+      Number(readFileSync(join(home, "data", "postmaster.pid"), "utf8").split("\n")[0]),
+      "SIGKILL",
+    );
+    expect(await exit).toBe(1);
+    expect(output).toContain("PostgreSQL has ended");
+    await expect.poll(() => processesOf(home), GONE).toEqual([]);
+  });
+});
+
+/** A file system of so many MiB, or undefined when this account may mount none. */
+function disk(size: number): string | undefined {
+  const dir = folder(0o755);
+  const mounted =
+    spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size}m,mode=755`, "tmpfs", dir]).status === 0;
+  if (!mounted) return undefined;
+  onTestFinished(() => void spawnSync("umount", ["--lazy", dir]));
+  return dir;
+}
+
+describe.runIf(asRoot && onLinux)("a full disk", () => {
+  it.each([1, 20])("of %d MiB ends the start with a sentence", async (size) => {
+    const dir = disk(size);
+    if (!dir) return;
+    const data = join(dir, "db");
+    await expect(startStack({ dir: data })).rejects.toThrow(
+      /^The disk that holds \S+ is full\. Free some space/,
+    );
+    expect(processesOf(dir)).toEqual([]);
+  });
+
+  it("fails what is written with SQLSTATE 53100, and no more once there is space", async () => {
+    const dir = disk(120);
+    if (!dir) return;
+    const stack = await started({ dir: join(dir, "db") });
+    const run = async (query: string) => {
+      const headers = { "Neon-Connection-String": stack.superuserUrl };
+      const answer = await fetch(stack.endpoint, {
+        method: "POST",
+        headers,
+        body: JSON.stringify({ query }),
+      });
+      return { status: answer.status, body: await answer.text() };
+    };
+    expect(await run("create table filled (text text)")).toMatchObject({ status: 200 });
+    writeFileSync(
+      join(dir, "ballast"),
+      Buffer.alloc(statfsSync(dir).bavail * statfsSync(dir).bsize - 2 ** 22),
+    );
+    const full = await run(
+      "insert into filled select repeat(md5(n::text), 50) from generate_series(1, 10000) n",
+    );
+    expect(full.status).toBe(400);
+    expect(JSON.parse(full.body)).toMatchObject({ code: "53100" });
+    rmSync(join(dir, "ballast"));
+    expect(await run("insert into filled values ('a')")).toMatchObject({ status: 200 });
   });
 });
 

@@ -1,5 +1,7 @@
 import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { sql } from "drizzle-orm";
+import { identityDb, rethrow } from "../src/db/client.ts";
 import { settings } from "../src/env.ts";
 import { newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 
@@ -45,6 +47,12 @@ it.each([
 it("without Postgres, what needs none still answers", async () => {
   expect((await request("GET", "/health")).status).toBe(200);
   expect((await request("GET", "/v1/tenant/limits", { token: ada.token })).status).toBe(200);
+});
+
+it("answers 503 while Postgres has no space left", async () => {
+  neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
+  const full = identityDb.execute(sql`do $$ begin raise exception using errcode = '53100'; end $$`);
+  await expect(full.catch(rethrow)).rejects.toMatchObject({ code: "unavailable", status: 503 });
 });
 
 it("serves again as soon as Postgres is back", async () => {

@@ -239,7 +239,7 @@ describe("a rotation under load", () => {
 
 describe("drizzle/rotate.ts", () => {
   const run = promisify(execFile);
-  const script = new URL("../drizzle/rotate.ts", import.meta.url).pathname;
+  const script = join(import.meta.dirname, "../drizzle/rotate.ts");
   const command = (args: string[], env: Record<string, string> = {}) =>
     run(process.execPath, [script, ...args], { env: { ...process.env, ...env } });
 

@@ -1,13 +1,18 @@
+import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig } from "vitest/config";
 import { unstable_readConfig } from "wrangler";
+import { OFFLINE } from "../drizzle/wrangler.ts";
 
 /** What starts processes or reads folders; all else runs inside workerd. */
 const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
-const root = new URL("..", import.meta.url).pathname;
+const root = join(import.meta.dirname, "..");
+const configPath = join(root, "wrangler.toml");
+
+Object.assign(process.env, OFFLINE);
 
 // The run's own secrets come from postgres.ts, as bindings; without these, wrangler warns that there are none.
-for (const name of unstable_readConfig({ config: `${root}wrangler.toml` }).secrets?.required ?? [])
+for (const name of unstable_readConfig({ config: configPath }).secrets?.required ?? [])
   process.env[name] ??= "made for each run";
 
 export default defineConfig({
@@ -18,7 +23,7 @@ export default defineConfig({
       {
         plugins: [
           cloudflareTest(({ inject }) => ({
-            wrangler: { configPath: `${root}wrangler.toml` },
+            wrangler: { configPath },
             miniflare: { bindings: inject<Record<string, string>>("variables") },
           })),
         ],

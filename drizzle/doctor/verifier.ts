@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 
-const MIGRATIONS = new URL("../migrations/", import.meta.url);
+const MIGRATIONS = join(import.meta.dirname, "../migrations");
 const migrations = readdirSync(MIGRATIONS)
   .filter((name) => name.endsWith(".sql"))
   .sort()
-  .map((name) => readFileSync(new URL(name, MIGRATIONS), "utf8"))
+  .map((name) => readFileSync(join(MIGRATIONS, name), "utf8"))
   .join("\n");
 
 /**

@@ -2,17 +2,24 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import { SqlError, errorBody } from "./errors.ts";
 import { parseLogin } from "./login.ts";
 import type { Lease, Pool } from "./pool.ts";
-import { type Statement, type Work, run } from "./query.ts";
+import { parsePayload } from "./payload.ts";
+import { MAX_BYTES, type Statement, type Work, run } from "./query.ts";
 import { textOfParam } from "./values.ts";
 
 const PATH = "/sql";
-const MAX_BODY_BYTES = 64 * 1024 * 1024;
+/** For how long Neon's proxy lets a request run, from its first byte on. */
+const TIME_LIMIT_MS = 15_000;
+const TOO_SLOW = `HTTP-Connection timed out, execution time exceeded ${TIME_LIMIT_MS / 1000} seconds`;
+/** The reason to stop when there is nobody left to answer. */
+const GONE = Symbol("the client has gone");
 const ISOLATION: Readonly<Record<string, string>> = {
   ReadUncommitted: "READ UNCOMMITTED",
   ReadCommitted: "READ COMMITTED",
   RepeatableRead: "REPEATABLE READ",
   Serializable: "SERIALIZABLE",
 };
+
+type Headers = Record<string, string>;
 
 export type Endpoint = { port: number; close(): Promise<void> };
 
@@ -47,43 +54,50 @@ function listen(server: Server, port: number): Promise<void> {
   });
 }
 
-/** Answers one request whatever happens; a client that goes away gets its query cancelled. */
+/** Answers one request whatever happens; when its client goes away or its time is up, its query is cancelled. */
 async function handle(
   request: IncomingMessage,
   response: ServerResponse,
   pool: () => Pool | undefined,
 ): Promise<void> {
-  const gone = new AbortController();
+  const stop = new AbortController();
   let lease: Lease | undefined;
-  response.once("close", () => {
-    if (response.writableFinished) return;
-    gone.abort();
+  const cut = (reason: unknown): void => {
+    stop.abort(reason);
     lease?.abort();
     lease = undefined;
+  };
+  const limit = setTimeout(() => cut(new SqlError(504, TOO_SLOW)), TIME_LIMIT_MS);
+  response.once("close", () => {
+    clearTimeout(limit);
+    if (!response.writableFinished) cut(GONE);
   });
   try {
     checkTarget(request);
     const login = parseLogin(header(request, "neon-connection-string"));
-    const work = readWork(request, await readBody(request));
+    const batch = readBatch(request);
+    const work = readWork(request, parsePayload(await readBody(request, stop.signal)), batch.begin);
     const connections = pool();
     if (!connections)
       throw new SqlError(503, "PostgreSQL is starting.", { code: "57P03", severity: "FATAL" });
-    lease = await connections.acquire(login, gone.signal);
-    answer(response, 200, await run(lease.client, work));
+    lease = await connections.acquire(login, stop.signal);
+    answer(response, 200, await run(lease.client, work), work.begin === null ? {} : batch.headers);
   } catch (error) {
-    if (gone.signal.aborted) return;
+    // What the query fails with when it is cut off does not matter.
+    const reason: unknown = stop.signal.aborted ? stop.signal.reason : error;
+    if (reason === GONE) return;
     const failure =
-      error instanceof SqlError ? error : new SqlError(500, `The request failed: ${String(error)}`);
-    if (failure.status === 405) response.setHeader("allow", "POST");
-    answer(response, failure.status, errorBody(failure));
+      reason instanceof SqlError ? reason : new SqlError(500, `The request failed: ${String(reason)}`);
+    answer(response, failure.status, errorBody(failure), failure.status === 405 ? { allow: "POST" } : {});
     request.resume();
   }
   lease?.release();
   lease = undefined;
 }
 
-function answer(response: ServerResponse, status: number, body: string): void {
+function answer(response: ServerResponse, status: number, body: string, headers: Headers): void {
   response.writeHead(status, {
+    ...headers,
     "content-type": "application/json",
     "content-length": Buffer.byteLength(body),
   });
@@ -106,37 +120,29 @@ function header(request: IncomingMessage, name: string): string | undefined {
   return Array.isArray(value) ? value[0] : value;
 }
 
-/** The whole body as bytes, or a 413 as soon as it is known to be more than 64 MiB. */
-function readBody(request: IncomingMessage): Promise<Buffer> {
+/** The whole body as bytes, or a 413 as soon as it is known to be too large. Rejects when it is told to stop. */
+function readBody(request: IncomingMessage, stop: AbortSignal): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let length = 0;
     const tooLarge = (): void => {
       request.removeAllListeners("data");
-      reject(new SqlError(413, `The request is too large (the limit is ${MAX_BODY_BYTES} bytes).`));
+      reject(new SqlError(413, `request is too large (max is ${MAX_BYTES} bytes)`));
     };
+    stop.addEventListener("abort", reject, { once: true });
     request.on("error", reject);
-    if (Number(request.headers["content-length"] ?? 0) > MAX_BODY_BYTES) return tooLarge();
+    if (Number(request.headers["content-length"] ?? 0) > MAX_BYTES) return tooLarge();
     request.on("data", (chunk: Buffer) => {
       length += chunk.length;
-      if (length > MAX_BODY_BYTES) return tooLarge();
+      if (length > MAX_BYTES) return tooLarge();
       chunks.push(chunk);
     });
     request.on("end", () => resolve(Buffer.concat(chunks, length)));
   });
 }
 
-/** What a request asks for, checked; headers that ask for something unknown are a 400, as is any other shape. */
-function readWork(request: IncomingMessage, body: Buffer): Work {
-  let payload: unknown;
-  try {
-    payload = JSON.parse(body.toString());
-  } catch (error) {
-    throw new SqlError(
-      400,
-      `The body is not JSON (${error instanceof Error ? error.message : "unreadable"}).`,
-    );
-  }
+/** What a request asks for, checked; any other shape is a 400. */
+function readWork(request: IncomingMessage, payload: unknown, begin: string): Work {
   if (typeof payload !== "object" || payload === null) throw wrongShape();
   const rawText = header(request, "neon-raw-text-output") === "true";
   const arrayMode = header(request, "neon-array-mode") === "true";
@@ -145,7 +151,7 @@ function readWork(request: IncomingMessage, body: Buffer): Work {
   }
   if (!Array.isArray(payload.queries)) throw wrongShape();
   const statements = payload.queries.map((query: unknown) => readStatement(query, arrayMode));
-  return { statements, begin: readBegin(request), rawText };
+  return { statements, begin, rawText };
 }
 
 function readStatement(query: unknown, arrayMode: boolean): Statement {
@@ -153,24 +159,29 @@ function readStatement(query: unknown, arrayMode: boolean): Statement {
   const { query: text } = query;
   const params: unknown = "params" in query ? query.params : [];
   const own: unknown = "arrayMode" in query ? query.arrayMode : null;
-  if (typeof text !== "string" || !Array.isArray(params)) throw wrongShape();
-  return { text, params: params.map(textOfParam), arrayMode: typeof own === "boolean" ? own : arrayMode };
+  if (typeof text !== "string" || !Array.isArray(params) || (own !== null && typeof own !== "boolean"))
+    throw wrongShape();
+  return { text, params: params.map(textOfParam), arrayMode: own ?? arrayMode };
 }
 
-function readBegin(request: IncomingMessage): string {
+/** How a batch begins its transaction, and the headers that confirm it. An unknown isolation level is a 400. */
+function readBatch(request: IncomingMessage): { begin: string; headers: Headers } {
   let begin = "BEGIN";
+  const headers: Headers = {};
   const level = header(request, "neon-batch-isolation-level");
   if (level !== undefined) {
     const isolation = Object.hasOwn(ISOLATION, level) ? ISOLATION[level] : undefined;
-    if (isolation === undefined) {
-      const names = Object.keys(ISOLATION).join(", ");
-      throw new SqlError(400, `The isolation level ${JSON.stringify(level)} is unknown; there are ${names}.`);
-    }
+    if (isolation === undefined) throw new SqlError(400, "invalid isolation level");
     begin += ` ISOLATION LEVEL ${isolation}`;
+    headers["neon-batch-isolation-level"] = level;
   }
-  if (header(request, "neon-batch-read-only") === "true") begin += " READ ONLY";
-  if (header(request, "neon-batch-deferrable") === "true") begin += " DEFERRABLE";
-  return begin;
+  for (const mode of ["read only", "deferrable"]) {
+    const name = `neon-batch-${mode.replace(" ", "-")}`;
+    if (header(request, name) !== "true") continue;
+    begin += ` ${mode.toUpperCase()}`;
+    headers[name] = "true";
+  }
+  return { begin, headers };
 }
 
 function wrongShape(): SqlError {

@@ -55,9 +55,12 @@ export function loginError(error: unknown): SqlError {
   return new SqlError(503, `PostgreSQL cannot be reached (${reason}).`, { code: "08001", severity: "FATAL" });
 }
 
-/** The JSON object of an error as Neon's proxy writes it: every field is there, null when unknown. */
+/** Fields that are empty, not null, when unknown. */
+const ALWAYS_TEXT: ReadonlySet<Field> = new Set(["code", "severity"]);
+
+/** The JSON object of an error as Neon's proxy writes it: every field is there. */
 export function errorBody(error: SqlError): string {
   const body: Record<string, string | null> = { message: error.message };
-  for (const field of FIELDS) body[field] = error.fields[field] ?? null;
+  for (const field of FIELDS) body[field] = error.fields[field] ?? (ALWAYS_TEXT.has(field) ? "" : null);
   return JSON.stringify(body);
 }

@@ -33,6 +33,19 @@ export function worksIn(pid: number, folder: string): boolean {
   return `${commandOf(pid) ?? ""} `.includes(` ${folder} `);
 }
 
+/** A process that works in this folder, as `worksIn` tells. */
+export function processIn(folder: string): number | undefined {
+  return processes().find((pid) => worksIn(pid, folder));
+}
+
+function processes(): number[] {
+  const ids =
+    process.platform === "linux"
+      ? readdirSync("/proc")
+      : execFileSync("ps", ["-A", "-o", "pid="], { encoding: "utf8" }).split(/\s+/);
+  return ids.filter((id) => /^\d+$/.test(id)).map(Number);
+}
+
 /** Whether a process with this id exists, of whatever account. */
 export function alive(pid: number): boolean {
   try {
@@ -43,13 +56,15 @@ export function alive(pid: number): boolean {
   }
 }
 
-/** The process that listens on a TCP port of this machine, where /proc tells. */
+/** The process that listens on a TCP port of this machine, as far as this account may know. */
 function portHolder(port: number): number | undefined {
   try {
+    if (process.platform !== "linux") {
+      const listening = ["-nP", `-iTCP:${port}`, "-sTCP:LISTEN", "-t"];
+      return Number.parseInt(execFileSync("lsof", listening, { encoding: "utf8", stdio: "pipe" }), 10);
+    }
     const socket = listeningSocket(port);
-    if (socket === undefined) return undefined;
-    const pids = readdirSync("/proc").filter((name) => /^\d+$/.test(name));
-    return pids.map(Number).find((pid) => holds(pid, socket));
+    return socket === undefined ? undefined : processes().find((pid) => holds(pid, socket));
   } catch {
     return undefined;
   }

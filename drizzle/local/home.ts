@@ -14,7 +14,9 @@ import { renameSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, relative, resolve } from "node:path";
+import { UnusableData } from "./faults.ts";
 import { type Account, commandEnvironment } from "./guard.ts";
+import { awaitPredecessor } from "./predecessor.ts";
 
 const ROOT = 0;
 
@@ -38,9 +40,7 @@ export function settle(dir: string): Home {
   const places = asRoot ? [dir, place] : [dir];
   const data = places.map((path) => join(path, "data")).find((path) => existsSync(join(path, "PG_VERSION")));
   if (data === undefined && existsSync(join(dir, "data"))) {
-    throw new Error(
-      `${join(dir, "data")} is no database that this account can read. Remove it to start afresh.`,
-    );
+    throw new UnusableData(`The data in ${join(dir, "data")} is damaged: it has no PG_VERSION to read.`);
   }
   const account = asRoot ? (data === undefined ? unprivileged() : ownerOf(data)) : null;
   const outside: string[] = [];
@@ -66,6 +66,15 @@ export function settle(dir: string): Home {
   const version = versionOf(join(copy, "bin"), account);
   if (version === undefined) throw new Error(`${packaged}/postgres does not run: ${complaint(packaged)}`);
   return { programs: join(copy, "bin"), version, data: home, account, outside };
+}
+
+/** Deletes what a stack keeps in a folder and for it elsewhere, all but what is `kept`, once no Postgres is in it. */
+export async function vacate(dir: string, kept: string): Promise<void> {
+  const place = outsidePlace(dir);
+  for (const home of [dir, place]) await awaitPredecessor(join(home, "data"));
+  for (const name of readdirSync(dir))
+    if (name !== kept) rmSync(join(dir, name), { recursive: true, force: true });
+  if (existsSync(place)) rmSync(makeOutside(place), { recursive: true, force: true });
 }
 
 /** The folder of initdb and postgres in the package for this platform. */
@@ -145,7 +154,7 @@ function unprivileged(): Account {
 function ownerOf(data: string): Account {
   const { uid, gid } = statSync(data);
   if (uid === ROOT)
-    throw new Error(`${data} belongs to root, and PostgreSQL refuses to run as root. Remove it.`);
+    throw new UnusableData(`The data in ${data} belongs to root, and PostgreSQL refuses to run as root.`);
   return { uid, gid };
 }
 

@@ -1,9 +1,10 @@
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { alive, describeProcess } from "./holders.ts";
 
 const BUSY = 5;
+const NOT_A_DATABASE = 26;
 export const LOCK_FILE = "lock";
 const HOLDER_FILE = "holder";
 
@@ -15,6 +16,7 @@ export function lockFolder(dir: string): { release(): void } {
   const path = join(dir, LOCK_FILE);
   for (;;) {
     const database = open(dir, path);
+    if (!database) continue;
     // The last holder may have removed an ephemeral folder between opening and locking.
     if (existsSync(path)) {
       writeFileSync(join(dir, HOLDER_FILE), String(process.pid));
@@ -24,7 +26,8 @@ export function lockFolder(dir: string): { release(): void } {
   }
 }
 
-function open(dir: string, path: string): DatabaseSync {
+/** The locked file, or undefined when it held garbage, which is gone now. */
+function open(dir: string, path: string): DatabaseSync | undefined {
   let database: DatabaseSync | undefined;
   try {
     closeSync(openSync(path, "a", 0o600)); // nobody else is to lock it
@@ -33,7 +36,13 @@ function open(dir: string, path: string): DatabaseSync {
     return database;
   } catch (error) {
     database?.close();
-    if (error instanceof Error && "errcode" in error && error.errcode === BUSY) throw taken(dir);
+    const code = error instanceof Error && "errcode" in error ? error.errcode : undefined;
+    if (code === BUSY) throw taken(dir);
+    // SQLite reads the file only once it has a lock, so no stack holds this one. Nothing is ever kept in it.
+    if (code === NOT_A_DATABASE) {
+      truncateSync(path);
+      return undefined;
+    }
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`The folder ${dir} cannot be locked (${reason}). Is it yours to write?`, {
       cause: error,

@@ -1,11 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
-import { chmodSync } from "node:fs";
+import { chmodSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
 import { type Endpoint, serve } from "./endpoint.ts";
+import { UnusableData, fullDisk } from "./faults.ts";
 import { portTaken } from "./holders.ts";
-import { settle } from "./home.ts";
+import { settle, vacate } from "./home.ts";
 import { LOCK_FILE, lockFolder } from "./lock.ts";
 import { Pool } from "./pool.ts";
 import { Postgres } from "./postgres.ts";
@@ -23,6 +24,7 @@ const { values: args } = parseArgs({
     port: { type: "string", default: "0" },
     "postgres-port": { type: "string", default: "0" },
     "max-connections": { type: "string", default: String(DEFAULT_CONNECTIONS) },
+    fresh: { type: "boolean", default: false },
     ephemeral: { type: "boolean", default: false },
     attached: { type: "boolean", default: false },
   },
@@ -60,7 +62,8 @@ async function start(): Promise<void> {
   const dir = makeFolder(resolve(args.dir));
   const lock = lockFolder(dir);
   undo.push(() => lock.release());
-  if (existsSync(join(dir, EPHEMERAL_FILE))) empty(dir); // of a stack that was killed
+  // Deleted only now that the folder is this process'; an ephemeral one is of a stack that was killed.
+  if (args.fresh || existsSync(join(dir, EPHEMERAL_FILE))) await vacate(dir, LOCK_FILE);
   if (args.ephemeral) {
     refuseForeign(dir);
     writeFileSync(join(dir, EPHEMERAL_FILE), "");
@@ -83,6 +86,8 @@ async function start(): Promise<void> {
     maxConnections: connections,
     ephemeral: args.ephemeral,
     say: (line) => report({ progress: line }),
+    // A parent decides for itself, and may restart it.
+    onEnd: (why) => (args.attached ? report({ ended: why }) : fail(new Error(why))),
   });
   undo.push(() => postgres.stop());
   const fresh = await postgres.create();
@@ -121,7 +126,9 @@ async function stop(code: number): Promise<void> {
 }
 
 function fail(error: unknown): void {
-  if (!stopping) report({ error: error instanceof Error ? error.message : String(error) });
+  const told = error instanceof Error ? error.message : String(error);
+  const sentence = fullDisk(args.dir ?? "the database", error) ?? told;
+  if (!stopping) report({ error: sentence, unusable: error instanceof UnusableData });
   void stop(1);
 }
 
@@ -131,15 +138,11 @@ function report(event: Report): void {
 
 /** The folder's real path. A new one may be passed through by others, since Postgres may run as another account. */
 function makeFolder(dir: string): string {
+  if (existsSync(dir) && !statSync(dir).isDirectory())
+    throw new Error(`${dir} is a file, and the database needs a folder there. Move it away.`);
   const made = mkdirSync(dir, { recursive: true });
   if (made !== undefined) chmodSync(dir, 0o711);
   return realpathSync(dir);
-}
-
-function empty(dir: string): void {
-  for (const name of readdirSync(dir)) {
-    if (name !== LOCK_FILE) rmSync(join(dir, name), { recursive: true, force: true });
-  }
 }
 
 function refuseForeign(dir: string): void {

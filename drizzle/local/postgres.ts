@@ -3,12 +3,13 @@ import { chownSync, closeSync, existsSync, openSync, readFileSync, readdirSync, 
 import { rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { type Guarded, runGuarded } from "./guard.ts";
+import { UnusableData, fullDisk } from "./faults.ts";
+import { type Guarded, commandEnvironment, runGuarded } from "./guard.ts";
 import { type Home, makeOwn } from "./home.ts";
-import { alive, claimPort, describeProcess, worksIn } from "./holders.ts";
+import { claimPort } from "./holders.ts";
+import { awaitPredecessor, readPidFile } from "./predecessor.ts";
 
 const READY_TIMEOUT_MS = 60_000;
-const LEAVE_TIMEOUT_MS = 15_000;
 const FAST_SHUTDOWN_MS = 20_000;
 const POLL_MS = 10;
 const START_ATTEMPTS = 20;
@@ -22,6 +23,8 @@ type Settings = {
   maxConnections: number;
   ephemeral: boolean;
   say: (line: string) => void;
+  /** Hears why Postgres is gone when nobody stopped it. */
+  onEnd: (why: string) => void;
 };
 
 /** One cluster on loopback; `start` and `stop` may alternate, port and data stay. */
@@ -60,8 +63,8 @@ export class Postgres {
   async create(): Promise<boolean> {
     const { home, say, ephemeral } = this.#settings;
     if (existsSync(join(home.data, "PG_VERSION"))) {
-      if (existsSync(this.#passwordFile)) return false;
-      throw new Error(`${this.#passwordFile} is missing. Remove ${home.data} to start afresh.`);
+      this.#refuseForeign();
+      return false;
     }
     say("creating the database cluster");
     for (const name of readdirSync(dirname(home.data))) {
@@ -89,7 +92,11 @@ export class Postgres {
         "--no-instructions",
         ...(ephemeral ? ["--no-sync"] : []),
       ]).exit;
-      if (code !== 0) throw new Error(`initdb failed (${code}).\n${this.#lastWords()}`);
+      if (code !== 0)
+        throw new Error(
+          fullDisk(home.data, this.#lastWords()) ??
+            `PostgreSQL could not make its data in ${home.data}. Its last words:\n${this.#lastWords()}`,
+        );
       renameSync(making, home.data);
       return true;
     } finally {
@@ -98,26 +105,57 @@ export class Postgres {
     }
   }
 
-  /** Resolves when Postgres takes connections; rejects with the end of its log when it does not start. */
+  /** Throws when the data is another version's, or was not left as Postgres leaves it. */
+  #refuseForeign(): void {
+    const { data, version } = this.#settings.home;
+    const made = readFileSync(join(data, "PG_VERSION"), "utf8").trim();
+    if (!/^\d+$/.test(made))
+      throw new UnusableData(`The data in ${data} is damaged: its PG_VERSION names no version.`);
+    if (Number(made) !== Number.parseInt(version, 10))
+      throw new UnusableData(`The data in ${data} was made by PostgreSQL ${made}, and this is ${version}.`);
+    if (!existsSync(this.#passwordFile))
+      throw new UnusableData(
+        `The password of the data in ${data} is gone: there is no ${this.#passwordFile}.`,
+      );
+  }
+
+  /** Resolves when Postgres takes connections; rejects with what is in the way when it does not start. */
   async start(): Promise<void> {
-    const { home, say } = this.#settings;
-    await this.#awaitPredecessor();
+    const { home, say, onEnd } = this.#settings;
+    await awaitPredecessor(home.data);
     for (let attempt = 1; ; attempt += 1) {
       const port = await claimPort(this.#port, "PostgreSQL");
       if (this.#stopping) throw new Error("PostgreSQL was stopped while it started.");
       say(`starting PostgreSQL ${home.version}`);
-      const before = this.#pidFile().join();
-      const process = this.#run(this.#command(port), () => this.#stopping || say("PostgreSQL has stopped"));
+      const before = readPidFile(home.data).join();
+      const process = this.#run(this.#command(port));
       if (await this.#ready(process, before)) {
         this.#port = port;
+        void process.exit.then(() => process === this.#process && onEnd(this.#whyEnded()));
         return;
       }
       const words = this.#lastWords();
-      if (attempt >= START_ATTEMPTS || !this.#worthAnother(words)) {
-        throw new Error(`PostgreSQL did not start.\n${words}`);
-      }
+      if (attempt >= START_ATTEMPTS || !this.#worthAnother(words)) throw this.#whyNotStarted(words);
       await delay(RETRY_MS);
     }
+  }
+
+  #whyNotStarted(words: string): Error {
+    const { data } = this.#settings.home;
+    const full = fullDisk(data, words);
+    if (full) return new Error(full);
+    if (this.#stopping || words.includes("could not bind"))
+      return new Error(`PostgreSQL did not start. Its last words:\n${words}`);
+    return new UnusableData(
+      `PostgreSQL does not start with the data in ${data}: it, or its configuration, is damaged. Its last words:\n${words}`,
+    );
+  }
+
+  #whyEnded(): string {
+    return (
+      fullDisk(this.#settings.home.data, this.#lastWords()) ??
+      `PostgreSQL has ended, and not because it was told to: was it killed? ${this.#log} may say more.`
+    );
   }
 
   /** Whether a start failed for a reason that passes: a free port just taken, or sessions that outlive a kill. */
@@ -164,10 +202,17 @@ export class Postgres {
     return [join(home.programs, "postgres"), "-D", home.data, ...options];
   }
 
-  #run(command: string[], onExit?: () => void): Guarded {
+  #run(command: string[]): Guarded {
+    const { account } = this.#settings.home;
     const log = openSync(this.#log, "w", 0o600);
     try {
-      this.#process = runGuarded(command, this.#settings.home.account, log, onExit);
+      this.#process = runGuarded(command, {
+        ...account,
+        cwd: account === null ? undefined : "/",
+        env: commandEnvironment(),
+        stdout: log,
+        stderr: log,
+      });
       return this.#process;
     } finally {
       closeSync(log);
@@ -180,42 +225,13 @@ export class Postgres {
     void process.exit.then(() => (ended = true));
     for (const deadline = Date.now() + READY_TIMEOUT_MS; Date.now() < deadline; await delay(POLL_MS)) {
       if (ended) return false;
-      const lines = this.#pidFile();
+      const lines = readPidFile(this.#settings.home.data);
       if (lines[7]?.trim() !== "ready" || lines.join() === before) continue;
       this.#pid = Number(lines[0]);
       return true;
     }
     await process.stop();
     return false;
-  }
-
-  /**
-   * Waits for a Postgres of a stack that was killed to end; its guard is stopping it. A postmaster.pid whose
-   * id now belongs to something else would keep Postgres from starting, so that one is removed.
-   */
-  async #awaitPredecessor(): Promise<void> {
-    const { data } = this.#settings.home;
-    for (const deadline = Date.now() + LEAVE_TIMEOUT_MS; ; await delay(POLL_MS)) {
-      const pid = Number(this.#pidFile()[0] ?? 0);
-      if (!(pid > 0) || !alive(pid)) return;
-      if (!worksIn(pid, data)) {
-        rmSync(join(data, "postmaster.pid"), { force: true });
-        return;
-      }
-      if (Date.now() > deadline) {
-        throw new Error(
-          `The data in ${data} is in use by ${describeProcess(pid)}. Stop it, then start again.`,
-        );
-      }
-    }
-  }
-
-  #pidFile(): string[] {
-    try {
-      return readFileSync(join(this.#settings.home.data, "postmaster.pid"), "utf8").split("\n");
-    } catch {
-      return [];
-    }
   }
 
   #lastWords(): string {

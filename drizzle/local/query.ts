@@ -6,7 +6,9 @@ import type { WireClient } from "./wire.ts";
 export type Work = { statements: Statement[]; begin: string | null; rawText: boolean };
 export type Statement = { text: string; params: (string | null)[]; arrayMode: boolean };
 
-const MAX_RESULT_LENGTH = 64 * 1024 * 1024;
+/** What Neon's proxy takes for a request's body, and gives for a response's. */
+export const MAX_BYTES = 10 * 1024 * 1024;
+const AROUND_ROWS = '{"command":"","rowCount":null,"rowAsArray":false,"fields":,"rows":[]},'.length;
 const MAX_PARAMS = 65_535;
 
 type Column = { name: string; dataTypeID: number };
@@ -52,7 +54,8 @@ class Exchange {
   #columns: Column[] = [];
   #names: string[] = [];
   #rows: string[] = [];
-  #length = 0;
+  /** Of the response so far. */
+  #bytes = 0;
 
   constructor(
     client: WireClient,
@@ -86,16 +89,14 @@ class Exchange {
     this.#columns = message.fields;
     this.#names = message.fields.map((field) => JSON.stringify(field.name));
     this.#fields = JSON.stringify(message.fields);
+    this.#bytes += AROUND_ROWS + Buffer.byteLength(this.#fields);
   }
 
   handleDataRow(message: { fields: (string | null)[] }): void {
     const row = this.#row(message.fields);
-    this.#length += row.length;
-    if (this.#length <= MAX_RESULT_LENGTH) this.#rows.push(row);
-    else
-      this.#abandon(
-        new SqlError(507, `The result is too large (the limit is ${MAX_RESULT_LENGTH} characters).`),
-      );
+    this.#bytes += Buffer.byteLength(row) + ",".length;
+    if (this.#bytes <= MAX_BYTES) this.#rows.push(row);
+    else this.#abandon(new SqlError(507, `response is too large (max is ${MAX_BYTES} bytes)`));
   }
 
   handleCommandComplete(message: { text: string }): void {

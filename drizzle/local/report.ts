@@ -3,7 +3,8 @@ export type Report =
   | { progress: string }
   | { ready: Ready }
   | { restarted: number } // the new postmaster's process id
-  | { error: string };
+  | { ended: string } // Postgres, by itself
+  | { error: string; unusable: boolean };
 
 export type Ready = {
   endpoint: string;
@@ -19,6 +20,7 @@ export type Ready = {
 export function describeReport(report: Report): string {
   if ("progress" in report) return report.progress;
   if ("restarted" in report) return "PostgreSQL has restarted";
+  if ("ended" in report) return report.ended;
   if ("error" in report) return report.error;
   const { endpoint, superuserUrl } = report.ready;
   return `SQL over HTTP: ${endpoint}\nPostgreSQL:    ${superuserUrl}\nCtrl-C stops both.`;

@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
+import { UnusableData } from "./faults.ts";
 import { alive } from "./holders.ts";
 import type { Ready, Report } from "./report.ts";
 
@@ -17,6 +18,8 @@ export type Stack = {
   superuserUrl: string;
   /** True when this start made the database cluster. */
   fresh: boolean;
+  /** Resolves to why when Postgres, or the whole stack, has ended without being told to. */
+  ended: Promise<string>;
   /** Process ids; `postgres` is the postmaster's and changes with a restart. */
   pids: { stack: number; postgres: number };
   /** Stops and starts Postgres on the same port and data. */
@@ -32,6 +35,8 @@ export type StackOptions = {
   port?: number;
   /** Of Postgres; 0, the default, takes a free one. */
   postgresPort?: number;
+  /** Deletes first what an earlier stack left in the folder, unless that one still runs. */
+  fresh?: boolean;
   /** Trades durability for speed and deletes the folder at the end. */
   ephemeral?: boolean;
   /** Most connections that the endpoint opens to Postgres, over all connection strings. */
@@ -41,34 +46,34 @@ export type StackOptions = {
 
 /**
  * Starts Postgres and its endpoint in a process that ends with this one, however this one ends. Rejects
- * with one sentence on what is in the way, or with the end of Postgres' log.
+ * with a sentence on what is in the way: UnusableData when the data is, and `fresh` would help.
  */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const child = spawn(
-    process.execPath,
-    [fileURLToPath(new URL("main.ts", import.meta.url)), ...flags(options)],
-    {
-      detached: true, // signals of the terminal are for the parent, which the stack follows
-      stdio: ["pipe", "pipe", "pipe"],
-    },
-  );
+  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...flags(options)], {
+    detached: true, // signals of the terminal are for the parent, which the stack follows
+    stdio: ["pipe", "pipe", "pipe"],
+  });
   const complaint: string[] = [];
   child.stdin.on("error", () => undefined);
   child.stderr.on("data", (chunk: Buffer) => complaint.push(chunk.toString()));
 
   const ready = Promise.withResolvers<Ready>();
   const restarts: PromiseWithResolvers<number>[] = [];
+  const over = Promise.withResolvers<string>();
   let lost = new Error("The stack has ended.");
   createInterface({ input: child.stdout }).on("line", (line) => {
     const report: Report = JSON.parse(line);
     if ("progress" in report) options.onProgress?.(report.progress);
     else if ("ready" in report) ready.resolve(report.ready);
     else if ("restarted" in report) restarts.shift()?.resolve(report.restarted);
-    else lost = new Error(report.error);
+    else if ("ended" in report) over.resolve(report.ended);
+    else lost = report.unusable ? new UnusableData(report.error) : new Error(report.error);
   });
+  let stopping = false;
   const ended = ending(child).then((signal) => {
     if (complaint.length > 0 && lost.message === "The stack has ended.") lost = new Error(complaint.join(""));
     for (const waiting of [ready, ...restarts.splice(0)]) waiting.reject(lost);
+    if (!stopping) over.resolve(lost.message);
     return signal;
   });
 
@@ -76,6 +81,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const gone = ended.then((signal) => (signal === null ? undefined : cleanAfter(pids.postgres, folders)));
   return {
     ...about,
+    ended: over.promise,
     pids,
     async restartPostgres() {
       if (child.exitCode !== null || child.signalCode !== null) throw lost;
@@ -85,6 +91,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       pids.postgres = await restarted.promise;
     },
     async stop() {
+      stopping = true;
       child.stdin.end();
       await gone;
     },
@@ -92,13 +99,14 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 }
 
 function flags(options: StackOptions): string[] {
-  const { dir, port = 0, postgresPort = 0, ephemeral = false, maxConnections } = options;
+  const { dir, port = 0, postgresPort = 0, fresh = false, ephemeral = false, maxConnections } = options;
   return [
     "--attached",
     `--dir=${dir}`,
     `--port=${port}`,
     `--postgres-port=${postgresPort}`,
     ...(maxConnections === undefined ? [] : [`--max-connections=${maxConnections}`]),
+    ...(fresh ? ["--fresh"] : []),
     ...(ephemeral ? ["--ephemeral"] : []),
   ];
 }

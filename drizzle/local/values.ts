@@ -62,19 +62,19 @@ function jsonOfArray(element: number, text: string): string {
   return list();
 }
 
-/** The text that Postgres gets for a JSON parameter: strings as they are, arrays as Postgres arrays. */
+/** The text that Postgres gets for a JSON parameter, as Neon's proxy writes it: arrays become Postgres arrays. */
 export function textOfParam(value: unknown): string | null {
-  if (value === null || value === undefined) return null;
+  if (value === null) return null;
   if (typeof value === "string") return value;
   return Array.isArray(value) ? textOfArray(value) : JSON.stringify(value);
 }
 
 function textOfArray(values: readonly unknown[]): string {
   const items = values.map((value) => {
-    if (value === null || value === undefined) return "NULL";
+    if (value === null) return "NULL";
     if (Array.isArray(value)) return textOfArray(value);
-    const text = typeof value === "object" ? JSON.stringify(value) : value;
-    return typeof text === "string" ? `"${text.replaceAll(/["\\]/g, "\\$&")}"` : JSON.stringify(text);
+    const text = JSON.stringify(value);
+    return text.startsWith("{") ? JSON.stringify(text) : text;
   });
   return `{${items.join(",")}}`;
 }

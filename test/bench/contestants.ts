@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ask, makeTenant, runSql, signIn, type Bed } from "./bed.ts";
 import { bundleDeployed, bundleWorker, serve, type Bundle, type Served } from "./workerd.ts";
@@ -26,7 +27,7 @@ const LIMITS = [
 
 /** Bundles and serves the three. Throws when one answers with another row than the others. */
 export async function startContest(bench: AsyncDisposableStack, bed: Bed): Promise<Contest> {
-  const here = (name: string) => new URL(`workers/${name}.ts`, import.meta.url);
+  const here = (name: string) => join(import.meta.dirname, `workers/${name}.ts`);
   const [whole, byHand, floor] = await Promise.all([
     bundleDeployed(bench),
     bundleWorker(bench, here("by-hand")),

@@ -1,5 +1,4 @@
 import { execFile } from "node:child_process";
-import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { serialize } from "node:v8";
 import { Ledger } from "../../src/tenant/ledger.ts";
@@ -22,7 +21,7 @@ export type Core = {
 export async function measureCore(bench: AsyncDisposableStack): Promise<Core> {
   const interrupted = new AbortController();
   bench.defer(() => interrupted.abort());
-  const run = promisify(execFile)(process.execPath, ["--expose-gc", fileURLToPath(import.meta.url)], {
+  const run = promisify(execFile)(process.execPath, ["--expose-gc", import.meta.filename], {
     signal: interrupted.signal,
   });
   return JSON.parse((await run).stdout) as Core;

@@ -1,4 +1,5 @@
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import { importJWK, SignJWT } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import { runSql, type Bed } from "./bed.ts";
@@ -31,7 +32,7 @@ export async function prepareLimiters(
   bench: AsyncDisposableStack,
   bed: Bed,
 ): Promise<{ names: Name[]; serve: Serve }> {
-  const here = (name: string) => new URL(`workers/${name}.ts`, import.meta.url);
+  const here = (name: string) => join(import.meta.dirname, `workers/${name}.ts`);
   const classes = [
     { name: "MEMORY", class_name: "MemoryWindow" },
     { name: "STORED", class_name: "StoredLog" },

@@ -39,7 +39,7 @@ export type Generator = { pid: number; run(load: Load): Promise<Outcome> };
 
 /** Starts a load generator in a process of its own, which `bench` ends. */
 export function startLoad(bench: AsyncDisposableStack): Generator {
-  const child = fork(new URL(import.meta.url), { stdio: ["ignore", "ignore", "inherit", "ipc"] });
+  const child = fork(import.meta.filename, { stdio: ["ignore", "ignore", "inherit", "ipc"] });
   const ended = once(child, "exit");
   bench.defer(async () => {
     child.kill();

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { decodeJwt, importJWK, SignJWT, type JWTPayload } from "jose";
 import { rotate } from "../../drizzle/rotate.ts";
 import { aimsTable } from "./aims.ts";
@@ -36,7 +37,7 @@ export async function tokens(bench: AsyncDisposableStack, options: Options): Pro
   // In the middle of a rotation, a Worker takes tokens of two algorithms.
   const { value } = await rotate("TOKEN_SIGNING_KEYS", bed.variables.TOKEN_SIGNING_KEYS, "ES256");
   const variables = { ...bed.variables, TOKEN_SIGNING_KEYS: value };
-  const entry = new URL("workers/tokens.ts", import.meta.url);
+  const entry = join(import.meta.dirname, "workers/tokens.ts");
   const [whole, measured] = await Promise.all([
     bundleDeployed(bench),
     bundleWorker(bench, entry, [{ name: "TENANT", class_name: "Tenant" }]),

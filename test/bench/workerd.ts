@@ -7,15 +7,13 @@ import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
-import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { unstable_readConfig } from "wrangler";
+import { OFFLINE, WRANGLER } from "../../drizzle/wrangler.ts";
 
 /** Resolves what wrangler depends on: its workerd is the one that `wrangler dev` runs. */
 const requireOfWrangler = createRequire(createRequire(import.meta.url).resolve("wrangler"));
-const root = fileURLToPath(new URL("../..", import.meta.url));
-/** wrangler neither phones home nor asks for a newer version of itself. */
-const OFFLINE = { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_HIDE_BANNER: "true" };
+const root = join(import.meta.dirname, "../..");
 
 const config = unstable_readConfig({ config: join(root, "wrangler.toml") });
 const { default: workerd }: { default: string } = requireOfWrangler("workerd");
@@ -45,11 +43,10 @@ export function bundleDeployed(bench: AsyncDisposableStack): Promise<Bundle> {
 /** Another Worker, with its object classes, bundled with the deployed one's compatibility, minification and guards. */
 export function bundleWorker(
   bench: AsyncDisposableStack,
-  entry: URL,
+  main: string,
   objects: Bindings["objects"] = [],
 ): Promise<Bundle> {
   const { compatibility_date, compatibility_flags, minify, keep_names } = config;
-  const main = fileURLToPath(entry);
   const own = join(makeFolder(bench), "wrangler.json");
   const alias = Object.fromEntries(
     Object.entries(config.alias ?? {}).map(([name, file]) => [name, resolve(root, String(file))]),
@@ -95,10 +92,9 @@ async function bundle(
   bindings: Bindings,
 ): Promise<Bundle> {
   const dir = makeFolder(bench);
-  const wrangler = join(root, "node_modules/wrangler/bin/wrangler.js");
-  const child = spawn(process.execPath, [wrangler, "deploy", "--dry-run", `--outdir=${dir}`, flag], {
+  const child = spawn(process.execPath, [WRANGLER, "deploy", "--dry-run", `--outdir=${dir}`, flag], {
     cwd: root,
-    env: OFFLINE,
+    env: { ...process.env, ...OFFLINE },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const ended = once(child, "close");

@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { registerHooks } from "node:module";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { readDocument } from "./document.ts";
 
@@ -9,7 +10,7 @@ const { values, positionals } = parseArgs({
   options: { check: { type: "boolean" } },
   allowPositionals: true,
 });
-const file = positionals[0] ?? new URL("../support/api.d.ts", import.meta.url).pathname;
+const file = positionals[0] ?? join(import.meta.dirname, "../support/api.d.ts");
 
 // openapi-typescript writes with the compiler's own API, which TypeScript has no more since 7.
 registerHooks({

@@ -1,0 +1,209 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { dirname, join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from "vitest";
+import { copyProject } from "./support/node/copy.ts";
+
+// `npm run dev` itself, in a checkout of its own, with a home folder that nobody can write to.
+
+vi.setConfig({ testTimeout: 90_000, hookTimeout: 90_000 });
+
+const SOON = { timeout: 20_000, interval: 50 };
+const READY = "partywall is up";
+const FRESH = "`npm run dev -- --fresh`";
+
+let copy: string;
+let port: number;
+/** Takes the place of the way to the internet, and what was asked of it. */
+let internet: Server;
+const asked: string[] = [];
+const runs: ChildProcess[] = [];
+
+beforeAll(async () => {
+  copy = copyProject();
+  internet = createServer((socket) => {
+    socket.once("data", (head) => {
+      asked.push(head.toString().split("\r\n", 1)[0] ?? "");
+      socket.destroy();
+    });
+  });
+  await once(internet.listen(0, "127.0.0.1"), "listening");
+  port = await freePorts();
+});
+afterAll(() => {
+  for (const run of runs) run.kill("SIGKILL");
+  internet.close();
+  rmSync(dirname(copy), { recursive: true, force: true });
+});
+
+/** The first of three ports in a row that are free now. */
+async function freePorts(): Promise<number> {
+  for (let first = 20_000 + (process.pid % 20_000); ; first += 3) {
+    const probes = [first, first + 1, first + 2].map((each) => createServer().listen(each, "127.0.0.1"));
+    const free = await Promise.all(
+      probes.map(async (probe) => {
+        try {
+          await once(probe, "listening");
+          probe.close();
+          return true;
+        } catch {
+          return false;
+        }
+      }),
+    );
+    if (free.every(Boolean)) return first;
+  }
+}
+
+type Run = { npm: ChildProcess; output: () => string; ready: Promise<void>; ended: Promise<number | null> };
+
+/** `npm run dev`, with what it has printed so far. `ready` rejects with that when it ends before it serves. */
+function dev(args: string[] = [], env: Record<string, string> = {}): Run {
+  const { port: proxy } = internet.address() as { port: number };
+  const { VITEST: _, VITEST_POOL_ID: __, VITEST_WORKER_ID: ___, ...inherited } = process.env;
+  const npm = spawn("npm", ["run", "dev", "--", ...args], {
+    cwd: copy,
+    env: {
+      ...inherited,
+      HOME: "/dev/null",
+      XDG_CONFIG_HOME: "",
+      npm_config_cache: join(dirname(copy), "npm"),
+      npm_config_update_notifier: "false",
+      HTTPS_PROXY: `http://127.0.0.1:${proxy}`,
+      PORT: String(port),
+      ...env,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  runs.push(npm);
+  const ready = Promise.withResolvers<void>();
+  ready.promise.catch(() => undefined);
+  let output = "";
+  for (const stream of [npm.stdout, npm.stderr])
+    stream.on("data", (chunk: Buffer) => {
+      output += chunk.toString();
+      if (output.includes(READY)) ready.resolve();
+    });
+  const ended = once(npm, "close").then(([code]: (number | null)[]) => {
+    ready.reject(new Error(output));
+    return code ?? null;
+  });
+  return { npm, output: () => output, ready: ready.promise, ended };
+}
+
+/** `npm run dev` once it serves. */
+async function serving(args: string[] = []): Promise<Run> {
+  const run = dev(args);
+  await run.ready;
+  return run;
+}
+
+/** What `npm run dev` prints when it cannot start. */
+async function refusal(args: string[] = [], env: Record<string, string> = {}): Promise<string> {
+  const run = dev(args, env);
+  expect(await run.ended).toBe(1);
+  expect(run.output()).not.toMatch(/^ +at /m);
+  return run.output();
+}
+
+type Process = { pid: number; command: string };
+
+/** All processes that work in the copy or have it in their command line. */
+function processes(): Process[] {
+  return readdirSync("/proc").flatMap((pid) => {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+      const here = command.includes(copy) || readlinkSync(`/proc/${pid}/cwd`).startsWith(copy);
+      return here && command ? [{ pid: Number(pid), command }] : [];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** The process whose command line matches. */
+function find(pattern: RegExp): number {
+  const found = processes().find(({ command }) => pattern.test(command));
+  if (!found) throw new Error(`No ${pattern} among ${JSON.stringify(processes())}`);
+  return found.pid;
+}
+
+const isEmpty = () => expect.poll(processes, SOON).toEqual([]);
+
+describe.runIf(process.platform === "linux")("npm run dev", () => {
+  describe("that runs", () => {
+    let first: Run;
+    beforeAll(async () => {
+      first = await serving();
+    });
+
+    it("started in a folder of any name, with a home nobody can write to, and asked nothing of the internet", async () => {
+      expect((await fetch(`http://127.0.0.1:${port}/openapi.json`)).status).toBe(200);
+      expect(asked).toEqual([]);
+      expect(readdirSync(dirname(copy)).filter((name) => name !== "npm")).toEqual(["with space %23 é"]);
+    });
+
+    it("loses nothing to another one in the same folder, which names it", async () => {
+      const other = String((await freePorts()) + 3);
+      expect(await refusal(["--fresh"], { PORT: other })).toMatch(/\.partywall is in use by process \d+ \(/);
+      expect(await refusal(["--fresh"])).toMatch(
+        new RegExp(`Port ${port} for the API is in use by process \\d+ \\(.*workerd`),
+      );
+      const session = await fetch(`http://127.0.0.1:${port}/v1/sessions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ email: "ada@acme.test", password: "correct horse battery staple" }),
+      });
+      expect(session.status).toBe(201);
+    });
+
+    it("ends with Ctrl-C, and leaves no process behind", async () => {
+      process.kill(-(first.npm.pid ?? 0), "SIGINT");
+      expect(await first.ended).toBe(0);
+      await isEmpty();
+    });
+  });
+
+  it.each([
+    ["npm", /^npm run dev/, ""],
+    ["the process that npm started", /^node -r \.\/drizzle/, ""],
+    ["wrangler", /wrangler\.js dev/, "wrangler dev has ended"],
+    ["PostgreSQL", /bin\/postgres -D/, "PostgreSQL has ended"],
+    ["what holds the database", /local\/main\.ts/, "The stack has ended"],
+    ["the guard of wrangler", /guard \S+node .*wrangler\.js/, "wrangler dev has ended"],
+  ])("leaves no process behind when %s is killed, and says what has ended", async (_name, victim, told) => {
+    const { output, ended } = await serving();
+    process.kill(find(victim), "SIGKILL");
+    await ended;
+    await isEmpty();
+    expect(output()).toContain(told);
+    expect(output()).not.toMatch(/^ +at /m);
+  });
+
+  it("names the way out when the data is another version's, and takes it", async () => {
+    const data = join(copy, ".partywall/data/PG_VERSION");
+    writeFileSync(data, "17\n");
+    const told = await refusal();
+    expect(told).toContain(`${dirname(data)} was made by PostgreSQL 17, and this is 18.`);
+    expect(told).toContain(FRESH);
+    const { npm } = await serving(["--fresh"]);
+    npm.kill("SIGTERM");
+    await isEmpty();
+  });
+
+  it.each([
+    ["the superuser's password is another", ".partywall/password", "password authentication failed"],
+    ["a connection string in .dev.vars is garbage", ".dev.vars", "DATABASE_URL is no URL"],
+  ])("says what is wrong and names the way out when %s", async (_name, file, told) => {
+    const path = join(copy, file);
+    const before = readFileSync(path, "utf8");
+    onTestFinished(() => writeFileSync(path, before));
+    writeFileSync(path, file === ".dev.vars" ? before.replace("postgres:", "") : "garbage");
+    const refused = await refusal();
+    expect(refused).toContain(told);
+    expect(refused).toContain(FRESH);
+  });
+});

@@ -1,0 +1,23 @@
+import { globSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+
+/** A URL of a source, and what takes a path out of one: spaces and other letters are escaped in both. */
+const URL_OF_A_FILE = /import\.meta\.url|fileURLToPath/;
+
+it("uses no URL as a file path, so that a checkout works in a folder of any name", () => {
+  const sources = globSync("{src,drizzle,test}/**/*.{ts,js,cjs,mjs}", { cwd: root });
+  expect(sources.length).toBeGreaterThan(100);
+  const found = sources
+    .filter((name) => name !== "test/sources.node.test.ts")
+    .flatMap((name) =>
+      readFileSync(join(root, name), "utf8")
+        .split("\n")
+        // A module is resolved from a URL as well as from a path.
+        .filter((line) => URL_OF_A_FILE.test(line.replaceAll("createRequire(import.meta.url)", "")))
+        .map((line) => `${name}: ${line.trim()}`),
+    );
+  expect(found).toEqual([]);
+});
