@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, expect, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
+import { Deadline } from "../src/deadline.ts";
 import { tasks } from "../src/db/schema.ts";
 import {
   answered,
@@ -27,7 +28,7 @@ const LISTS = [
 
 /** Rows that one transaction makes: all of one created_at. Returns their ids. */
 async function makeAtOnce(project_id: string, count: number): Promise<string[]> {
-  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "test", onAnswer: () => undefined });
+  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "test", deadline: new Deadline(), onAnswer: () => undefined });
   const rows = Array.from({ length: count }, (_, index) => ({ project_id, title: `T${index}` }));
   const [made] = await db.write((writer) => [writer.insert(tasks).values(rows).returning({ id: tasks.id })]);
   return made.map(({ id }) => id);

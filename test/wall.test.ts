@@ -2,6 +2,7 @@ import { neon, NeonDbError } from "@neondatabase/serverless";
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
+import { Deadline } from "../src/deadline.ts";
 import { projects, tasks } from "../src/db/schema.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
@@ -175,7 +176,7 @@ it("gives no login of the Worker a way around RLS", async () => {
 });
 
 it("lets no GET write: its transaction is READ ONLY", async () => {
-  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "", onAnswer: () => undefined });
+  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "", deadline: new Deadline(), onAnswer: () => undefined });
   await expect(db.read((q) => [q.delete(tasks).returning({ id: tasks.id })])).rejects.toMatchObject({
     code: "25006",
   });

@@ -2,8 +2,11 @@ import { bodyLimit } from "hono/body-limit";
 import { HTTPException } from "hono/http-exception";
 import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
+import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
+import { strangersInFlight } from "../in-flight.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
+import { within } from "../within.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
 const MAX_USER_AGENT = 200;
@@ -31,12 +34,35 @@ export function requestIdOf(headers: Headers): string {
 export const observe = factory.createMiddleware(async function observe(c, next) {
   const requestId = requestIdOf(c.req.raw.headers);
   c.set("requestId", requestId);
+  c.set("deadline", new Deadline(c.req.raw.signal));
   // Before there is an answer, so that it is built with them once.
   c.header("X-Request-Id", requestId);
   for (const [name, value] of secureHeaders) c.header(name, value);
   const traceparent = c.req.header("traceparent");
   if (traceparent && TRACEPARENT.test(traceparent)) c.header("traceparent", traceparent);
   await next();
+});
+
+/** Methods that change nothing: the runtime may cut such a request off anywhere. */
+const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/**
+ * Answers by the request's deadline, with 503 when the rest takes longer, whatever that waits for. What may have changed
+ * something by the time its client leaves is carried on with, so that everybody else who has to hear of it does.
+ */
+export const inTime = factory.createMiddleware(async function inTime(c, next) {
+  const deadline = c.get("deadline");
+  const rest = next();
+  if (!SAFE.has(c.req.method))
+    deadline.client?.addEventListener("abort", () => c.executionCtx.waitUntil(rest.catch(() => undefined)));
+  await within(deadline.bound(Infinity), rest).catch((error: unknown) => {
+    if (Date.now() < deadline.at) throw error;
+    throw new Problem("unavailable", {
+      detail: "This took too long.",
+      headers: { "retry-after": "5" },
+      cause: error,
+    });
+  });
 });
 
 /** Refuses a body over 256 KiB, whether or not it says its length. */
@@ -75,18 +101,35 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
   return next();
 });
 
-/** Lets an IP address make only so many requests without a token, before any work is done for one (approximate). */
+/** All who show no token, as one. */
+const STRANGERS = "strangers";
+
+/**
+ * Lets an IP address make only so many requests without a token (approximate), and all together only so many at once,
+ * before any work is done for one.
+ */
 export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
-  const { success } = await c.env.FLOOD_GUARD.limit({ key: c.req.header("cf-connecting-ip") ?? "unknown" });
-  if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
-  await next();
+  const deadline = c.get("deadline");
+  strangersInFlight.enter(STRANGERS, deadline);
+  try {
+    const { success } = await c.env.FLOOD_GUARD.limit({ key: c.req.header("cf-connecting-ip") ?? "unknown" });
+    if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
+    await next();
+  } finally {
+    strangersInFlight.leave(STRANGERS, deadline);
+  }
 });
 
 /** What the client calls itself, to tell a user's sessions apart by. */
 export const userAgent = (c: Context<Edge>) => (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT);
 
+/** The status of an answer to a client that has left, in the log alone. */
+const CLIENT_LEFT = 499;
+
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {
+  // Nobody hears this, and nothing is wrong here.
+  if (c.req.raw.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
   const problem = asProblem(error);
   if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");

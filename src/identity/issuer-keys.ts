@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createLocalJWKSet, errors, type CryptoKey, type JWSHeaderParameters } from "jose";
 import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
-import { settings } from "../env.ts";
+import { CAN_JOIN, settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { isFetchable } from "./issuer-url.ts";
@@ -20,9 +20,6 @@ const RETRY_MS = 10_000;
 /** An issuer that takes longer over one document is out of reach. */
 const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 64 * 1024;
-
-/** As in calls.ts: a request may wait for another one's fetch only where workerd resumes each in its own context. */
-const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
 
 const Jwks = v.object({ keys: v.array(v.looseObject({ kty: v.string() })) });
 const Discovery = v.object({ issuer: v.string(), jwks_uri: v.pipe(v.string(), v.maxLength(2048)) });

@@ -72,6 +72,7 @@ export const invitationAcceptance = factory.createApp().post(
     // The audit trail says that the invitation made its member.
     const db = openTenantDb("identity", invitation.tenantId, invitation.id, {
       id: c.get("requestId"),
+      deadline: c.get("deadline"),
       onAnswer: (started) => timed(c, "db", started),
     });
     const host = slugOfHost(c.req.url);

@@ -102,6 +102,7 @@ export const token = factory.createApp().post(
       const subject = await verifySubjectToken(subjectToken, trust, keepAlive);
       const db = openTenantDb("identity", trust.tenant_id, trust.id, {
         id: c.get("requestId"),
+        deadline: c.get("deadline"),
         onAnswer: (started) => timed(c, "db", started),
       });
       const given = await exchange(db, trust, subject, { slug: question.slug, userAgent: userAgent(c) });
