@@ -35,19 +35,24 @@ let history: History;
 const heard: Record<number, number> = {};
 const made: Record<string, number> = {};
 
-beforeAll(async () => {
-  bed = await makeBed(resources, 24);
-  // The bed trades durability for speed: here what Postgres acknowledges has left it.
-  await runSql(bed.superuserUrl, "alter database partywall set synchronous_commit = on");
-  proxy = await startProxy(resources, Number(new URL(bed.variables.NEON_FETCH_ENDPOINT).port));
-  bundle = await bundleDeployed(resources);
-  objects = makeFolder(resources);
-  await start();
-  const roomy = [{ name: "minute", limit: 1_000_000, window: 60 }];
-  for (const slug of ["writes", "signs"]) await makeTenant(bed, worker, slug, roomy);
-  await makeTenant(bed, worker, "limited", [{ name: "window", limit: LIMIT.units, window: LIMIT.ms / 1000 }]);
-  history = await live();
-}, 120_000 + SECONDS * 1000);
+beforeAll(
+  async () => {
+    bed = await makeBed(resources, 24);
+    // The bed trades durability for speed: here what Postgres acknowledges has left it.
+    await runSql(bed.superuserUrl, "alter database partywall set synchronous_commit = on");
+    proxy = await startProxy(resources, Number(new URL(bed.variables.NEON_FETCH_ENDPOINT).port));
+    bundle = await bundleDeployed(resources);
+    objects = makeFolder(resources);
+    await start();
+    const roomy = [{ name: "minute", limit: 1_000_000, window: 60 }];
+    for (const slug of ["writes", "signs"]) await makeTenant(bed, worker, slug, roomy);
+    await makeTenant(bed, worker, "limited", [
+      { name: "window", limit: LIMIT.units, window: LIMIT.ms / 1000 },
+    ]);
+    history = await live();
+  },
+  120_000 + SECONDS * 1000,
+);
 afterAll(() => resources.disposeAsync());
 
 async function start(): Promise<void> {
@@ -59,7 +64,11 @@ type Asked = { token?: string | undefined; body?: object; key?: string; leavesAf
 type Answer = { status: number; asked: number; answered: number; body: Record<string, unknown> };
 
 /** A client's request; status 0 is that of one which got no answer. */
-async function send(method: string, path: string, { token, body, key, leavesAfterMs }: Asked): Promise<Answer> {
+async function send(
+  method: string,
+  path: string,
+  { token, body, key, leavesAfterMs }: Asked,
+): Promise<Answer> {
   const asked = performance.now();
   const headers = {
     ...(token && { authorization: `Bearer ${token}` }),
@@ -142,7 +151,7 @@ async function live(): Promise<History> {
 
   const token = await tokens.writes();
   const always = () => true;
-  for (let cursor: unknown = ""; cursor !== null; ) {
+  for (let cursor: unknown = ""; cursor !== null;) {
     const path = `/v1/projects?limit=100${cursor === "" ? "" : `&cursor=${String(cursor)}`}`;
     const { body } = await insist("GET", path, { token }, always);
     lived.found.push(...(body["data"] as { name: string }[]).map(({ name }) => name));
@@ -177,7 +186,11 @@ type Session = { access_token: string; refresh_token: string; session: { id: str
 const ended: (Session & { until: number })[] = [];
 
 /** Starts a session, uses and refreshes it, ends it, and tries all that it ever was given. */
-async function haveSession(lived: History, token: () => Promise<string>, goesOn: () => boolean): Promise<void> {
+async function haveSession(
+  lived: History,
+  token: () => Promise<string>,
+  goesOn: () => boolean,
+): Promise<void> {
   const body = { tenant: "signs" };
   const started = await insist("POST", "/v1/sessions/switch", { token: await token(), body }, goesOn);
   if (started.status !== 201) return;

@@ -25,21 +25,26 @@ const app = factory
   })
   .onError(answerProblem);
 
-it.each(["GET", "POST"])("a %s that waits for something that never comes is answered 503 in 20 s", async (method) => {
-  const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
-  vi.useFakeTimers();
-  let answer: Response | undefined;
-  const asked = Promise.resolve(app.request("/hangs", { method }, env, context)).then((got) => (answer = got));
-  await vi.advanceTimersByTimeAsync(TWENTY_SECONDS - 1);
-  expect(answer).toBeUndefined();
-  await vi.advanceTimersByTimeAsync(1);
-  const { status, headers } = await asked;
-  expect(status).toBe(503);
-  expect(headers.get("retry-after")).toBe("5");
-  expect(headers.get("content-type")).toBe("application/problem+json");
-  expect(log).toHaveBeenCalledTimes(1);
-  expect(vi.getTimerCount()).toBe(0);
-});
+it.each(["GET", "POST"])(
+  "a %s that waits for something that never comes is answered 503 in 20 s",
+  async (method) => {
+    const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
+    vi.useFakeTimers();
+    let answer: Response | undefined;
+    const asked = Promise.resolve(app.request("/hangs", { method }, env, context)).then(
+      (got) => (answer = got),
+    );
+    await vi.advanceTimersByTimeAsync(TWENTY_SECONDS - 1);
+    expect(answer).toBeUndefined();
+    await vi.advanceTimersByTimeAsync(1);
+    const { status, headers } = await asked;
+    expect(status).toBe(503);
+    expect(headers.get("retry-after")).toBe("5");
+    expect(headers.get("content-type")).toBe("application/problem+json");
+    expect(log).toHaveBeenCalledTimes(1);
+    expect(vi.getTimerCount()).toBe(0);
+  },
+);
 
 it("bounds that are each short enough add up to no more", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);

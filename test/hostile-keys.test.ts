@@ -142,8 +142,14 @@ describe("what is no key of this deployment costs no call", () => {
     ["the secret in other letters", () => sealed(PREFIX + tenant + swapCase(secret))],
     ["the secret backwards", () => sealed(PREFIX + tenant + Array.from(secret).toReversed().join(""))],
     ["the secret one lower", () => sealed(PREFIX + tenant + toBase62(fromBase62(secret) - 1n, SECRET))],
-    ["the secret 2^256 higher", () => sealed(PREFIX + tenant + toBase62(fromBase62(secret) + 2n ** 256n, SECRET))],
-    ["a random part of one's own", () => sealed(PREFIX + tenant + toBase62(fromBase62(secret) ^ (1n << 64n), SECRET))],
+    [
+      "the secret 2^256 higher",
+      () => sealed(PREFIX + tenant + toBase62(fromBase62(secret) + 2n ** 256n, SECRET)),
+    ],
+    [
+      "a random part of one's own",
+      () => sealed(PREFIX + tenant + toBase62(fromBase62(secret) ^ (1n << 64n), SECRET)),
+    ],
     ["the key under another tenant's name", () => sealed(PREFIX + tenantOf(bob.tenant.id) + secret)],
     ["the key under a name of nobody's", () => sealed(PREFIX + tenantOf(uuidv7()) + secret)],
     ["the key under the first name of all", () => sealed(`${PREFIX}${"0".repeat(TENANT)}${secret}`)],

@@ -29,7 +29,11 @@ const post = (
 
 /** The tenant's rows, as a route of hers would see them. */
 const rowsOf = ({ tenant, user }: SignedIn): TenantDb =>
-  openTenantDb("app", tenant.id, user.id, { id: "test", deadline: new Deadline(), onAnswer: () => undefined });
+  openTenantDb("app", tenant.id, user.id, {
+    id: "test",
+    deadline: new Deadline(),
+    onAnswer: () => undefined,
+  });
 
 async function projectsMade(who = ada): Promise<number> {
   const [rows] = await rowsOf(who).read((db) => [db.select({ id: projects.id }).from(projects)]);

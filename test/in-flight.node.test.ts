@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { Agent, request, type ClientRequest, type IncomingMessage } from "node:http";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
+import { startLoad } from "./bench/load.ts";
 import { bundleDeployed, serve, type Served } from "./bench/workerd.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
 
@@ -96,7 +97,10 @@ it("works on 256 requests of a tenant at once, 16 of them at the database, and r
   await proxy.until(() => proxy.underWay === AT_THE_DATABASE);
   for (const { headers, body } of refused) {
     expect(headers).toMatchObject({ "retry-after": "1", "content-type": "application/problem+json" });
-    expect(JSON.parse(body)).toMatchObject({ type: "/problems/unavailable", instance: headers["x-request-id"] });
+    expect(JSON.parse(body)).toMatchObject({
+      type: "/problems/unavailable",
+      instance: headers["x-request-id"],
+    });
   }
   // A neighbour has room, there too.
   expect((await get("/v1/tenant/limits", quiet)).status).toBe(200);
@@ -156,10 +160,23 @@ it("works on 128 requests without a token at once", async () => {
   proxy.become("passes");
   const answers = await Promise.all(asked);
   expect(count(answers, 503)).toBe(12);
-  expect(answers.filter(({ status }) => status === 503).every(({ headers }) => headers["retry-after"] === "1")).toBe(
-    true,
-  );
+  expect(
+    answers.filter(({ status }) => status === 503).every(({ headers }) => headers["retry-after"] === "1"),
+  ).toBe(true);
 });
+
+it("forgets nobody in the line for the database, one handing its turn to the next 3,000 times", async () => {
+  const path = "/v1/projects";
+  const tokens = [await newTenant()];
+  const load = startLoad(resources);
+  let answers = 0;
+  // The load ends with an error when any answer takes 10 s.
+  while (answers < 3_000) {
+    const outcome = await load.run({ port: worker.port, path, tokens, connections: 48, seconds: 2 });
+    expect(outcome.statuses).toEqual({ 200: outcome.answers });
+    answers += outcome.answers;
+  }
+}, 60_000);
 
 it("reads nothing on for clients that have left, and gives their places to others", async () => {
   const token = await newTenant();
@@ -191,5 +208,5 @@ it("carries a write on whose client has left: what it revoked is in force everyw
   await proxy.until(() => proxy.underWay === 2);
   proxy.become("passes");
   expect((await besides).status).toBe(200);
-  for (let status = 200; status !== 401; ) ({ status } = await get("/v1/tenant/limits", token));
+  for (let status = 200; status !== 401;) ({ status } = await get("/v1/tenant/limits", token));
 });

@@ -28,7 +28,11 @@ const LISTS = [
 
 /** Rows that one transaction makes: all of one created_at. Returns their ids. */
 async function makeAtOnce(project_id: string, count: number): Promise<string[]> {
-  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "test", deadline: new Deadline(), onAnswer: () => undefined });
+  const db = openTenantDb("app", ada.tenant.id, ada.user.id, {
+    id: "test",
+    deadline: new Deadline(),
+    onAnswer: () => undefined,
+  });
   const rows = Array.from({ length: count }, (_, index) => ({ project_id, title: `T${index}` }));
   const [made] = await db.write((writer) => [writer.insert(tasks).values(rows).returning({ id: tasks.id })]);
   return made.map(({ id }) => id);

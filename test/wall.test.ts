@@ -176,7 +176,11 @@ it("gives no login of the Worker a way around RLS", async () => {
 });
 
 it("lets no GET write: its transaction is READ ONLY", async () => {
-  const db = openTenantDb("app", ada.tenant.id, ada.user.id, { id: "", deadline: new Deadline(), onAnswer: () => undefined });
+  const db = openTenantDb("app", ada.tenant.id, ada.user.id, {
+    id: "",
+    deadline: new Deadline(),
+    onAnswer: () => undefined,
+  });
   await expect(db.read((q) => [q.delete(tasks).returning({ id: tasks.id })])).rejects.toMatchObject({
     code: "25006",
   });

@@ -55,7 +55,10 @@ export async function neighbour(bench: AsyncDisposableStack, options: Options): 
   };
   const [quietLoad, loudLoad] = [startLoad(bench), startLoad(bench)];
 
-  const found = Object.fromEntries(SITUATIONS.map((name) => [name, [] as Round[]])) as Record<Situation, Round[]>;
+  const found = Object.fromEntries(SITUATIONS.map((name) => [name, [] as Round[]])) as Record<
+    Situation,
+    Round[]
+  >;
   for (let round = 0; round <= rounds; round++)
     for (const situation of round % 2 === 0 ? SITUATIONS : SITUATIONS.toReversed()) {
       const length = round === 0 ? WARM_UP_S : seconds;
