@@ -7,7 +7,7 @@ const MAX_OF_TENANT = 256;
 const MAX_WITHOUT_TOKEN = 128;
 
 /** The requests that an isolate works on, by whose they are: of each at most `max`. */
-export class InFlight {
+class InFlight {
   readonly #max: number;
   // A name is here as long as a request of it is: this is bounded by what is in flight.
   readonly #byName = new Map<string, Set<Deadline>>();

@@ -315,7 +315,7 @@ describe("control: it would be noticed", () => {
     if (value === undefined) throw new Error("nothing happened");
     return value;
   };
-  const acknowledged = () => first(history.writes.filter((write) => write.acknowledged)).name;
+  const acknowledged = () => first(history.writes.filter((each) => each.acknowledged)).name;
 
   it("a lost write", () => {
     const name = acknowledged();

@@ -3,10 +3,15 @@ import { ask, makeBed, makeTenant, signIn } from "./bed.ts";
 import { ratio, shown, shownSpread, spread, table } from "./figures.ts";
 import { startLoad, type Outcome } from "./load.ts";
 import type { Options, Result } from "./subject.ts";
-import { bundleDeployed, bundleText, serve } from "./workerd.ts";
+import { bundleDeployed, bundleWorker, serve } from "./workerd.ts";
 
 /** What the quiet tenant has beside it. */
-const SITUATIONS = ["nobody", "500 within its limit", "500 over its limit", "500 at another Worker"] as const;
+const SITUATIONS = [
+  "nobody",
+  "500 within its limit",
+  "500 over its limit",
+  "500 at a constant answer",
+] as const;
 type Situation = (typeof SITUATIONS)[number];
 type Round = { quiet: Outcome; loud: Outcome | undefined };
 
@@ -22,28 +27,33 @@ const DATABASE_CONNECTIONS = 20;
 
 const ROOMY = [{ name: "minute", limit: 60_000_000, window: 60 }];
 const SMALL = [{ name: "minute", limit: 300, window: 60 }];
-/** What 500 connections cost the machine if they cost partywall nothing. */
-const CONSTANT = `export default { fetch() { return new Response("{}"); } };`;
+/** What 500 connections cost the machine and the runtime alone, in the same isolate. */
+const CONSTANT = "/bench/constant";
 
 /** A quiet tenant's `GET /v1/projects/{id}` while another one, in the same isolate, sends as much as it can. */
 export async function neighbour(bench: AsyncDisposableStack, options: Options): Promise<Result> {
   const { rounds, seconds, say } = options;
   say("starting Postgres, bundling the Worker");
   const bed = await makeBed(bench, DATABASE_CONNECTIONS);
-  const worker = await serve(bench, await bundleDeployed(bench), bed.variables);
-  const other = await serve(bench, bundleText(bench, CONSTANT), {});
+  const entry = new URL("workers/constant.ts", import.meta.url);
+  const [whole, measured] = await Promise.all([
+    bundleDeployed(bench),
+    bundleWorker(bench, entry, [{ name: "TENANT", class_name: "Tenant" }]),
+  ]);
+  const api = await serve(bench, whole, bed.variables);
+  const worker = await serve(bench, measured, bed.variables);
   for (const [slug, limits] of [
     ["quiet", ROOMY],
     ["within", ROOMY],
     ["over", SMALL],
   ] as const)
-    await makeTenant(bed, worker, slug, limits);
+    await makeTenant(bed, api, slug, limits);
   const projectOf = async (token: string): Promise<string> => {
     const { id } = await ask<{ id: string }>(worker, "/v1/projects", { token, body: { name: "Roof" } });
     return `/v1/projects/${id}`;
   };
   const requestsOf = async (slug: string) => {
-    const { token } = await signIn(worker, slug);
+    const { token } = await signIn(api, slug);
     return { port: worker.port, tokens: [token], path: await projectOf(token) };
   };
   const quiet = await requestsOf("quiet");
@@ -51,7 +61,7 @@ export async function neighbour(bench: AsyncDisposableStack, options: Options): 
     nobody: undefined,
     "500 within its limit": { ...(await requestsOf("within")), pauseMs: PAUSE_MS },
     "500 over its limit": await requestsOf("over"),
-    "500 at another Worker": { port: other.port, path: "/" },
+    "500 at a constant answer": { port: worker.port, path: CONSTANT },
   };
   const [quietLoad, loudLoad] = [startLoad(bench), startLoad(bench)];
 
@@ -109,8 +119,8 @@ function report({ rounds, seconds }: Options, found: Record<Situation, Round[]>)
   const text = [
     `A quiet tenant's GET /v1/projects/{id}, ${QUIET_CONNECTIONS} connections, while another tenant of the same isolate has`,
     `${LOUD_CONNECTIONS} requests in flight: medians of ${rounds} rounds of ${seconds} s, interleaved; ratios round by round. Who is`,
-    "refused within its limit waits for Retry-After; who floods does not. “Another Worker” answers a constant in a process",
-    "of its own: what as many requests cost on this machine by themselves.",
+    "refused within its limit waits for Retry-After; who floods does not. A constant answer, from the same isolate, is",
+    "what as many requests cost this machine and the runtime by themselves.",
     "",
     table(
       ["beside", "requests/s", "p50 ms", "p99 ms", "p50 to calm", "p99 to calm", "its 200s", "its refusals"],

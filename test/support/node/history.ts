@@ -4,13 +4,13 @@ import type { Admitted } from "../../bench/load.ts";
 // What a run did and saw, and what must be true of it whatever broke meanwhile.
 
 /** A row that was asked for, over and over under one Idempotency-Key until that was answered or given up. */
-export type Write = { name: string; acknowledged: boolean };
+type Write = { name: string; acknowledged: boolean };
 
 /** A request with a session's credential, and when it was asked and answered, in ms of one clock. */
-export type Use = { session: string; asked: number; status: number };
+type Use = { session: string; asked: number; status: number };
 
 /** When it was acknowledged that a session had ended. */
-export type SignOut = { session: string; acknowledged: number };
+type SignOut = { session: string; acknowledged: number };
 
 export type History = {
   writes: Write[];
