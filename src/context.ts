@@ -37,6 +37,8 @@ export const factory = createFactory<Edge>();
 
 /** Notes, in `Server-Timing` too, that the request waited so many ms, since `started`, for this part. */
 export function timed(c: Context<Edge>, part: "admit" | "db", started: number): void {
+  // The answer is out, and what it was for is carried on with.
+  if (c.finalized) return;
   const ms = Math.round((performance.now() - started) * 10) / 10;
   c.header("Server-Timing", `${part};dur=${ms}`, { append: true });
   c.set("waits", { ...c.get("waits"), [part]: ms });

@@ -22,8 +22,9 @@ export class Deadline {
     return this.client?.aborted === true || Date.now() >= this.at;
   }
 
-  /** Throws the client's leaving, so that nothing is begun for nobody. */
-  checkClient(): void {
+  /** Throws when it is over, so that nothing is begun for nobody. */
+  check(): void {
     this.client?.throwIfAborted();
+    if (this.isOver) throw new Error("nobody waits for this any more");
   }
 }

@@ -33,13 +33,14 @@ neonConfig.fetchFunction = async (
   const login = init.headers["Neon-Connection-String"];
   let reach = reaches.get(login);
   if (!reach) reaches.set(login, (reach = new Reach()));
-  if (!reach.mayAsk(Date.now())) throw new Error("not asked: the last requests got no answer");
+  const sent = Date.now();
+  if (!reach.mayAsk(sent)) throw new Error("not asked: the last requests got no answer");
   try {
     const response = await within(DATABASE_TIMEOUT_MS, fetch(url, init));
-    reach.note(true, Date.now());
+    reach.answered(Date.now());
     return response;
   } catch (error) {
-    reach.note(false, Date.now());
+    reach.unanswered(sent, Date.now());
     throw error;
   }
 };
@@ -82,7 +83,7 @@ export type ForRequest = {
 
 /**
  * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. `app` sees the
- * tenant's data, `identity` its people and their credentials. Nothing is sent once the request's client has left.
+ * tenant's data, `identity` its people and their credentials. Nothing is sent that nobody waits for any more.
  */
 export function openTenantDb(
   login: keyof typeof logins,
@@ -99,7 +100,7 @@ export function openTenantDb(
       sql`select set_config('app.tenant', ${contextOf(role, tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${id}, true)`,
     );
     try {
-      deadline.checkClient();
+      deadline.check();
       const [, ...results] = await db.batch([enter, ...queries]).catch(rethrow);
       return results;
     } finally {

@@ -6,6 +6,7 @@ const RETRY_MS = 2_000;
 /** Whether a database answers, as far as its last requests could tell. An error of its own is an answer. */
 export class Reach {
   #silent = 0;
+  #answeredAt = -Infinity;
   #retryAt = 0;
 
   /** Whether to ask it at `now`, in ms. While it is silent that is true for one request every 2 s. */
@@ -17,9 +18,17 @@ export class Reach {
     return true;
   }
 
-  /** Learns how a request ended, at `now`, in ms. */
-  note(answered: boolean, now: number): void {
-    this.#silent = answered ? 0 : this.#silent + 1;
+  /** Learns at `now`, in ms, that a request was answered. */
+  answered(now: number): void {
+    this.#silent = 0;
+    this.#answeredAt = now;
+  }
+
+  /** Learns at `now` that a request which was sent at `sent`, both in ms, was not answered, and will not be. */
+  unanswered(sent: number, now: number): void {
+    // Of the time before it came back: tells nothing of now.
+    if (sent < this.#answeredAt) return;
+    this.#silent += 1;
     if (this.#silent === MAX_SILENT) this.#retryAt = now + RETRY_MS;
   }
 }

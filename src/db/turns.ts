@@ -17,8 +17,8 @@ export class Turns {
   }
 
   /**
-   * Returns once it is the request's turn, with what ends it, and may be called more than once. One whose client has
-   * left, or whose time is over, is passed by. `endsWithClient` is true of what the runtime cuts off when the client leaves.
+   * Returns once it is the request's turn, with what ends it, for a caller that may do so more than once. A request for
+   * which nobody waits any more is passed by. `endsWithClient`: the runtime cuts it off when its client leaves.
    */
   async take(name: string, deadline: Deadline, endsWithClient: boolean): Promise<() => void> {
     let line = this.#lines.get(name);

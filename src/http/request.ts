@@ -48,21 +48,25 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /**
  * Answers by the request's deadline, with 503 when the rest takes longer, whatever that waits for. What may have changed
- * something by the time its client leaves is carried on with, so that everybody else who has to hear of it does.
+ * something by then, or by the time its client leaves, is carried on with, so that everybody else hears of it who has to.
  */
 export const inTime = factory.createMiddleware(async function inTime(c, next) {
   const deadline = c.get("deadline");
   const rest = next();
-  if (!SAFE.has(c.req.method))
-    deadline.client?.addEventListener("abort", () => c.executionCtx.waitUntil(rest.catch(() => undefined)));
-  await within(deadline.bound(Infinity), rest).catch((error: unknown) => {
-    if (Date.now() < deadline.at) throw error;
+  const carryOn = () => c.executionCtx.waitUntil(rest.catch(() => undefined));
+  const isSafe = SAFE.has(c.req.method);
+  if (!isSafe) deadline.client?.addEventListener("abort", carryOn);
+  try {
+    await within(deadline.bound(Infinity), rest);
+  } catch (cause) {
+    if (Date.now() < deadline.at) throw cause;
+    if (!isSafe) carryOn();
     throw new Problem("unavailable", {
       detail: "This took too long.",
       headers: { "retry-after": "5" },
-      cause: error,
+      cause,
     });
-  });
+  }
 });
 
 /** Refuses a body over 256 KiB, whether or not it says its length. */

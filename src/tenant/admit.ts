@@ -164,7 +164,7 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
       await rememberKey(c, credential.hash, !["unknown", "revoked"].includes(answer.status));
     return answer;
   } catch (cause) {
-    c.get("deadline").checkClient();
+    c.get("deadline").check();
     const problem = outOfReach(cause);
     // Nobody else knows whether a key exists.
     if (!guard || !passesWithoutObject(tenantId) || credential.kind === "api_key") throw problem;

@@ -36,8 +36,8 @@ export class Calls {
   readonly #lines = new BoundedMap<string, Line>(MAX_LINES);
 
   /**
-   * The object's answer to a demand, which is asked for once, and not when its client has left. `keepAlive` keeps a request that asks for others from being
-   * ended before they are answered (a promise dies with the request that made it).
+   * The object's answer to a demand, which is asked for once, and not when nobody waits for it any more. `keepAlive` keeps
+   * a request that asks for others from being ended before they are answered (a promise dies with the request that made it).
    */
   async ask(
     tenantId: string,
@@ -48,7 +48,7 @@ export class Calls {
   ): Promise<Admission> {
     const line = this.#lineOf(tenantId);
     for (let isLate = false; ;) {
-      deadline.checkClient();
+      deadline.check();
       const waiter = newWaiter(demand, deadline);
       line.waiting.push(waiter);
       const waits: boolean = !isLate && isBusy(line);
