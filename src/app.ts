@@ -1,6 +1,6 @@
 import { factory } from "./context.ts";
 import { describeApi } from "./http/document.ts";
-import { allowedOrigins, answerProblem, observe } from "./http/request.ts";
+import { allowedOrigins, answerProblem, inTime, observe } from "./http/request.ts";
 import { logged } from "./http/log.ts";
 import { methodsOf, takenMethods } from "./http/methods.ts";
 import { identify } from "./identity/identify.ts";
@@ -28,7 +28,7 @@ const methodsAt = (path: string): string[] => methodsOf(app, path);
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(observe, logged, allowedOrigins, takenMethods(methodsAt))
+  .use(observe, logged, inTime, allowedOrigins, takenMethods(methodsAt))
   .route("/", platform)
   .route("/", problemPages)
   .route("/docs", docs)

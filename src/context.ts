@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { createFactory } from "hono/factory";
 import type { Caller, Credential } from "./identity/caller.ts";
 import type { AccountDb, TenantDb } from "./db/client.ts";
+import type { Deadline } from "./deadline.ts";
 import type { Standing } from "./tenant/limits.ts";
 
 /** What each step of the pipeline adds to the request's context. */
@@ -15,6 +16,8 @@ export type Edge = {
   Variables: {
     /** From the first step: `X-Request-Id`. */
     requestId: string;
+    /** From the first step: until when it is to be answered. */
+    deadline: Deadline;
     /** From what was waited for so far: how long, in ms. */
     waits: Partial<Record<"admit" | "db", number>>;
     /** From identify: what the request showed to say who calls. */
@@ -34,6 +37,8 @@ export const factory = createFactory<Edge>();
 
 /** Notes, in `Server-Timing` too, that the request waited so many ms, since `started`, for this part. */
 export function timed(c: Context<Edge>, part: "admit" | "db", started: number): void {
+  // The answer is out, and what it was for is carried on with.
+  if (c.finalized) return;
   const ms = Math.round((performance.now() - started) * 10) / 10;
   c.header("Server-Timing", `${part};dur=${ms}`, { append: true });
   c.set("waits", { ...c.get("waits"), [part]: ms });

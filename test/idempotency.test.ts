@@ -1,6 +1,7 @@
 import { eq, sql } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openTenantDb, type TenantDb } from "../src/db/client.ts";
+import { Deadline } from "../src/deadline.ts";
 import { auditEvents, idempotencyKeys, projects } from "../src/db/schema.ts";
 import { countCalls } from "./support/calls.ts";
 import {
@@ -28,7 +29,16 @@ const post = (
 
 /** The tenant's rows, as a route of hers would see them. */
 const rowsOf = ({ tenant, user }: SignedIn): TenantDb =>
-  openTenantDb("app", tenant.id, { id: user.id, as: "owner" }, { id: "test", onAnswer: () => undefined });
+  openTenantDb(
+    "app",
+    tenant.id,
+    { id: user.id, as: "owner" },
+    {
+      id: "test",
+      deadline: new Deadline(),
+      onAnswer: () => undefined,
+    },
+  );
 
 async function projectsMade(who = ada): Promise<number> {
   const [rows] = await rowsOf(who).read((db) => [db.select({ id: projects.id }).from(projects)]);

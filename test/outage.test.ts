@@ -55,6 +55,50 @@ it("answers 503 while Postgres has no space left", async () => {
   await expect(full.catch(rethrow)).rejects.toMatchObject({ code: "unavailable", status: 503 });
 });
 
+it("asks a database that gave no answer three times no more, until one request finds that it is back", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const fetching = vi.spyOn(globalThis, "fetch");
+  const ask = async () => (await request("GET", "/v1/projects", { token: ada.token })).status;
+  for (let times = 0; times < 3; times++) expect(await ask()).toBe(503);
+  expect(fetching).toHaveBeenCalledTimes(3);
+
+  neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
+  const refused = await request("GET", "/v1/projects", { token: ada.token });
+  expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
+  expect(fetching).toHaveBeenCalledTimes(3);
+
+  const now = Date.now();
+  vi.spyOn(Date, "now").mockReturnValue(now + 2_000);
+  expect(await ask()).toBe(200);
+  expect(await ask()).toBe(200);
+});
+
+it("lets one request in 2 s ask a database that stays away", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const ask = () => request("GET", "/v1/projects", { token: ada.token });
+  for (let times = 0; times < 3; times++) await ask();
+  const later = Date.now() + 2_000;
+  const fetching = vi.spyOn(globalThis, "fetch");
+  vi.spyOn(Date, "now").mockReturnValue(later);
+  const statuses = (await Promise.all([ask(), ask(), ask()])).map(({ status }) => status);
+  expect(statuses).toEqual([503, 503, 503]);
+  expect(fetching).toHaveBeenCalledTimes(1);
+  // For the next test.
+  neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
+  vi.spyOn(Date, "now").mockReturnValue(later + 2_000);
+  expect((await ask()).status).toBe(200);
+});
+
+it("goes on asking a database that answers with errors", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  neonConfig.fetchEndpoint = `${settings.NEON_FETCH_ENDPOINT}/nothing-is-here`;
+  const fetching = vi.spyOn(globalThis, "fetch");
+  for (let times = 1; times <= 5; times++) {
+    expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(503);
+    expect(fetching).toHaveBeenCalledTimes(times);
+  }
+});
+
 it("serves again as soon as Postgres is back", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(503);

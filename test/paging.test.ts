@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, expect, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
+import { Deadline } from "../src/deadline.ts";
 import { tasks } from "../src/db/schema.ts";
 import {
   answered,
@@ -31,7 +32,11 @@ async function makeAtOnce(project_id: string, count: number): Promise<string[]> 
     "app",
     ada.tenant.id,
     { id: ada.user.id, as: "owner" },
-    { id: "test", onAnswer: () => undefined },
+    {
+      id: "test",
+      deadline: new Deadline(),
+      onAnswer: () => undefined,
+    },
   );
   const rows = Array.from({ length: count }, (_, index) => ({ project_id, title: `T${index}` }));
   const [made] = await db.write((writer) => [writer.insert(tasks).values(rows).returning({ id: tasks.id })]);

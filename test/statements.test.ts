@@ -2,6 +2,7 @@ import { inArray } from "drizzle-orm";
 import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { openTenantDb, type TenantDb } from "../src/db/client.ts";
+import { Deadline } from "../src/deadline.ts";
 import { projects } from "../src/db/schema.ts";
 import { countCalls } from "./support/calls.ts";
 import { newProject, newTenant } from "./support/client.ts";
@@ -14,7 +15,12 @@ let project: string;
 beforeAll(async () => {
   const { tenant, user, token } = await newTenant();
   project = (await newProject(token)).id;
-  db = openTenantDb("app", tenant.id, { id: user.id, as: "owner" }, { id: uuidv7(), onAnswer: () => {} });
+  db = openTenantDb(
+    "app",
+    tenant.id,
+    { id: user.id, as: "owner" },
+    { id: uuidv7(), deadline: new Deadline(), onAnswer: () => {} },
+  );
 });
 afterEach(() => vi.restoreAllMocks());
 

@@ -2,6 +2,7 @@ import { neon, NeonDbError } from "@neondatabase/serverless";
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
+import { Deadline } from "../src/deadline.ts";
 import { projects, tasks } from "../src/db/schema.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
@@ -179,7 +180,11 @@ it("lets no GET write: its transaction is READ ONLY", async () => {
     "app",
     ada.tenant.id,
     { id: ada.user.id, as: "owner" },
-    { id: "", onAnswer: () => undefined },
+    {
+      id: "",
+      deadline: new Deadline(),
+      onAnswer: () => undefined,
+    },
   );
   await expect(db.read((q) => [q.delete(tasks).returning({ id: tasks.id })])).rejects.toMatchObject({
     code: "25006",

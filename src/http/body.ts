@@ -36,7 +36,7 @@ export async function readBody(c: Context): Promise<Uint8Array> {
   };
   const reader = body.getReader();
   try {
-    return await within(BODY_TIMEOUT_MS, readAll(reader, keep));
+    return await within(c.get("deadline").bound(BODY_TIMEOUT_MS), readAll(reader, keep));
   } catch (cause) {
     // What is left of it is wanted no more.
     void reader.cancel().catch(() => {});

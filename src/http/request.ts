@@ -1,7 +1,10 @@
 import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
+import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
+import { strangersInFlight } from "../in-flight.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
+import { within } from "../within.ts";
 
 const MAX_USER_AGENT = 200;
 
@@ -28,6 +31,7 @@ export function requestIdOf(headers: Headers): string {
 export const observe = factory.createMiddleware(async function observe(c, next) {
   const requestId = requestIdOf(c.req.raw.headers);
   c.set("requestId", requestId);
+  c.set("deadline", new Deadline(c.req.raw.signal));
   // Before there is an answer, so that it is built with them once.
   c.header("X-Request-Id", requestId);
   for (const [name, value] of secureHeaders) c.header(name, value);
@@ -48,6 +52,32 @@ export function refuseContentCoding(headers: Headers): void {
     headers: { "accept-encoding": "identity" },
   });
 }
+
+/** Methods that change nothing: the runtime may cut such a request off anywhere. */
+const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/**
+ * Answers by the request's deadline, with 503 when the rest takes longer, whatever that waits for. What may have changed
+ * something by then, or by the time its client leaves, is carried on with, so that everybody else hears of it who has to.
+ */
+export const inTime = factory.createMiddleware(async function inTime(c, next) {
+  const deadline = c.get("deadline");
+  const rest = next();
+  const carryOn = () => c.executionCtx.waitUntil(rest.catch(() => undefined));
+  const isSafe = SAFE.has(c.req.method);
+  if (!isSafe) deadline.client?.addEventListener("abort", carryOn);
+  try {
+    await within(deadline.bound(Infinity), rest);
+  } catch (cause) {
+    if (Date.now() < deadline.at) throw cause;
+    if (!isSafe) carryOn();
+    throw new Problem("unavailable", {
+      detail: "This took too long.",
+      headers: { "retry-after": "5" },
+      cause,
+    });
+  }
+});
 
 /** What a page may read of an answer, beside what any page may. */
 const EXPOSED_HEADERS = [
@@ -77,14 +107,24 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
   return next();
 });
 
+/** All who show no token, as one. */
+const STRANGERS = "strangers";
+
 /**
- * Lets a network make only so many requests without a token, before any work is done for one (approximate). Every route
- * without a token that asks Postgres, an object or anything else outside this isolate begins with it.
+ * Lets a network make only so many requests without a token (approximate), and all together only so many at once, before
+ * any work is done for one. Every route without a token that asks Postgres, an object or anything else outside this
+ * isolate begins with it.
  */
 export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
-  const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
-  if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
-  await next();
+  const deadline = c.get("deadline");
+  strangersInFlight.enter(STRANGERS, deadline);
+  try {
+    const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
+    if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
+    await next();
+  } finally {
+    strangersInFlight.leave(STRANGERS, deadline);
+  }
 });
 
 /** The client's IPv4 address, or the first half of its IPv6 address: the client may choose the second half freely. */
@@ -100,8 +140,13 @@ export function networkOf(c: Context<Edge>): string {
 export const userAgent = (c: Context<Edge>) =>
   (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT).replace(/[\uD800-\uDBFF]$/, "");
 
+/** The status of an answer to a client that has left, in the log alone. */
+const CLIENT_LEFT = 499;
+
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {
+  // Nobody hears this, and nothing is wrong here.
+  if (c.req.raw.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
   const problem = error instanceof Problem ? error : new Problem("internal", { cause: error });
   if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");

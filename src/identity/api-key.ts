@@ -1,12 +1,14 @@
-import { createHash, createHmac, randomBytes } from "node:crypto";
+import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { crc32 } from "node:zlib";
-import { parse as parseUuid, v7 as uuidv7 } from "uuid";
+import { parse as parseUuid, stringify as stringifyUuid, v7 as uuidv7 } from "uuid";
+import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
 import type { NamedKey } from "../settings.ts";
 import type { Credential } from "./caller.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-const BYTES = { tenant: 16, secret: 32 };
+/** A secret is random bytes and their MAC. */
+const BYTES = { tenant: 16, random: 24, mac: 8 };
 /** Base62 digits of so many bytes, and of a CRC-32. */
 const DIGITS = { tenant: 22, secret: 43, checksum: 6 };
 
@@ -14,15 +16,31 @@ const SHAPE = new RegExp(
   `^pw_[a-z]+_([0-9A-Za-z]{${DIGITS.tenant}})([0-9A-Za-z]{${DIGITS.secret}})[0-9A-Za-z]{${DIGITS.checksum}}$`,
 );
 
-/** A new key of this tenant: the text, shown once, and what is kept of it. */
+/** Keys remembered per isolate that were found to be whole. */
+const REMEMBERED = 4096;
+
+// Of the secret that is never changed: keys outlive every other.
+const macKey = createHmac("sha256", settings.PASSWORD_PEPPER).update("api key").digest();
+
+/** What only this server can put into a key of this environment and tenant, for these random bytes. */
+const macOf = (tenant: Uint8Array, random: Uint8Array): Uint8Array =>
+  createHmac("sha256", macKey)
+    .update(settings.API_KEY_ENVIRONMENT)
+    .update(tenant)
+    .update(random)
+    .digest()
+    .subarray(0, BYTES.mac);
+
+/** A new key of this tenant: the text, shown once, and what is kept of it. `random` is 24 bytes. */
 export function makeApiKey(
   tenantId: string,
-  secret: Uint8Array = randomBytes(BYTES.secret),
+  random: Uint8Array = randomBytes(BYTES.random),
 ): { text: string; hash: Uint8Array; hint: string } {
+  const tenant = parseUuid(tenantId);
   const body =
     `pw_${settings.API_KEY_ENVIRONMENT}_` +
-    toBase62(parseUuid(tenantId), DIGITS.tenant) +
-    toBase62(secret, DIGITS.secret);
+    toBase62(tenant, DIGITS.tenant) +
+    toBase62(Buffer.concat([random, macOf(tenant, random)]), DIGITS.secret);
   const text = body + checksum(body);
   return { text, hash: sha256(text), hint: text.slice(-4) };
 }
@@ -33,7 +51,7 @@ const RANDOM_FROM = 15;
 /**
  * The API key of a request that bears an Idempotency-Key, which a repeat finds and makes again though its text is not
  * stored: what is random in its id follows from `name`, which tells whose request it is and the Idempotency-Key, and
- * its secret from the id, the name, the request's `content` and a server key.
+ * its random bytes from the id, the name, the request's `content` and a server key.
  */
 export function repeatableApiKey(tenantId: string, name: string, content: string) {
   const id = uuidv7({ random: createHash("sha256").update("api key").update(name).digest() });
@@ -42,7 +60,8 @@ export function repeatableApiKey(tenantId: string, name: string, content: string
       tenantId,
       createHmac("sha256", key)
         .update(JSON.stringify([of, name, content]))
-        .digest(),
+        .digest()
+        .subarray(0, BYTES.random),
     );
   const [newest] = settings.OPAQUE_TOKEN_KEYS;
   if (!newest) throw new Error("OPAQUE_TOKEN_KEYS is empty");
@@ -62,14 +81,30 @@ export function repeatableApiKey(tenantId: string, name: string, content: string
 /** Whether the token says of itself that it is one of our keys: no JWT begins so. */
 export const looksLikeApiKey = (token: string) => token.startsWith("pw_");
 
-/** Whose key this is, if it is well formed and of this environment. Only the tenant's object knows whether it exists. */
-export function readApiKey(text: string): Extract<Credential, { kind: "api_key" }> | undefined {
+type KeyCredential = Extract<Credential, { kind: "api_key" }>;
+
+/** Only keys that are whole, by their exact text. */
+const read = new BoundedMap<string, KeyCredential>(REMEMBERED);
+
+/** Whose key this is, if this server made it for this environment. Only the tenant's object knows whether it is good. */
+export function readApiKey(text: string): KeyCredential | undefined {
+  const known = read.get(text);
+  if (known) return known;
   const body = text.slice(0, -DIGITS.checksum);
   if (checksum(body) !== text.slice(-DIGITS.checksum)) return undefined;
-  const [, tenant] = SHAPE.exec(text) ?? [];
-  const tenantId = tenant && fromBase62(tenant);
-  if (!tenantId || !text.startsWith(`pw_${settings.API_KEY_ENVIRONMENT}_`)) return undefined;
-  return { kind: "api_key", tenantId, hash: sha256(text).toString("base64url") };
+  const [, tenantDigits = "", secretDigits = ""] = SHAPE.exec(text) ?? [];
+  const tenant = fromBase62(tenantDigits, BYTES.tenant);
+  const secret = fromBase62(secretDigits, BYTES.random + BYTES.mac);
+  if (!tenant || !secret || !text.startsWith(`pw_${settings.API_KEY_ENVIRONMENT}_`)) return undefined;
+  const [random, mac] = [secret.subarray(0, BYTES.random), secret.subarray(BYTES.random)];
+  if (!timingSafeEqual(mac, macOf(tenant, random))) return undefined;
+  const credential: KeyCredential = {
+    kind: "api_key",
+    tenantId: stringifyUuid(tenant),
+    hash: sha256(text).toString("base64url"),
+  };
+  read.set(text, credential);
+  return credential;
 }
 
 /** Finds typing errors and cut-off copies without asking anyone. It is no secret. */
@@ -91,10 +126,10 @@ function toBase62(bytes: Uint8Array, digits: number): string {
   return text;
 }
 
-/** The UUID that these digits stand for; undefined when they stand for more than one can. */
-function fromBase62(text: string): string | undefined {
+/** The bytes that these digits stand for; undefined when they stand for more than so many can. */
+function fromBase62(text: string, bytes: number): Uint8Array | undefined {
   let value = 0n;
   for (const digit of text) value = value * 62n + BigInt(ALPHABET.indexOf(digit));
-  const hex = value.toString(16).padStart(2 * BYTES.tenant, "0");
-  return /^(.{8})(.{4})(.{4})(.{4})(.{12})$/.exec(hex)?.slice(1).join("-");
+  const hex = value.toString(16).padStart(2 * bytes, "0");
+  return text !== "" && hex.length === 2 * bytes ? Buffer.from(hex, "hex") : undefined;
 }

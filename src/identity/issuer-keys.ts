@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { createLocalJWKSet, errors, type CryptoKey, type JWSHeaderParameters } from "jose";
 import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
-import { settings } from "../env.ts";
+import { CAN_JOIN, settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { isFetchable } from "./issuer-url.ts";
@@ -22,9 +22,6 @@ const FETCH_TIMEOUT_MS = 3_000;
 const MAX_DOCUMENT_BYTES = 64 * 1024;
 /** As jose demands of who verifies, with an error of its own (RFC 7518, 3.3). */
 const MIN_RSA_BITS = 2048;
-
-/** As in calls.ts: a request may wait for another one's fetch only where workerd resumes each in its own context. */
-const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
 
 const Jwk = v.looseObject({ kty: v.string() });
 /** What is no key is passed over, as are keys of a kind that nobody here knows (RFC 7517, 5). */

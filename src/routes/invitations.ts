@@ -75,6 +75,7 @@ export const invitationAcceptance = factory.createApp().post(
     const actor = { id: invitation.id, as: "invitation" } as const;
     const db = openTenantDb("identity", invitation.tenantId, actor, {
       id: c.get("requestId"),
+      deadline: c.get("deadline"),
       onAnswer: (started) => timed(c, "db", started),
     });
     const host = slugOfHost(c.req.url);

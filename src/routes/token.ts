@@ -91,6 +91,7 @@ export const token = factory.createApp().post(
       const actor = { id: trust.id, as: "issuer" } as const;
       const db = openTenantDb("identity", trust.tenant_id, actor, {
         id: c.get("requestId"),
+        deadline: c.get("deadline"),
         onAnswer: (started) => timed(c, "db", started),
       });
       const given = await exchange(db, trust, subject, asserted, {

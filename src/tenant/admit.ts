@@ -10,11 +10,13 @@ import type { Caller, Credential } from "../identity/caller.ts";
 import { slugOfHost } from "../identity/host.ts";
 import { refuseGuessedKey, rememberKey, wasGood } from "../identity/failures.ts";
 import { invalidToken } from "../identity/identify.ts";
+import { tenantsInFlight } from "../in-flight.ts";
 import { logProblem, Problem } from "../problem.ts";
 import type { Proof } from "./credentials.ts";
-import { refusalAt } from "./denials.ts";
+import { refusalAt, type Denial } from "./denials.ts";
 import { askTenant, knownDenial, lastHeardOf, outOfReach, passesWithoutObject } from "./ask.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
+import type { Decision } from "./limits.ts";
 import type { Admission } from "./object.ts";
 
 /** Addresses at which requests were refused, and the longest of them, that an isolate remembers: 5 MB at most. */
@@ -22,26 +24,52 @@ const MAX_REFUSED = 10_000;
 const MAX_ADDRESS = 250;
 
 /**
- * Lets a request on only when its credential stands, and its tenant is active and within its limits, by one call to the
- * tenant's object at most; then says who calls and opens the tenant's database. Over a limit: 429. Object out of reach:
- * 503, not admitted.
+ * Lets a request on only when its credential stands, and its tenant is active, within its limits and has few enough
+ * requests under way, by one call to the tenant's object at most; then says who calls and opens the tenant's database.
+ * Over a limit: 429. Object out of reach, or too many at once: 503, not admitted.
  */
 export const admit = factory.createMiddleware(async function admit(c, next) {
   const credential = c.get("credential");
   const { tenantId } = credential;
   if (revoked.has(credential)) throw invalidToken();
   const cost = costOf(c);
-  const answer = await ask(c, credential, cost);
-  if (answer.status === "revoked") revoked.add(credential);
-  if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
-  if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
-
-  const { decision } = answer;
-  if (decision.standings.length > 0) {
-    c.header("RateLimit-Policy", rateLimitPolicy(decision.standings, Date.now()));
-    c.header("RateLimit", rateLimit(decision.standings));
+  const denial = denialOf(c, credential, cost);
+  if (denial) obey(c, refusalAt(denial, Date.now()), cost);
+  const deadline = c.get("deadline");
+  tenantsInFlight.enter(tenantId, deadline);
+  try {
+    const answer = await ask(c, credential, cost);
+    if (answer.status === "revoked") revoked.add(credential);
+    if (answer.status === "unknown" || answer.status === "revoked") throw invalidToken();
+    if (answer.status !== "active") throw new Problem(`tenant_${answer.status}`);
+    obey(c, answer.decision, cost);
+    // Not before: to look a host up asks the database, which nobody may do more often than the limits allow.
+    const host = slugOfHost(c.req.url);
+    if (host !== undefined && host !== lastHeardOf(tenantId)?.slug) throw await wrongHost(host);
+    const caller = callerOf(credential, answer.key);
+    const request = {
+      id: c.get("requestId"),
+      deadline,
+      onAnswer: (started: number) => timed(c, "db", started),
+    };
+    c.set("caller", caller);
+    const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
+    c.set("db", openTenantDb("app", tenantId, actor, request));
+    c.set("identity", openTenantDb("identity", tenantId, actor, request));
+    await next();
+  } finally {
+    tenantsInFlight.leave(tenantId, deadline);
   }
-  switch (decision.outcome) {
+});
+
+/** Tells the client what is left of its limits. Throws unless the decision admits the request. */
+function obey(c: Context<Edge>, decision: Decision, cost: number): void {
+  const { outcome, standings } = decision;
+  if (standings.length > 0) {
+    c.header("RateLimit-Policy", rateLimitPolicy(standings, Date.now()));
+    c.header("RateLimit", rateLimit(standings));
+  }
+  switch (outcome) {
     case "refused":
       rememberCost(c.req.raw, cost);
       throw new Problem("quota_exceeded", {
@@ -50,21 +78,10 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
       });
     case "impossible":
       throw new Problem("cost_above_limit", { "violated-policies": decision.violated });
-    case "admitted": {
-      // Not before: to look a host up asks the database, which nobody may do more often than the limits allow.
-      const host = slugOfHost(c.req.url);
-      if (host !== undefined && host !== lastHeardOf(tenantId)?.slug) throw await wrongHost(host);
-      const caller = callerOf(credential, answer.key);
-      const request = { id: c.get("requestId"), onAnswer: (started: number) => timed(c, "db", started) };
-      c.set("standings", decision.standings);
-      c.set("caller", caller);
-      const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
-      c.set("db", openTenantDb("app", tenantId, actor, request));
-      c.set("identity", openTenantDb("identity", tenantId, actor, request));
-      await next();
-    }
+    case "admitted":
+      c.set("standings", standings);
   }
-});
+}
 
 /** What tokens said that are void for good. A token that comes again is remembered by the same object as before. */
 const revoked = new WeakSet<Credential>();
@@ -121,15 +138,18 @@ function addressOf({ method, url }: Request): string {
   return method + (query < 0 ? url : url.slice(0, query));
 }
 
+/** What is known here to be refused for the tenant's limits. A key that was made up is told nothing of them. */
+function denialOf(c: Context<Edge>, credential: Credential, cost: number): Denial | undefined {
+  if (credential.kind === "api_key") {
+    refuseGuessedKey(c, credential.hash);
+    if (!wasGood(credential.hash)) return undefined;
+  }
+  return knownDenial(credential.tenantId, cost, Date.now());
+}
+
 /** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
 async function ask(c: Context<Edge>, credential: Credential, cost: number): Promise<Admission> {
   const { tenantId } = credential;
-  const hash = credential.kind === "api_key" ? credential.hash : undefined;
-  if (hash !== undefined) refuseGuessedKey(c, hash);
-  const denial = knownDenial(tenantId, cost, Date.now());
-  // A key that was made up is told nothing of the tenant's limits.
-  if (denial && (hash === undefined || wasGood(hash)))
-    return { status: "active", decision: refusalAt(denial, Date.now()) };
   const started = performance.now();
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)
@@ -138,12 +158,15 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
       headers: { "retry-after": "60" },
     });
   try {
-    const answer = await askTenant(c.env.TENANT, tenantId, [cost, ...proofOf(credential)], (call) =>
+    const demand = [cost, ...proofOf(credential)] as const;
+    const answer = await askTenant(c.env.TENANT, tenantId, demand, c.get("deadline"), (call) =>
       c.executionCtx.waitUntil(call),
     );
-    if (hash !== undefined) await rememberKey(c, hash, !["unknown", "revoked"].includes(answer.status));
+    if (credential.kind === "api_key")
+      await rememberKey(c, credential.hash, !["unknown", "revoked"].includes(answer.status));
     return answer;
   } catch (cause) {
+    c.get("deadline").check();
     const problem = outOfReach(cause);
     // Nobody else knows whether a key exists.
     if (!guard || !passesWithoutObject(tenantId) || credential.kind === "api_key") throw problem;

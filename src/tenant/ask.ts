@@ -1,4 +1,5 @@
 import { BoundedMap } from "../bounded-map.ts";
+import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
@@ -36,12 +37,14 @@ export async function askTenant(
   namespace: Env["TENANT"],
   tenantId: string,
   demand: Demand,
+  deadline: Deadline,
   keepAlive: (call: Promise<unknown>) => void,
 ): Promise<Admission> {
   const askedAt = Date.now();
   const answer = await calls.ask(
     tenantId,
     demand,
+    deadline,
     (demands) => callObject(namespace, tenantId, demands),
     keepAlive,
   );

@@ -1,4 +1,6 @@
 import { BoundedMap } from "../bounded-map.ts";
+import type { Deadline } from "../deadline.ts";
+import { CAN_JOIN } from "../env.ts";
 import { within } from "../within.ts";
 import type { Admission, Demand } from "./object.ts";
 
@@ -11,19 +13,15 @@ const MAX_CALLS = 8;
 /** Tenants whose lines are kept in one isolate. */
 const MAX_LINES = 10_000;
 
-/**
- * A request may wait for what another one does only where workerd resumes each in its own context. It does by
- * default; the Vitest pool switches that off, and then every request asks for itself.
- */
-export const CAN_JOIN = Cloudflare.compatibilityFlags["handle_cross_request_promise_resolution"] === true;
-
 /** Asks the tenant's object about these demands, in this order. */
 export type Ask = (demands: Demand[]) => Promise<Admission[]>;
 
 /** A demand, and the answer to it; "free" when nobody asks for it any more. Once asked, its units may be counted. */
-type Waiter = { readonly demand: Demand; state: "waiting" | "asked" | "gone" } & PromiseWithResolvers<
-  Admission | "free"
->;
+type Waiter = {
+  readonly demand: Demand;
+  readonly deadline: Deadline;
+  state: "waiting" | "asked" | "gone";
+} & PromiseWithResolvers<Admission | "free">;
 /** What becomes of one who waits: an answer, or that it has to ask for itself. */
 type Outcome = Admission | "free" | "late";
 /** Who waits for a tenant's object in this isolate, and since when somebody has been asking it. */
@@ -38,18 +36,20 @@ export class Calls {
   readonly #lines = new BoundedMap<string, Line>(MAX_LINES);
 
   /**
-   * The object's answer to a demand, which is asked for once. `keepAlive` keeps a request that asks for others from being
-   * ended before they are answered (a promise dies with the request that made it).
+   * The object's answer to a demand, which is asked for once, and not when nobody waits for it any more. `keepAlive` keeps
+   * a request that asks for others from being ended before they are answered (a promise dies with the request that made it).
    */
   async ask(
     tenantId: string,
     demand: Demand,
+    deadline: Deadline,
     ask: Ask,
     keepAlive: (calls: Promise<unknown>) => void,
   ): Promise<Admission> {
     const line = this.#lineOf(tenantId);
     for (let isLate = false; ;) {
-      const waiter = newWaiter(demand);
+      deadline.check();
+      const waiter = newWaiter(demand, deadline);
       line.waiting.push(waiter);
       const waits: boolean = !isLate && isBusy(line);
       if (!waits) keepAlive(serve(line, ask));
@@ -66,10 +66,12 @@ export class Calls {
   }
 }
 
+/** Where nobody may wait for another's call, every request asks for itself. */
 const isBusy = ({ askedSince }: Line): boolean => CAN_JOIN && Date.now() - askedSince < CALL_TIMEOUT_MS;
 
-const newWaiter = (demand: Demand): Waiter => ({
+const newWaiter = (demand: Demand, deadline: Deadline): Waiter => ({
   demand,
+  deadline,
   state: "waiting",
   ...Promise.withResolvers<Admission | "free">(),
 });
@@ -77,10 +79,10 @@ const newWaiter = (demand: Demand): Waiter => ({
 /** Waits for one's turn, and not in vain: for 2 s while nobody asks, and for as long as a call may take once somebody does. */
 async function turnOf(waiter: Waiter): Promise<Outcome> {
   try {
-    return await within(TURN_TIMEOUT_MS, waiter.promise);
+    return await within(waiter.deadline.bound(TURN_TIMEOUT_MS), waiter.promise);
   } catch {
     // To ask again for what was asked would count it twice: that call has failed, or ends within its own bound.
-    if (waiter.state === "asked") return within(CALL_TIMEOUT_MS, waiter.promise);
+    if (waiter.state === "asked") return within(waiter.deadline.bound(CALL_TIMEOUT_MS), waiter.promise);
     waiter.state = "gone";
     return "late";
   }
@@ -102,7 +104,7 @@ async function serve(line: Line, ask: Ask): Promise<void> {
 
 /** Has these answered by one call; those who are gone by now are not asked for. Never throws. */
 async function answerAll(waiters: readonly Waiter[], ask: Ask): Promise<void> {
-  const asked = waiters.filter(({ state }) => state === "waiting");
+  const asked = waiters.filter(({ state, deadline }) => state === "waiting" && !deadline.isOver);
   if (asked.length === 0) return;
   for (const waiter of asked) waiter.state = "asked";
   try {

@@ -1,7 +1,7 @@
 import { pingDatabase } from "../db/client.ts";
 import { within } from "../within.ts";
 import { tenantObject } from "./ask.ts";
-import { CAN_JOIN } from "./calls.ts";
+import { CAN_JOIN } from "../env.ts";
 
 /** How long after its start one probe answers for all: an outage shows within this time. */
 const SHARED_MS = 1_000;

@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { identityDb, rethrow } from "../db/client.ts";
 import { API_KEY_SCOPES, PLANS, TENANT_STATUSES } from "../db/schema.ts";
 import { API_SLUG } from "../identity/host.ts";
+import { within } from "../within.ts";
 import { MAX_WINDOW_S, type Policy } from "./limits.ts";
 import { MAX_UNITS } from "./log.ts";
 import { PLAN_POLICIES } from "./plans.ts";
@@ -80,15 +81,22 @@ export const keyRecord = sql`json_build_object('id', k.id,
 
 const Known = v.array(v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) }));
 
-/** The tenant's record and its API keys as Postgres has them now, or undefined when there is no such tenant. */
+/** Less than a request waits for its tenant's object, so that this fails before whoever waits for it gives up. */
+const LOAD_TIMEOUT_MS = 4_000;
+
+/**
+ * The tenant's record and its API keys as Postgres has them now, or undefined when there is no such tenant. Throws when
+ * that takes longer than 4 s.
+ */
 export async function loadRecord(tenantId: string): Promise<v.InferOutput<typeof Known>[number] | undefined> {
-  const { rows } = await identityDb
+  const reading = identityDb
     .execute(
       sql`select ${edgeRecord} as tenant, coalesce((select json_agg(${keyRecord}) from api_keys k
         where k.tenant_id = t.id and (k.expires_at is null or k.expires_at > now())), '[]') as keys
         from tenants t where t.id = ${tenantId}`,
     )
     .catch(rethrow);
+  const { rows } = await within(LOAD_TIMEOUT_MS, reading);
   return v.parse(Known, rows)[0];
 }
 

@@ -1,13 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { limits } from "./limits.ts";
+import { neighbour } from "./neighbour.ts";
 import { pipeline } from "./pipeline.ts";
 import type { Subject } from "./subject.ts";
 import { tokens } from "./tokens.ts";
 import { wall } from "./wall.ts";
 
-const SUBJECTS: Record<string, Subject> = { limits, pipeline, tokens, wall };
-const BY_DEFAULT = ["limits", "pipeline", "tokens"];
+const SUBJECTS: Record<string, Subject> = { limits, neighbour, pipeline, tokens, wall };
+const BY_DEFAULT = ["limits", "neighbour", "pipeline", "tokens"];
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default, wall only when named: it loads --rows rows.`;
