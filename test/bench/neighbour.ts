@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { aimsTable } from "./aims.ts";
 import { ask, makeBed, makeTenant, signIn } from "./bed.ts";
 import { ratio, shown, shownSpread, spread, table } from "./figures.ts";
@@ -35,7 +36,7 @@ export async function neighbour(bench: AsyncDisposableStack, options: Options): 
   const { rounds, seconds, say } = options;
   say("starting Postgres, bundling the Worker");
   const bed = await makeBed(bench, DATABASE_CONNECTIONS);
-  const entry = new URL("workers/constant.ts", import.meta.url);
+  const entry = join(import.meta.dirname, "workers/constant.ts");
   const [whole, measured] = await Promise.all([
     bundleDeployed(bench),
     bundleWorker(bench, entry, [{ name: "TENANT", class_name: "Tenant" }]),
