@@ -10,7 +10,7 @@ import { startProxy, type Proxy } from "./support/node/proxy.ts";
 // database answers through a proxy that can keep its answers back.
 
 const IN_FLIGHT = 256;
-const AT_THE_DATABASE = 4;
+const AT_THE_DATABASE = 16;
 
 const resources = new AsyncDisposableStack();
 let bed: Bed;
@@ -76,7 +76,7 @@ async function remaining(token: string): Promise<number> {
 /** Leaves as somebody does whose machine is gone: workerd cannot tell that from less. */
 const leave = (asking: ClientRequest): void => void asking.socket?.resetAndDestroy();
 
-it("works on 256 requests of a tenant at once, 4 of them at the database, and refuses the rest unasked", async () => {
+it("works on 256 requests of a tenant at once, 16 of them at the database, and refuses the rest unasked", async () => {
   const [busy, quiet] = [await newTenant(), await newTenant()];
   for (const token of [busy, quiet]) expect((await get("/v1/projects", token)).status).toBe(200);
   // Their objects have read their records by now, too.
