@@ -467,12 +467,12 @@ const DEFECTS: Defect[] = [
   ),
   broken(
     "a tenant's context shows every account",
-    ["accounts"],
+    ["doctor", "accounts"],
     migration("ALTER POLICY one_tenant ON users USING (true)"),
   ),
   broken(
     "a tenant's context shows every tenant to sign-in",
-    ["accounts"],
+    ["doctor", "accounts"],
     migration("DROP POLICY one_tenant ON tenants"),
   ),
 ];

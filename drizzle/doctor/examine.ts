@@ -1,4 +1,5 @@
 import type { ClientBase } from "pg";
+import { accounts } from "./accounts.ts";
 import { code, context } from "./code.ts";
 import type { Check, Finding } from "./check.ts";
 import { HOUSE } from "./house.ts";
@@ -11,6 +12,7 @@ export const CHECKS: readonly Check[] = [
   ...tables,
   ...policies,
   ...identity,
+  ...accounts,
   ...audit,
   ...keys,
   ...code,

@@ -107,21 +107,18 @@ export async function chooseTrust(
   const open = candidates.filter(({ suspended_at }) => !suspended_at);
   if (open.length === 0)
     throw refusedToken("The tenant has suspended the issuer until an owner or admin confirms it.");
-  const stand = open.flatMap((trust) => {
+  const fitting = open.flatMap((trust) => {
     const role = roleOf(subject, trust);
     return role ? [{ trust, role }] : [];
   });
   // A tenant that cannot be entered counts only where there is no other.
-  const active = stand.filter(({ trust }) => trust.status === "active");
-  const fitting = active.length > 0 ? active : stand;
-  const [first] = fitting;
+  const active = fitting.filter(({ trust }) => trust.status === "active");
+  const [first, ...others] = active.length > 0 ? active : fitting;
   if (!first) throw refusedToken("Nothing that the token says stands for a role in the tenant.");
-  if (fitting.length === 1) return first;
+  if (others.length === 0) return first;
 
-  const homes = await homesOf(subject, fitting);
-  const of = homes.length > 0 ? fitting.filter(({ trust }) => homes.includes(trust.id)) : fitting;
-  const [one] = homes.length > 0 ? of : of.filter(({ trust }) => trust.just_in_time);
-  if (!one) throw refusedToken(NO_MEMBER);
+  const chosen = [first, ...others];
+  const homes = await homesOf(subject, chosen);
   if (homes.length > 1)
     throw new Problem("invalid_token_request", {
       error: "invalid_target",
@@ -129,6 +126,8 @@ export async function chooseTrust(
         { pointer: "/audience", detail: "You are a member of several tenants: say which, by its slug." },
       ],
     });
+  const one = chosen.find(({ trust }) => (homes.length > 0 ? homes.includes(trust.id) : trust.just_in_time));
+  if (!one) throw refusedToken(NO_MEMBER);
   return one;
 }
 
