@@ -198,7 +198,8 @@ it("reads nothing on for clients that have left, and gives their places to other
 it("carries a write on whose client has left: what it revoked is in force everywhere", async () => {
   const token = await newTenant();
   const other = await newTenant();
-  expect((await get("/v1/projects", token)).status).toBe(200);
+  for (const each of [token, other]) expect((await get("/v1/projects", each)).status).toBe(200);
+  await proxy.until(() => proxy.underWay === 0);
   proxy.become("holds answers");
   const asking = begin("DELETE", "/v1/sessions/current", token).on("error", () => undefined);
   await proxy.until(() => proxy.underWay === 1);
