@@ -2,9 +2,9 @@ import type { Deadline } from "./deadline.ts";
 import { Problem } from "./problem.ts";
 
 /** Requests of one tenant that an isolate works on at once. */
-const MAX_OF_TENANT = 256;
-/** The same of all who show no token: as many password hashes as an isolate makes before the first one's deadline. */
-const MAX_WITHOUT_TOKEN = 128;
+const MAX_OF_TENANT = 400;
+/** The same of all who show no token: more than one network may send in a minute, or at the turn of two (FLOOD_GUARD). */
+const MAX_WITHOUT_TOKEN = 640;
 
 /** The requests that an isolate works on, by whose they are: of each at most `max`. */
 class InFlight {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parse, type Fault } from "../src/http/faults.ts";
 import { factory } from "../src/context.ts";
 import { valid } from "../src/http/valid.ts";
-import { answerProblem } from "../src/http/request.ts";
+import { answerProblem, observe } from "../src/http/request.ts";
 
 const RUNS = Number(process.env["PROPERTY_RUNS"]);
 
@@ -144,6 +144,7 @@ describe("a part of a request that is no body", () => {
   const Free = v.object({ q: v.optional(v.string()), "x-free": v.optional(v.string()) });
   const app = factory
     .createApp()
+    .use(observe)
     .get("/query", valid("query", Free), (c) => c.json(c.req.valid("query")))
     .get("/header", valid("header", Free), (c) => c.json(c.req.valid("header")))
     .get("/param/:q", valid("param", Free), (c) => c.json(c.req.valid("param")))

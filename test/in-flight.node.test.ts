@@ -9,7 +9,7 @@ import { startProxy, type Proxy } from "./support/node/proxy.ts";
 // On bare workerd, from the bundle that is deployed: the Vitest pool's runtime lets no request wait for another. The
 // database answers through a proxy that can keep its answers back.
 
-const IN_FLIGHT = 256;
+const IN_FLIGHT = 400;
 const AT_THE_DATABASE = 16;
 
 const resources = new AsyncDisposableStack();
@@ -76,7 +76,7 @@ async function remaining(token: string): Promise<number> {
 /** Leaves as somebody does whose machine is gone: workerd cannot tell that from less. */
 const leave = (asking: ClientRequest): void => void asking.socket?.resetAndDestroy();
 
-it("works on 256 requests of a tenant at once, 16 of them at the database, and refuses the rest unasked", async () => {
+it("works on 400 requests of a tenant at once, 16 of them at the database, and refuses the rest unasked", async () => {
   const [busy, quiet] = [await newTenant(), await newTenant()];
   for (const token of [busy, quiet]) expect((await get("/v1/projects", token)).status).toBe(200);
   // Their objects have read their records by now, too.
@@ -137,20 +137,20 @@ it("says 429, not 503, to a tenant that is known to be over its limit", async ()
   );
 });
 
-it("answers bursts of 256 exactly: so many as the limit allows, and 429 to the others", async () => {
+it("answers bursts of 400 exactly: so many as the limit allows, and 429 to the others", async () => {
   const token = await newTenant(100);
   const answers = await Promise.all(times(IN_FLIGHT, () => get("/v1/projects", token)));
   expect([count(answers, 200), count(answers, 429)]).toEqual([100, IN_FLIGHT - 100]);
 });
 
-it("works on 128 requests without a token at once", async () => {
+it("works on 640 requests without a token at once", async () => {
   const { refresh_token } = await ask<{ refresh_token: string }>(worker, "/v1/sessions", {
     body: { email: "t1@bench.test", password: "correct horse battery staple" },
   });
   proxy.become("holds answers");
   const refused = Promise.withResolvers<void>();
   let refusals = 0;
-  const asked = times(140, async () => {
+  const asked = times(652, async () => {
     const answer = await answerTo(begin("POST", "/v1/sessions/refresh", undefined, { refresh_token }));
     if (answer.status === 503 && (refusals += 1) === 12) refused.resolve();
     return answer;

@@ -35,8 +35,9 @@ export async function readBody(c: Context): Promise<Uint8Array> {
     });
   };
   const reader = body.getReader();
+  const timeout = c.get("deadline").bound(BODY_TIMEOUT_MS);
   try {
-    return await within(c.get("deadline").bound(BODY_TIMEOUT_MS), readAll(reader, keep));
+    return await within(timeout, readAll(reader, keep));
   } catch (cause) {
     // What is left of it is wanted no more.
     void reader.cancel().catch(() => {});

@@ -116,11 +116,11 @@ const STRANGERS = "strangers";
  * isolate begins with it.
  */
 export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
+  const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
+  if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   const deadline = c.get("deadline");
   strangersInFlight.enter(STRANGERS, deadline);
   try {
-    const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
-    if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
     await next();
   } finally {
     strangersInFlight.leave(STRANGERS, deadline);

@@ -46,6 +46,8 @@ export async function slowGuessing<T>(
   const pair = `${networkOf(c)} ${account}`;
   if (isOver(pair)) throw tooMany();
   if (isOver(account)) await scheduler.wait(SLOWED_MS);
+  // An attempt hashes a password for a tenth of a second: not for somebody who has left.
+  c.get("deadline").check();
   const outcome = await attempt();
   if (outcome === undefined) {
     await Promise.all([countFailure(c.env.SIGN_IN_GUARD, pair), countFailure(c.env.ACCOUNT_GUARD, account)]);

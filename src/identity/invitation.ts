@@ -3,6 +3,7 @@ import { sql } from "drizzle-orm";
 import { parse as parseUuid, stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { AccountDb } from "../db/client.ts";
+import type { Deadline } from "../deadline.ts";
 import { invitations, sessions, TENANT_STATUSES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import type { Floor } from "../tenant/credentials.ts";
@@ -69,9 +70,10 @@ type Accepted = { grant: Grant; floors: Map<string, Floor[]> };
 export async function acceptInvitation(
   db: AccountDb,
   invitation: Invitation,
-  of: { password: string | undefined; host: string | undefined; userAgent: string },
+  of: { password: string | undefined; host: string | undefined; userAgent: string; deadline: Deadline },
 ): Promise<Accepted> {
   const { id, email, tenantId } = invitation;
+  of.deadline.check();
   const hash = of.password === undefined ? null : await hashPassword(email, of.password);
   const refresh = firstRefreshToken(uuidv7(), invitation.sessionSecret);
 

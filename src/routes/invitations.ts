@@ -83,6 +83,7 @@ export const invitationAcceptance = factory.createApp().post(
       password,
       host,
       userAgent: userAgent(c),
+      deadline: c.get("deadline"),
     });
     // In each tenant of the account, the object ends its earlier sessions.
     await Promise.all(

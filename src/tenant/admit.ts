@@ -35,6 +35,7 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   const cost = costOf(c);
   const denial = denialOf(c, credential, cost);
   if (denial) obey(c, refusalAt(denial, Date.now()), cost);
+  await guardTenant(c, tenantId);
   const deadline = c.get("deadline");
   tenantsInFlight.enter(tenantId, deadline);
   try {
@@ -147,16 +148,20 @@ function denialOf(c: Context<Edge>, credential: Credential, cost: number): Denia
   return knownDenial(credential.tenantId, cost, Date.now());
 }
 
-/** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
-async function ask(c: Context<Edge>, credential: Credential, cost: number): Promise<Admission> {
-  const { tenantId } = credential;
-  const started = performance.now();
+/** Where there is such a binding, lets a tenant's flood no further. */
+async function guardTenant(c: Context<Edge>, tenantId: string): Promise<void> {
   const guard = c.env.TENANT_GUARD;
   if (guard && !(await guard.limit({ key: tenantId })).success)
     throw new Problem("too_many_attempts", {
       detail: "The tenant sends more requests at once than are let through to its limits. Wait for a minute.",
       headers: { "retry-after": "60" },
     });
+}
+
+/** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
+async function ask(c: Context<Edge>, credential: Credential, cost: number): Promise<Admission> {
+  const { tenantId } = credential;
+  const started = performance.now();
   try {
     const demand = [cost, ...proofOf(credential)] as const;
     const answer = await askTenant(c.env.TENANT, tenantId, demand, c.get("deadline"), (call) =>
@@ -169,7 +174,7 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
     c.get("deadline").check();
     const problem = outOfReach(cause);
     // Nobody else knows whether a key exists.
-    if (!guard || !passesWithoutObject(tenantId) || credential.kind === "api_key") throw problem;
+    if (!c.env.TENANT_GUARD || !passesWithoutObject(tenantId) || credential.kind === "api_key") throw problem;
     logProblem(problem, c.get("requestId"), c.req.path);
     c.header("RateLimit-Exact", "?0");
     return { status: "active", decision: { outcome: "admitted", standings: [] } };
