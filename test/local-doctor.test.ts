@@ -263,7 +263,6 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ["account_policy", "public.users", "alter policy one_tenant on users using (true)"],
   ["account_policy", "public.users", "alter policy one_tenant on users with check (true)"],
   ["account_policy", "public.tenants", "drop policy one_tenant on tenants"],
-  ["account_policy", "public.tenants", "alter policy one_tenant on tenants to partywall_identity"],
   ["account_policy_extra", "public.users", "create policy directory on users for select using (true)"],
   ["account_row_security", "public.users", "alter table users no force row level security"],
   ["audit_writable", "public.audit_events", "grant insert, delete on audit_events to partywall_app"],
