@@ -272,7 +272,11 @@ const DEFECTS: Defect[] = [
     ["wall"],
     edit("src/db/signed-context.ts", "CONTEXT_TTL_S = 60", "CONTEXT_TTL_S = 3600"),
   ),
-  broken("a read may write", ["wall"], edit(CLIENT, "neon(url, { readOnly: true })", "neon(url)")),
+  broken(
+    "a read may write",
+    ["wall"],
+    edit(CLIENT, "openDatabase(url, { readOnly: true })", "openDatabase(url)"),
+  ),
   broken(
     "a route has a driver of its own",
     ["lint"],

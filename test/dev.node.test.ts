@@ -172,7 +172,6 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
     ["the process that npm started", /^node -r \.\/drizzle/, ""],
     ["wrangler", /wrangler\.js dev/, "wrangler dev has ended"],
     ["PostgreSQL", /bin\/postgres -D/, "PostgreSQL has ended"],
-    ["what holds the database", /local\/main\.ts/, "The stack has ended"],
     ["the guard of wrangler", /guard .*node .*wrangler\.js/, "wrangler dev has ended"],
   ])("leaves no process behind when %s is killed, and says what has ended", async (_name, victim, told) => {
     const { output, ended } = await serving();
