@@ -252,16 +252,8 @@ const DEFECTS: Defect[] = [
     ["roundtrips"],
     edit(CLIENT, ", true), set_config('search_path'", ", false), set_config('search_path'"),
   ),
-  broken(
-    "a context is remembered for its actor alone",
-    ["isolation"],
-    edit(CLIENT, NAME, "role + actor.id + actor.as"),
-  ),
-  broken(
-    "a context is remembered for its tenant alone",
-    ["isolation"],
-    edit(CLIENT, NAME, "role + tenant + actor.as"),
-  ),
+  broken("a context is remembered for its actor alone", ["isolation"], edit(CLIENT, NAME, "role + actor.id")),
+  broken("a context is remembered for its tenant alone", ["isolation"], edit(CLIENT, NAME, "role + tenant")),
   broken(
     "a context is remembered for any role",
     ["roundtrips"],
