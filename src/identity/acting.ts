@@ -15,6 +15,13 @@ export type SignedIn = Extract<Caller, { kind: "user" }>;
 export const isActing = ({ id, tenantId, role }: SignedIn) =>
   sql`a.tenant_id = ${tenantId} and a.user_id = ${id} and a.role in ${atLeast(role)}`;
 
+/** Whether isActing() finds the caller's row, as a condition of a write. */
+export const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
+
+/** Locks that row until the transaction ends, so that the role stays; answers no row when the caller may act no more. */
+export const holdActing = (caller: SignedIn) =>
+  sql`select 1 from memberships a where ${isActing(caller)} for share`;
+
 /** The issuer that vouched for the caller's session; null for a session of their own. */
 export const vouchedBy = ({ sessionId }: SignedIn) =>
   sql`(select s.issuer_id from sessions s where s.id = ${sessionId})`;

@@ -13,7 +13,7 @@ const Changed = v.object({ members: Floors });
 /**
  * What ended or changed in a tenant in the last 15 minutes, for its object: the same for a change, for one that was made
  * before, and for one that found nothing to do. So a request whose answer was lost is simply sent again. Runs in the
- * tenant's context, after the change; membersChanged() runs after it, in none.
+ * tenant's context, after the change. membersChanged runs after it, in none.
  */
 export const endedLately = (tenantId: string): SQL => sql`
   with lately as (select resource, id from credentials_changed())

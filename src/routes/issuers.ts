@@ -8,7 +8,7 @@ import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { isActing, refuseManaging, vouchedBy, type SignedIn } from "../identity/acting.ts";
+import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
 import { invalidToken, needs, signedIn } from "../identity/identify.ts";
 import { isIssuerUrl } from "../identity/issuer-url.ts";
@@ -91,11 +91,6 @@ const isIssuer = (tenantId: string, id: string) => and(eq(issuers.tenant_id, ten
 const hold = (db: Queries, tenantId: string, id: string) =>
   db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)).for("update");
 
-/** Locks the caller's membership, so that it is not changed meanwhile; no row when it no longer is what it was. */
-const act = (db: Queries, caller: SignedIn) =>
-  db.execute(sql`select 1 from memberships a where ${isActing(caller)} for share`);
-const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
-
 function refuse(error: unknown): never {
   if (violatedConstraint(error) === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
   if (violatedConstraint(error) === "role_map_size") throw tooLargeMap();
@@ -157,7 +152,7 @@ export const issuerRoutes = factory
       const [acting, , [row]] = await c
         .get("identity")
         .write((db) => [
-          act(db, caller),
+          db.execute(holdActing(caller)),
           db.execute(sql`
             insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
               just_in_time, registered_by, vouched_by)
@@ -216,7 +211,7 @@ export const issuerRoutes = factory
         .get("identity")
         .writeAround({
           within: (db) => [
-            act(db, caller),
+            db.execute(holdActing(caller)),
             db
               .update(issuers)
               .set({
@@ -263,7 +258,7 @@ export const issuerRoutes = factory
         .get("identity")
         .writeAround({
           within: (db) => [
-            act(db, caller),
+            db.execute(holdActing(caller)),
             hold(db, tenantId, id),
             db
               .delete(issuers)

@@ -7,7 +7,7 @@ import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../http/openapi.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import { isActing, ownersOnly, refuseTo, type SignedIn } from "../identity/acting.ts";
+import { holdActing, ownersOnly, refuseTo, stands, type SignedIn } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
 import { needs, requireScope, signedIn } from "../identity/identify.ts";
 import { Problem } from "../problem.ts";
@@ -52,8 +52,6 @@ const hold = (db: Queries, { tenantId, id }: SignedIn, userId: string) =>
     .where(and(eq(memberships.tenant_id, tenantId), inArray(memberships.user_id, [id, userId])))
     .orderBy(asc(memberships.user_id))
     .for("update");
-
-const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
 
 export const members = factory
   .createApp()
@@ -124,7 +122,7 @@ export const members = factory
         .writeAround({
           within: (db) => [
             hold(db, caller, user_id),
-            db.execute(sql`select 1 from memberships a where ${isActing(caller)}`),
+            db.execute(holdActing(caller)),
             db
               .update(memberships)
               .set({ ...c.req.valid("json"), updated_at: sql`now()` })
@@ -175,7 +173,7 @@ export const members = factory
         .writeAround({
           within: (db) => [
             hold(db, caller, user_id),
-            db.execute(sql`select 1 from memberships a where ${isActing(caller)}`),
+            db.execute(holdActing(caller)),
             db
               .delete(memberships)
               .where(
