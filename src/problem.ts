@@ -107,8 +107,8 @@ export const PROBLEMS = {
   },
   invitation_gone: {
     status: 410,
-    title: "The invitation is not good any more",
-    help: "It was used, replaced or revoked, is older than seven days, or is not whole. Ask to be invited again.",
+    title: "The invitation is no longer valid",
+    help: "It was used, replaced or revoked, has expired after seven days, or is malformed. Ask to be invited again.",
   },
   issuer_exists: {
     status: 409,

@@ -40,7 +40,7 @@ export function sendInvitation(of: {
     subject: `Invitation to ${tenant}`,
     text: `${oneLine(of.inviter)} invites you to ${tenant}, as ${of.role}.
 
-To accept, open this link within seven days. It is good once, for ${of.email} alone:
+To accept, open this link within seven days. The link works once, for ${of.email} alone:
 ${link(of.token)}
 
 If you did not expect this, do nothing.

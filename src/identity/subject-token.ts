@@ -81,7 +81,7 @@ export async function verifySubjectToken(
     if (error instanceof errors.JWTExpired) throw refusedToken("The token has expired, or is too old.");
     // Claims are looked at after the signature.
     if (error instanceof errors.JWTClaimValidationFailed)
-      throw refusedToken(`The token's claim ${error.claim} is missing or not good here.`);
+      throw refusedToken(`The token's claim ${error.claim} is missing or not valid here.`);
     if (error instanceof errors.JOSEError) throw unknownToken();
     throw error;
   }
@@ -91,7 +91,7 @@ function subjectOf(payload: JWTPayload): Subject {
   const claims = v.safeParse(Claims, payload, { abortEarly: true });
   if (!claims.success) {
     const claim = String(claims.issues[0].path?.[0].key);
-    throw refusedToken(`The token's claim ${claim} is missing or not good here.`);
+    throw refusedToken(`The token's claim ${claim} is missing or not valid here.`);
   }
   const { sub: subject, email } = claims.output;
   return { subject, email, domain: email.slice(email.lastIndexOf("@") + 1), claims: payload };

@@ -27,7 +27,7 @@ export const me = factory
     const { id, tenantId } = caller;
     const started = performance.now();
     // Without a context: a user's other tenants are none of this one's. Those of a user for whom only this tenant's
-    // issuer vouches are nobody's business here. Nor does a tenant count that nobody can enter.
+    // issuer vouches are not shown here. A tenant that cannot be entered does not count.
     const { rows } = await identityDb
       .execute(
         caller.kind === "user"

@@ -1441,7 +1441,7 @@ export interface components {
                 };
             };
         };
-        /** @description The invitation is not good any more (`invitation_gone`) */
+        /** @description The invitation is no longer valid (`invitation_gone`) */
         invitation_gone: {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
