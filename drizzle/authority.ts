@@ -1,5 +1,5 @@
 import type pg from "pg";
-import { MANAGES, SCOPES } from "../src/identity/authority.ts";
+import { MANAGES, SCOPES } from "../src/authority.ts";
 
 const array = (texts: readonly string[]) =>
   `'{${texts.map((text) => JSON.stringify(text)).join(",")}}'::text[]`;
@@ -16,7 +16,7 @@ const FUNCTIONS = [
 ];
 
 /**
- * Gives Postgres the tables of src/identity/authority.ts as functions, for its triggers; one that is there already is
+ * Gives Postgres the tables of src/authority.ts as functions, for its triggers; one that is there already is
  * left alone.
  */
 export async function tellAuthority(client: pg.Client): Promise<void> {

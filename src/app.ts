@@ -1,9 +1,9 @@
 import { factory } from "./context.ts";
-import { describeApi } from "./http/document.ts";
-import { allowedOrigins, answerProblem, inTime, observe } from "./http/request.ts";
-import { logged } from "./http/log.ts";
-import { methodsOf, takenMethods } from "./http/methods.ts";
-import { identify } from "./identity/identify.ts";
+import { describeApi } from "./openapi/document.ts";
+import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
+import { logged } from "./edge/log.ts";
+import { methodsOf, takenMethods } from "./edge/methods.ts";
+import { identify } from "./edge/identify.ts";
 import { Problem } from "./problem.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { auditTrail } from "./routes/audit-events.ts";
@@ -21,7 +21,7 @@ import { signIns, signup } from "./routes/sign-in.ts";
 import { projectTasks, taskRoutes } from "./routes/tasks.ts";
 import { tenant } from "./routes/tenant.ts";
 import { token } from "./routes/token.ts";
-import { admit } from "./tenant/admit.ts";
+import { admit } from "./edge/admit.ts";
 
 const methodsAt = (path: string): string[] => methodsOf(app, path);
 

@@ -1,5 +1,5 @@
 import { app } from "./app.ts";
-import { turnAway } from "./tenant/turn-away.ts";
+import { turnAway } from "./edge/turn-away.ts";
 
 export default {
   fetch: (request, env, ctx) => turnAway(request) ?? app.fetch(request, env, ctx),

@@ -4,7 +4,7 @@ import { parseList } from "structured-headers";
 import { describe, expect, it } from "vitest";
 import { settings } from "../src/env.ts";
 import { PLAN_POLICIES } from "../src/tenant/plans.ts";
-import { tenantObject } from "../src/tenant/ask.ts";
+import { tenantObject } from "../src/tenant/stub.ts";
 import { answered, login, newTenant, operate, request } from "./support/client.ts";
 
 type Item = { name: string; [parameter: string]: unknown };

@@ -5,7 +5,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import { Tenant } from "../src/index.ts";
-import { tenantObject } from "../src/tenant/ask.ts";
+import { tenantObject } from "../src/tenant/stub.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   answered,

@@ -3,7 +3,7 @@ import { expect, inject, it } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
 import { memberships, ROLES, users } from "../src/db/schema.ts";
-import { MANAGES, SCOPES, type Role } from "../src/identity/authority.ts";
+import { MANAGES, SCOPES, type Role } from "../src/authority.ts";
 import { signIn as grantSession, type Session } from "../src/identity/session.ts";
 import { answered, login, newTenant, request, type Row } from "./support/client.ts";
 import { exchange, newIssuer, type TestIssuer } from "./support/issuer.ts";

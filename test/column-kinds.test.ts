@@ -36,7 +36,7 @@ import type { TenantDb } from "../src/db/client.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { createOnce, IdempotencyKey } from "../src/http/idempotency.ts";
-import { answerProblem, observe } from "../src/http/request.ts";
+import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { valid } from "../src/http/valid.ts";
 import { newTenant, type SignedIn } from "./support/client.ts";
 

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { Role } from "../src/identity/authority.ts";
+import type { Role } from "../src/authority.ts";
 import type { Session } from "../src/identity/session.ts";
 import { answered, newMember, newTenant, operate, request, signIn, type SignedIn } from "./support/client.ts";
 

@@ -1,7 +1,7 @@
 import { env } from "cloudflare:workers";
 import { afterEach, expect, it, vi } from "vitest";
 import { factory } from "../src/context.ts";
-import { answerProblem, inTime, observe } from "../src/http/request.ts";
+import { answerProblem, inTime, observe } from "../src/edge/gateway.ts";
 
 const TWENTY_SECONDS = 20_000;
 afterEach(() => {

@@ -233,7 +233,7 @@ const DEFECTS: Defect[] = [
     "the tenant comes from a header",
     ["isolation"],
     edit(
-      "src/tenant/admit.ts",
+      "src/edge/admit.ts",
       `openTenantDb("app", tenantId,`,
       `openTenantDb("app", c.req.header("x-tenant-id") ?? tenantId,`,
     ),
@@ -313,12 +313,12 @@ const DEFECTS: Defect[] = [
   broken(
     "a scope is not asked for",
     ["matrix-routes"],
-    edit("src/identity/identify.ts", "if (caller.scopes.includes(scope)) return;", "return;"),
+    edit("src/edge/identify.ts", "if (caller.scopes.includes(scope)) return;", "return;"),
   ),
   broken(
     "a host may name another tenant",
     ["matrix-routes"],
-    edit("src/tenant/admit.ts", "host !== undefined && host !==", "host === null && host !=="),
+    edit("src/edge/admit.ts", "host !== undefined && host !==", "host === null && host !=="),
   ),
   broken(
     "a session's end is not taught",
@@ -335,7 +335,7 @@ const DEFECTS: Defect[] = [
       [name],
       edit(
         `src/routes/${name}.ts`,
-        `import { teachTenant } from "../tenant/ask.ts";`,
+        `import { teachTenant } from "../tenant/stub.ts";`,
         "const teachTenant = async (..._: unknown[]) => {};",
       ),
     ),

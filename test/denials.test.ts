@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { Denials, refusalAt } from "../src/tenant/denials.ts";
-import { Limits, type Decision, type Policy } from "../src/tenant/limits.ts";
+import { Limits, type Decision, type Policy } from "../src/tenant/limits/limits.ts";
 
 const policies: Policy[] = [
   { name: "second", limit: 3, window: 1 },

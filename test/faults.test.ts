@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parse, type Fault } from "../src/http/faults.ts";
 import { factory } from "../src/context.ts";
 import { valid } from "../src/http/valid.ts";
-import { answerProblem, observe } from "../src/http/request.ts";
+import { answerProblem, observe } from "../src/edge/gateway.ts";
 
 const RUNS = Number(process.env["PROPERTY_RUNS"]);
 

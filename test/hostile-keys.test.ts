@@ -3,7 +3,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { settings } from "../src/env.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
-import { teachTenant } from "../src/tenant/ask.ts";
+import { teachTenant } from "../src/tenant/stub.ts";
 import type { KeyRecord } from "../src/tenant/record.ts";
 import { answerTo, countCalls, REFUSED } from "./support/calls.ts";
 import { answered, newTenant, request, type SignedIn } from "./support/client.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Limits, type Policy } from "../src/tenant/limits.ts";
-import { CELLS } from "../src/tenant/log.ts";
+import { Limits, type Policy } from "../src/tenant/limits/limits.ts";
+import { CELLS } from "../src/tenant/limits/sliding-log.ts";
 import { mostInAny } from "./support/ideal-limits.ts";
 
 const T = Date.UTC(2028, 1, 28, 12);

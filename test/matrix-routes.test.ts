@@ -2,7 +2,7 @@ import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
-import { SCOPES } from "../src/identity/authority.ts";
+import { SCOPES } from "../src/authority.ts";
 import { MISSING } from "./support/attacks.ts";
 import { answered, newMember, newProject, newTenant, request, signIn } from "./support/client.ts";
 import type { SignedIn } from "./support/client.ts";

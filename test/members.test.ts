@@ -5,11 +5,11 @@ import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
 import { apiKeys, memberships } from "../src/db/schema.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
-import type { Role } from "../src/identity/authority.ts";
-import type { ApiKeyScope } from "../src/identity/caller.ts";
+import type { Role } from "../src/authority.ts";
+import type { ApiKeyScope } from "../src/caller.ts";
 import type { Session } from "../src/identity/session.ts";
 import { Tenant } from "../src/index.ts";
-import { teachTenant, tenantObject } from "../src/tenant/ask.ts";
+import { teachTenant, tenantObject } from "../src/tenant/stub.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   answered,

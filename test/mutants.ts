@@ -11,10 +11,11 @@ type Mutant = { name: string; file: string; from: string; to: string };
 type Report = { testResults: { assertionResults: { status: string; fullName: string }[] }[] };
 
 const change = (file: string, name: string, from: string, to: string): Mutant => ({ name, file, from, to });
-const log = (name: string, from: string, to: string): Mutant => change("log.ts", name, from, to);
-const month = (name: string, from: string, to: string): Mutant => change("month.ts", name, from, to);
-const limits = (name: string, from: string, to: string): Mutant => change("limits.ts", name, from, to);
-const ledger = (name: string, from: string, to: string): Mutant => change("ledger.ts", name, from, to);
+const log = (name: string, from: string, to: string): Mutant =>
+  change("limits/sliding-log.ts", name, from, to);
+const month = (name: string, from: string, to: string): Mutant => change("limits/month.ts", name, from, to);
+const limits = (name: string, from: string, to: string): Mutant => change("limits/limits.ts", name, from, to);
+const ledger = (name: string, from: string, to: string): Mutant => change("limits/ledger.ts", name, from, to);
 const denials = (name: string, from: string, to: string): Mutant => change("denials.ts", name, from, to);
 
 const MUTANTS: Mutant[] = [
@@ -155,9 +156,12 @@ const root = join(import.meta.dirname, "..");
 
 /** Copies into `path` everything that the tests of the limits need. */
 async function copy(path: string): Promise<void> {
-  for (const directory of ["src/tenant", "test/support"])
+  for (const directory of ["src/tenant/limits", "test/support"])
     await mkdir(join(path, directory), { recursive: true });
-  const files = ["log", "month", "limits", "ledger", "denials"].map((file) => `src/tenant/${file}.ts`);
+  const files = [
+    "denials",
+    ...["sliding-log", "month", "limits", "ledger"].map((file) => `limits/${file}`),
+  ].map((file) => `src/tenant/${file}.ts`);
   const tests = ["limits", "limits.property", "ledger", "ledger.property", "ledger.rows", "denials"];
   const support = ["ideal-limits", "stored-tenant"].map((file) => `test/support/${file}.ts`);
   for (const file of [

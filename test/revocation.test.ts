@@ -7,7 +7,7 @@ import { settings } from "../src/env.ts";
 import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "../src/identity/access-token.ts";
 import type { Session } from "../src/identity/session.ts";
 import { Tenant } from "../src/index.ts";
-import { tenantObject } from "../src/tenant/ask.ts";
+import { tenantObject } from "../src/tenant/stub.ts";
 import { Credentials, GONE, type Floor } from "../src/tenant/credentials.ts";
 import type { KeyRecord } from "../src/tenant/record.ts";
 import { countCalls } from "./support/calls.ts";

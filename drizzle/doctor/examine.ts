@@ -2,7 +2,7 @@ import type { ClientBase } from "pg";
 import { accounts } from "./accounts.ts";
 import { code, context } from "./code.ts";
 import type { Check, Finding } from "./check.ts";
-import { HOUSE } from "./house.ts";
+import { HOUSE } from "./catalog.ts";
 import { keys } from "./keys.ts";
 import { grants, roles } from "./roles.ts";
 import { server } from "./server.ts";

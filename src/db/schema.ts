@@ -18,7 +18,7 @@ import {
 } from "drizzle-orm/pg-core";
 import { v7 as uuidv7 } from "uuid";
 import { instant, rowHistory, tenantPolicies, tenantTable } from "./tenant-table.ts";
-import type { Policy } from "../tenant/limits.ts";
+import type { Policy } from "../tenant/limits/limits.ts";
 
 const bytea = customType<{ data: Uint8Array; driverData: string }>({
   dataType: () => "bytea",

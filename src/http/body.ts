@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Readings } from "./readings.ts";
-import { refuseContentCoding } from "./request.ts";
+import { refuseContentCoding } from "../edge/gateway.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
 /** A body has this long to arrive whole. */

@@ -4,8 +4,8 @@ import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
 import { ROLES } from "../db/schema.ts";
 import { settings } from "../env.ts";
-import { SCOPES } from "./authority.ts";
-import type { Credential } from "./caller.ts";
+import { SCOPES } from "../authority.ts";
+import type { Credential } from "../caller.ts";
 import { hasLowS, withLowS } from "./low-s.ts";
 
 export const ACCESS_TOKEN_TTL_S = 600;

@@ -1,9 +1,9 @@
 import { sql } from "drizzle-orm";
 import { violatedConstraint } from "../db/client.ts";
 import { Problem } from "../problem.ts";
-import { atLeast, MANAGES } from "./authority.ts";
-import type { Caller } from "./caller.ts";
-import { insufficientScope } from "./identify.ts";
+import { atLeast, MANAGES } from "../authority.ts";
+import type { Caller } from "../caller.ts";
+import { insufficientScope } from "../edge/identify.ts";
 
 /** A caller who is signed in: what lasts is granted by people alone. */
 export type SignedIn = Extract<Caller, { kind: "user" }>;

@@ -4,7 +4,7 @@ import { parse as parseUuid, stringify as stringifyUuid, v7 as uuidv7 } from "uu
 import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
 import type { NamedKey } from "../settings.ts";
-import type { Credential } from "./caller.ts";
+import type { Credential } from "../caller.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /** A secret is random bytes and their MAC. */

@@ -5,15 +5,15 @@ import { factory } from "../context.ts";
 import { violatedConstraint, type TenantDb } from "../db/client.ts";
 import { ISSUED_ROLES, issuers } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { nameSchemas, operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
-import { invalidToken, needs, signedIn } from "../identity/identify.ts";
+import { invalidToken, needs, signedIn } from "../edge/identify.ts";
 import { isIssuerUrl } from "../identity/issuer-url.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/stub.ts";
 
 type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];
 

@@ -3,8 +3,8 @@ import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { ROLES } from "../db/schema.ts";
-import { nameSchemas, operation } from "../http/openapi.ts";
-import { invalidToken } from "../identity/identify.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
+import { invalidToken } from "../edge/identify.ts";
 
 const Tenant = v.object({ id: v.string(), slug: v.string(), name: v.string() });
 const OwnTenant = v.object({ ...Tenant.entries, role: v.picklist(ROLES) });

@@ -4,14 +4,14 @@ import { factory } from "../context.ts";
 import type { TenantDb } from "../db/client.ts";
 import { memberships, ROLES, users } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { nameSchemas, operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
 import { holdActing, ownersOnly, refuseTo, stands, type SignedIn } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
-import { needs, requireScope, signedIn } from "../identity/identify.ts";
+import { needs, requireScope, signedIn } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/stub.ts";
 import type { Floor } from "../tenant/credentials.ts";
 
 type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];

@@ -5,12 +5,12 @@ import { factory, timed } from "../context.ts";
 import { operatorDb, rethrow } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
 import { settings } from "../env.ts";
-import { nameSchemas, operation } from "../http/openapi.ts";
-import { floodGuard } from "../http/request.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
+import { floodGuard } from "../edge/gateway.ts";
 import { ById, valid } from "../http/valid.ts";
-import { bearerToken } from "../identity/identify.ts";
+import { bearerToken } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/stub.ts";
 import { EdgeRecord, edgeRecord, Policies } from "../tenant/record.ts";
 
 const TenantChange = v.partial(

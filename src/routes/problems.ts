@@ -4,8 +4,8 @@ import { accepts } from "hono/accepts";
 import { html, raw } from "hono/html";
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { operation } from "../http/openapi.ts";
-import { SECURE_HEADERS } from "../http/request.ts";
+import { operation } from "../openapi/operation.ts";
+import { SECURE_HEADERS } from "../edge/gateway.ts";
 import { valid } from "../http/valid.ts";
 import { PROBLEMS, type ProblemCode } from "../problem.ts";
 

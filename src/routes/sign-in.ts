@@ -1,16 +1,16 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { nameSchemas, operation } from "../http/openapi.ts";
-import { floodGuard, userAgent } from "../http/request.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
+import { floodGuard, userAgent } from "../edge/gateway.ts";
 import { valid } from "../http/valid.ts";
 import { Email, NewPassword, Password } from "../identity/account.ts";
-import { slowGuessing } from "../identity/failures.ts";
-import { granted, refused, WRONG_PASSWORD } from "../identity/granted.ts";
-import { slugOfHost } from "../identity/host.ts";
+import { slowGuessing } from "../edge/guessing.ts";
+import { granted, refused, WRONG_PASSWORD } from "../identity/grant.ts";
+import { slugOfHost } from "../edge/host.ts";
 import { hashPassword } from "../identity/password.ts";
 import { refreshSession, Session, signIn, signUp } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/stub.ts";
 import { GONE } from "../tenant/credentials.ts";
 import { NewSlug, Slug, TenantName } from "../tenant/record.ts";
 

@@ -4,11 +4,11 @@ import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { nameSchemas, operation } from "../http/openapi.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
-import { needs } from "../identity/identify.ts";
+import { needs } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/stub.ts";
 import { EdgeRecord, edgeRecord, NewSlug, TenantName } from "../tenant/record.ts";
 
 const tag = "Tenant";

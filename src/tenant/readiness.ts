@@ -1,6 +1,6 @@
 import { pingDatabase } from "../db/client.ts";
 import { within } from "../within.ts";
-import { tenantObject } from "./ask.ts";
+import { tenantObject } from "./stub.ts";
 import { CAN_JOIN } from "../env.ts";
 
 /** How long after its start one probe answers for all: an outage shows within this time. */

@@ -2,10 +2,10 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { identityDb, rethrow } from "../db/client.ts";
 import { API_KEY_SCOPES, PLANS, TENANT_STATUSES } from "../db/schema.ts";
-import { API_SLUG } from "../identity/host.ts";
+import { API_SLUG } from "../edge/host.ts";
 import { within } from "../within.ts";
-import { MAX_WINDOW_S, type Policy } from "./limits.ts";
-import { MAX_UNITS } from "./log.ts";
+import { MAX_WINDOW_S, type Policy } from "./limits/limits.ts";
+import { MAX_UNITS } from "./limits/sliding-log.ts";
 import { PLAN_POLICIES } from "./plans.ts";
 
 const Limit = v.object({

@@ -1,8 +1,8 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { serialize } from "node:v8";
-import { Ledger } from "../../src/tenant/ledger.ts";
-import { Limits, type Policy } from "../../src/tenant/limits.ts";
+import { Ledger } from "../../src/tenant/limits/ledger.ts";
+import { Limits, type Policy } from "../../src/tenant/limits/limits.ts";
 
 const TENANTS = [1, 100, 10_000, 100_000];
 const LIMITS = [10, 1_000, 30_000, 1_000_000];

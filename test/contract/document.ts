@@ -29,7 +29,7 @@ export async function readDocument(): Promise<string> {
   // Named so that the checker does not read them: they are the Worker's, and this is Node's.
   const source = (name: string) => pathToFileURL(join(root, "src", name)).href;
   const { app } = (await import(source("app.ts"))) as { app: unknown };
-  const { documentOf } = (await import(source("http/document.ts"))) as {
+  const { documentOf } = (await import(source("openapi/document.ts"))) as {
     documentOf: (of: unknown) => Promise<string>;
   };
   return documentOf(app);

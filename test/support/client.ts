@@ -5,10 +5,10 @@ import { inject } from "vitest";
 import { identityDb } from "../../src/db/client.ts";
 import { memberships, users } from "../../src/db/schema.ts";
 import { settings } from "../../src/env.ts";
-import type { Role } from "../../src/identity/authority.ts";
+import type { Role } from "../../src/authority.ts";
 import { hashPassword } from "../../src/identity/password.ts";
 import { signIn as grantSession, type Session } from "../../src/identity/session.ts";
-import type { Policy } from "../../src/tenant/limits.ts";
+import type { Policy } from "../../src/tenant/limits/limits.ts";
 import { checkDocumented } from "./contract.ts";
 
 export const HOST = "api.partywall.test";

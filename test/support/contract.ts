@@ -1,6 +1,6 @@
 import { Validator, type Schema } from "@cfworker/json-schema";
 import { app } from "../../src/app.ts";
-import { documentOf } from "../../src/http/document.ts";
+import { documentOf } from "../../src/openapi/document.ts";
 
 type Header = { required?: boolean; schema: Schema };
 type Answer = { headers?: Record<string, Header>; content?: Record<string, { schema: Schema }> };

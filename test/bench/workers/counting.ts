@@ -1,5 +1,5 @@
 import worker from "../../../src/index.ts";
-import { tenantObject } from "../../../src/tenant/ask.ts";
+import { tenantObject } from "../../../src/tenant/stub.ts";
 import { Tenant as Uncounted, type Answers } from "../../../src/tenant/object.ts";
 
 /** What partywall's Worker and its objects have done; they run in one isolate. */

@@ -1,13 +1,13 @@
 import { env } from "cloudflare:workers";
 import { factory, timed } from "../../../src/context.ts";
-import { logged } from "../../../src/http/log.ts";
-import { takenMethods } from "../../../src/http/methods.ts";
-import { allowedOrigins, answerProblem, observe } from "../../../src/http/request.ts";
-import { identify } from "../../../src/identity/identify.ts";
+import { logged } from "../../../src/edge/log.ts";
+import { takenMethods } from "../../../src/edge/methods.ts";
+import { allowedOrigins, answerProblem, observe } from "../../../src/edge/gateway.ts";
+import { identify } from "../../../src/edge/identify.ts";
 import { Problem } from "../../../src/problem.ts";
 import { tenant } from "../../../src/routes/tenant.ts";
-import { rateLimit, rateLimitPolicy } from "../../../src/tenant/headers.ts";
-import type { Standing } from "../../../src/tenant/limits.ts";
+import { rateLimit, rateLimitPolicy } from "../../../src/edge/headers.ts";
+import type { Standing } from "../../../src/tenant/limits/limits.ts";
 
 /** What a limiter finds; after a refusal, more is to be had in `resetMs`. */
 export type Verdict = { admitted: boolean; remaining: number; resetMs: number };

@@ -1,12 +1,12 @@
 import { decodeJwt } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import { factory } from "../../../src/context.ts";
-import { answerProblem, observe } from "../../../src/http/request.ts";
+import { answerProblem, observe } from "../../../src/edge/gateway.ts";
 import { makeApiKey } from "../../../src/identity/api-key.ts";
-import type { Credential } from "../../../src/identity/caller.ts";
-import { bearerToken, identify } from "../../../src/identity/identify.ts";
-import { admit } from "../../../src/tenant/admit.ts";
-import { teachTenant } from "../../../src/tenant/ask.ts";
+import type { Credential } from "../../../src/caller.ts";
+import { bearerToken, identify } from "../../../src/edge/identify.ts";
+import { admit } from "../../../src/edge/admit.ts";
+import { teachTenant } from "../../../src/tenant/stub.ts";
 
 let believed: Credential | undefined;
 

@@ -1,5 +1,5 @@
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/ask.ts";
+import { teachTenant } from "../tenant/stub.ts";
 import type { Grant, Session } from "./session.ts";
 
 /** The session, once the tenant's object knows the record that it was granted on. Throws when there is no grant. */

@@ -1,5 +1,5 @@
-import type { ActingAs } from "../db/signed-context.ts";
-import { ROLES } from "../db/schema.ts";
+import type { ActingAs } from "./db/signed-context.ts";
+import { ROLES } from "./db/schema.ts";
 
 // Who may do what, and to whom. Routes and tests read it here; `npm run db:migrate` gives Postgres the same as
 // functions (drizzle/authority.ts), so that its triggers hold on every path: routes, cascades and bulk changes alike.

@@ -4,18 +4,9 @@ import { generateSpecs } from "hono-openapi";
 import * as v from "valibot";
 import { factory, type Edge } from "../context.ts";
 import { PROBLEMS, type ProblemCode } from "../problem.ts";
-import {
-  HEADERS,
-  INFO,
-  LENGTHS,
-  PARAMETERS,
-  PROBLEM,
-  SECURITY_SCHEMES,
-  TAGS,
-  TEXTS,
-} from "./document-parts.ts";
-import { isKnown } from "./etag.ts";
-import { operation, type Described } from "./openapi.ts";
+import { HEADERS, INFO, LENGTHS, PARAMETERS, PROBLEM, SECURITY_SCHEMES, TAGS, TEXTS } from "./parts.ts";
+import { isKnown } from "../http/etag.ts";
+import { operation, type Described } from "./operation.ts";
 
 export type Schema = { [keyword: string]: unknown };
 export type Parameter = {

@@ -1,10 +1,10 @@
 import { factory } from "../context.ts";
-import { needing } from "../http/openapi.ts";
+import { needing } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
-import { verifyAccessToken } from "./access-token.ts";
-import { looksLikeApiKey, readApiKey } from "./api-key.ts";
-import type { Scope } from "./authority.ts";
-import type { Caller } from "./caller.ts";
+import { verifyAccessToken } from "../identity/access-token.ts";
+import { looksLikeApiKey, readApiKey } from "../identity/api-key.ts";
+import type { Scope } from "../authority.ts";
+import type { Caller } from "../caller.ts";
 
 /** What the request carries as its bearer token (RFC 6750), whatever it may be worth. */
 export function bearerToken(headers: Headers): string | undefined {

@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import { BoundedMap } from "../bounded-map.ts";
 import type { Edge } from "../context.ts";
 import { settings } from "../env.ts";
-import { networkOf } from "../http/request.ts";
+import { networkOf } from "./gateway.ts";
 import { Problem } from "../problem.ts";
 import { invalidToken } from "./identify.ts";
 

@@ -1,4 +1,4 @@
-import { MAX_UNITS, SlidingLog, type LogSnapshot } from "./log.ts";
+import { MAX_UNITS, SlidingLog, type LogSnapshot } from "./sliding-log.ts";
 import { MonthCount, type MonthSnapshot } from "./month.ts";
 
 /** At most `limit` cost units in any half-open interval of `window` seconds, or in a UTC calendar month. */

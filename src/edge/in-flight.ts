@@ -1,5 +1,5 @@
-import type { Deadline } from "./deadline.ts";
-import { Problem } from "./problem.ts";
+import type { Deadline } from "../deadline.ts";
+import { Problem } from "../problem.ts";
 
 /** Requests of one tenant that an isolate works on at once. */
 const MAX_OF_TENANT = 400;

@@ -1,4 +1,4 @@
-import { MAX_FAULT_TEXT, MAX_FAULTS } from "./faults.ts";
+import { MAX_FAULT_TEXT, MAX_FAULTS } from "../http/faults.ts";
 import type { Header, Parameter, Schema } from "./document.ts";
 
 // What /openapi.json says in words that no route says: see document.ts.

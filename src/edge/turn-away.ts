@@ -1,11 +1,11 @@
-import { tenantsInFlight, tooManyInFlight } from "../in-flight.ts";
-import { requestIdOf, SECURE_HEADERS } from "../http/request.ts";
+import { tenantsInFlight, tooManyInFlight } from "./in-flight.ts";
+import { requestIdOf, SECURE_HEADERS } from "./gateway.ts";
 import { rememberedToken } from "../identity/access-token.ts";
-import { bearerToken } from "../identity/identify.ts";
+import { bearerToken } from "./identify.ts";
 import { Problem, problemDocument } from "../problem.ts";
 import { refusedCost } from "./admit.ts";
-import { knownDenial, knowsDenials } from "./ask.ts";
-import { refusalAt, type Denial } from "./denials.ts";
+import { knownDenial, knowsDenials } from "../tenant/stub.ts";
+import { refusalAt, type Denial } from "../tenant/denials.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 
 /** A denial written out, as it is to be answered until this time, in ms; only the request id is still to be put in. */

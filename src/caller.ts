@@ -1,4 +1,4 @@
-import type { API_KEY_SCOPES } from "../db/schema.ts";
+import type { API_KEY_SCOPES } from "./db/schema.ts";
 import type { Role, Scope } from "./authority.ts";
 
 export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];

@@ -2,7 +2,7 @@ import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
 import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
-import { strangersInFlight } from "../in-flight.ts";
+import { strangersInFlight } from "./in-flight.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 import { within } from "../within.ts";
 
