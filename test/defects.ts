@@ -1,7 +1,7 @@
 /**
  * Breaks the wall on purpose, one way at a time, each in a temporary copy of the project, and prints what notices:
  * `node test/defects.ts [part of a name]`. Fails if a defect passes unseen, or if a text to replace is not there. With
- * `--quick`, for a project whose tests have just passed, one who notices is enough.
+ * `--quick`, for a project whose tests have just passed, one who notices is enough; `--check` only looks for the texts.
  */
 import { spawn } from "node:child_process";
 import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
@@ -482,14 +482,11 @@ async function copy(path: string): Promise<void> {
   await symlink(join(root, "node_modules"), join(path, "node_modules"));
 }
 
-/** Changes a file as the edit says, or throws if its text is not there exactly once. */
-async function apply(path: string, { file, from, to }: Edit, name: string): Promise<void> {
+/** The file as the edit changes it. Throws if its text is not there exactly once. */
+async function edited(path: string, { file, from, to }: Edit, name: string): Promise<string> {
   const source = await readFile(join(path, file), "utf8");
   if (source.split(from).length !== 2) throw new Error(`${name}: ${file} must contain once: ${from}`);
-  await writeFile(
-    join(path, file),
-    source.replace(from, () => to),
-  );
+  return source.replace(from, () => to);
 }
 
 /** Runs a program of the copy to its end: its exit code and what it printed. */
@@ -594,7 +591,8 @@ async function hunt(watch: string[], defect?: Defect): Promise<string[]> {
     // Postgres runs as another user when this runs as root, and reaches its data in here.
     await chmod(path, 0o711);
     await copy(path);
-    for (const change of defect?.edits ?? []) await apply(path, change, defect?.name ?? "");
+    for (const change of defect?.edits ?? [])
+      await writeFile(join(path, change.file), await edited(path, change, defect?.name ?? ""));
     const seen: string[] = [];
     for (const watcher of watch) {
       const line = await look(path, watcher);
@@ -609,10 +607,13 @@ async function hunt(watch: string[], defect?: Defect): Promise<string[]> {
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: "boolean", default: false } },
+  options: { quick: { type: "boolean", default: false }, check: { type: "boolean", default: false } },
 });
 const [wanted = ""] = positionals;
 const chosen = DEFECTS.filter(({ name }) => name.includes(wanted));
+for (const { name, edits } of chosen) for (const each of edits) await edited(root, each, name);
+if (options.check) process.exit();
+
 const alarms = options.quick ? [] : await hunt([...new Set(chosen.flatMap(({ watch }) => watch))]);
 if (alarms.length > 0) throw new Error(`without any defect this is reported already: ${alarms.join("; ")}`);
 
