@@ -1,10 +1,14 @@
-import type { ActingAs } from "./db/signed-context.ts";
-import { ROLES } from "./db/schema.ts";
-
 // Who may do what, and to whom. Routes and tests read it here; `npm run db:migrate` gives Postgres the same as
 // functions (drizzle/authority.ts), so that its triggers hold on every path: routes, cascades and bulk changes alike.
 
+export const ROLES = ["viewer", "member", "admin", "owner"] as const;
 export type Role = (typeof ROLES)[number];
+
+/** What an issuer may make of somebody: an owner is made by owners alone. */
+export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
+
+/** As what somebody may act: with the rights of a role, or of a credential that is no user's session. */
+export type ActingAs = Role | "api_key" | "invitation" | "issuer";
 
 /** What a role may do; a scope is `resource:action`. Each role may also do what the one before it may. */
 const OWN_SCOPES = {
@@ -15,6 +19,18 @@ const OWN_SCOPES = {
 } as const satisfies Record<Role, readonly string[]>;
 
 export type Scope = (typeof OWN_SCOPES)[Role][number];
+
+/** What an API key may be given. */
+export const API_KEY_SCOPES = [
+  "projects:read",
+  "projects:write",
+  "tasks:read",
+  "tasks:write",
+  "members:read",
+  "audit:read",
+  "usage:read",
+] as const satisfies Scope[];
+export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
 
 const member = [...OWN_SCOPES.viewer, ...OWN_SCOPES.member];
 const admin = [...member, ...OWN_SCOPES.admin];

@@ -1,7 +1,6 @@
-import type { API_KEY_SCOPES } from "./db/schema.ts";
 import type { Role, Scope } from "./authority.ts";
 
-export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
+export const ACCESS_TOKEN_TTL_S = 600;
 
 /**
  * What a request showed to say who calls: verified as far as this isolate can, in no part from the client unsigned.
@@ -23,3 +22,6 @@ export type Caller = { readonly tenantId: string; readonly id: string; readonly 
   | { readonly kind: "user"; readonly role: Role; readonly sessionId: string }
   | { readonly kind: "api_key" }
 );
+
+/** A caller who is signed in: what lasts is granted by people alone. */
+export type SignedIn = Extract<Caller, { kind: "user" }>;

@@ -1,9 +1,9 @@
 import type { Context } from "hono";
 import { createFactory } from "hono/factory";
 import type { Caller, Credential } from "./caller.ts";
-import type { AccountDb, TenantDb } from "./db/client.ts";
 import type { Deadline } from "./deadline.ts";
-import type { Standing } from "./tenant/limits/limits.ts";
+import type { Standing } from "./policy.ts";
+import type { AccountDb, TenantDb } from "./tenant-db.ts";
 
 /** What each step of the pipeline adds to the request's context. */
 export type Edge = {

@@ -1,6 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { MANAGES } from "../src/authority.ts";
-import { ROLES } from "../src/db/schema.ts";
+import { MANAGES, ROLES } from "../src/authority.ts";
 import { answered, login, newMember, newTenant, request, type Row, type SignedIn } from "./support/client.ts";
 import { exchange, exchanged, expectRefused, newIssuer, trust } from "./support/issuer.ts";
 

@@ -32,12 +32,12 @@ import fc, { type Arbitrary } from "fast-check";
 import { beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import * as v from "valibot";
 import { factory } from "../src/context.ts";
-import type { TenantDb } from "../src/db/client.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { createOnce, IdempotencyKey } from "../src/http/idempotency.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { valid } from "../src/http/valid.ts";
+import type { TenantDb } from "../src/tenant-db.ts";
 import { newTenant, type SignedIn } from "./support/client.ts";
 
 const bytea = customType<{ data: Uint8Array; driverData: string }>({

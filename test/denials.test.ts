@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Decision, Policy } from "../src/policy.ts";
 import { Denials, refusalAt } from "../src/tenant/denials.ts";
-import { Limits, type Decision, type Policy } from "../src/tenant/limits/limits.ts";
+import { Limits } from "../src/tenant/limits/limits.ts";
 
 const policies: Policy[] = [
   { name: "second", limit: 3, window: 1 },

@@ -1,8 +1,9 @@
 import { eq, sql } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openTenantDb, type TenantDb } from "../src/db/client.ts";
+import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
 import { auditEvents, idempotencyKeys, projects } from "../src/db/schema.ts";
+import type { TenantDb } from "../src/tenant-db.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   answered,

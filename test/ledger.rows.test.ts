@@ -1,7 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import type { Policy } from "../src/policy.ts";
 import { IDLE_MS } from "../src/tenant/limits/ledger.ts";
-import type { Policy } from "../src/tenant/limits/limits.ts";
 import { RUNS } from "./support/ideal-limits.ts";
 import { minute, month, StoredTenant } from "./support/stored-tenant.ts";
 

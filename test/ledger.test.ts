@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import type { Policy } from "../src/policy.ts";
 import { IDLE_MS, Ledger, type Row } from "../src/tenant/limits/ledger.ts";
-import type { Policy } from "../src/tenant/limits/limits.ts";
 
 const T = Date.UTC(2028, 1, 28, 12);
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];

@@ -8,9 +8,9 @@ import { factory } from "../src/context.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { Tenant } from "../src/index.ts";
 import { admit, costs, refusedCost } from "../src/edge/admit.ts";
+import type { Policy } from "../src/policy.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import { IDLE_MS } from "../src/tenant/limits/ledger.ts";
-import type { Policy } from "../src/tenant/limits/limits.ts";
 import { WITHOUT_OBJECT } from "../src/tenant/plans.ts";
 import { HOST, newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 

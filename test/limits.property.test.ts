@@ -1,6 +1,7 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { Limits, type Decision, type Policy } from "../src/tenant/limits/limits.ts";
+import type { Decision, Policy } from "../src/policy.ts";
+import { Limits } from "../src/tenant/limits/limits.ts";
 import { CELLS } from "../src/tenant/limits/sliding-log.ts";
 import { IdealLimits, mostInAny, RUNS } from "./support/ideal-limits.ts";
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Limits, type Policy } from "../src/tenant/limits/limits.ts";
+import type { Policy } from "../src/policy.ts";
+import { Limits } from "../src/tenant/limits/limits.ts";
 import { CELLS } from "../src/tenant/limits/sliding-log.ts";
 import { mostInAny } from "./support/ideal-limits.ts";
 

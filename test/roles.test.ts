@@ -1,6 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { ROLES } from "../src/db/schema.ts";
-import { SCOPES, type Role } from "../src/authority.ts";
+import { SCOPES, type Role, ROLES } from "../src/authority.ts";
 import { newMember, newProject, newTask, newTenant, request, type SignedIn } from "./support/client.ts";
 
 let owner: SignedIn;

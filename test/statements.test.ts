@@ -1,9 +1,10 @@
 import { inArray } from "drizzle-orm";
 import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { openTenantDb, type TenantDb } from "../src/db/client.ts";
+import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
 import { projects } from "../src/db/schema.ts";
+import type { TenantDb } from "../src/tenant-db.ts";
 import { countCalls } from "./support/calls.ts";
 import { newProject, newTenant } from "./support/client.ts";
 

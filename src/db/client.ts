@@ -1,11 +1,11 @@
 import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
-import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
 import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
 import { BoundedMap } from "../bounded-map.ts";
 import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
+import type { AccountDb, Queries, Results } from "../tenant-db.ts";
 import { within } from "../within.ts";
 import { Reach } from "./reach.ts";
 import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
@@ -74,33 +74,6 @@ export const identityDb: NeonHttpDatabase = logins.identity.writer;
 
 /** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
 export const operatorDb: NeonHttpDatabase = openDatabase(settings.OPERATOR_DATABASE_URL);
-
-type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
-type Statements = readonly BatchItem<"pg">[];
-type Results<Q extends Statements> = BatchResponse<Q>;
-
-/**
- * One tenant's database. Each call is one round trip: one transaction in the tenant's signed context, so its
- * queries see and touch that tenant's rows alone, all or none. The results come in the queries' order.
- */
-export type TenantDb = {
-  /** Runs in a READ ONLY transaction. */
-  read<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
-  write<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
-};
-
-/** A tenant's people and their credentials. */
-export type AccountDb = TenantDb & {
-  /**
-   * As write(), with statements before and after that run in no tenant's context: what is of all tenants, such as an
-   * account. These name their tenant themselves.
-   */
-  writeAround<const Q extends Queries, const A extends Queries, const B extends Statements = []>(parts: {
-    before?: (db: NeonHttpDatabase) => B;
-    within: (db: NeonHttpDatabase) => Q;
-    after: (db: NeonHttpDatabase) => A;
-  }): Promise<{ before: Results<B>; within: Results<Q>; after: Results<A> }>;
-};
 
 /** The request that a database is opened for. */
 export type ForRequest = {

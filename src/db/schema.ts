@@ -17,8 +17,9 @@ import {
   type AnyPgColumn,
 } from "drizzle-orm/pg-core";
 import { v7 as uuidv7 } from "uuid";
+import type { Policy } from "../policy.ts";
+import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
 import { instant, rowHistory, tenantPolicies, tenantTable } from "./tenant-table.ts";
-import type { Policy } from "../tenant/limits/limits.ts";
 
 const bytea = customType<{ data: Uint8Array; driverData: string }>({
   dataType: () => "bytea",
@@ -37,22 +38,8 @@ const oneOf = (column: string, values: readonly string[]) =>
 
 export const PLANS = ["solo", "startup", "enterprise"] as const;
 export const TENANT_STATUSES = ["active", "suspended", "closing"] as const;
-export const ROLES = ["viewer", "member", "admin", "owner"] as const;
-/** What an issuer may make of somebody: an owner is made by owners alone. */
-export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
 export const PROJECT_STATUSES = ["active", "archived"] as const;
 export const TASK_STATUSES = ["todo", "doing", "done"] as const;
-
-/** What an API key may be given; `authority.ts` says what each role may. */
-export const API_KEY_SCOPES = [
-  "projects:read",
-  "projects:write",
-  "tasks:read",
-  "tasks:write",
-  "members:read",
-  "audit:read",
-  "usage:read",
-] as const;
 
 // --- Identity: who there is. Served by partywall_identity; a tenant request sees its own tenants row alone. ---
 

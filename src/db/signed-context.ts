@@ -1,4 +1,5 @@
 import { createHmac } from "node:crypto";
+import type { ActingAs } from "../authority.ts";
 import type { NamedKey } from "../settings.ts";
 
 /** How long a context is good for. An attacker inside a transaction can read his own, so it is short. */
@@ -13,8 +14,7 @@ const LETTERS = {
   api_key: "k",
   invitation: "i",
   issuer: "s",
-} as const;
-export type ActingAs = keyof typeof LETTERS;
+} as const satisfies Record<ActingAs, string>;
 
 /** On whose behalf a request acts: the id of a user, API key, invitation or issuer, and the rights of its credential. */
 export type Actor = { readonly id: string; readonly as: ActingAs };

@@ -7,16 +7,16 @@ import { identityDb, openTenantDb, rethrow } from "../db/client.ts";
 import { tenants } from "../db/schema.ts";
 import { SCOPES } from "../authority.ts";
 import type { Caller, Credential } from "../caller.ts";
+import { invalidToken } from "../identity/bearer.ts";
+import type { Decision } from "../policy.ts";
 import { slugOfHost } from "./host.ts";
 import { refuseGuessedKey, rememberKey, wasGood } from "./guessing.ts";
-import { invalidToken } from "./identify.ts";
 import { tenantsInFlight } from "./in-flight.ts";
 import { logProblem, Problem } from "../problem.ts";
 import type { Proof } from "../tenant/credentials.ts";
 import { refusalAt, type Denial } from "../tenant/denials.ts";
 import { askTenant, knownDenial, lastHeardOf, outOfReach, passesWithoutObject } from "../tenant/stub.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
-import type { Decision } from "../tenant/limits/limits.ts";
 import type { Admission } from "../tenant/object.ts";
 
 /** Addresses at which requests were refused, and the longest of them, that an isolate remembers: 5 MB at most. */

@@ -2,11 +2,8 @@ import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
 import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
-import { strangersInFlight } from "./in-flight.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 import { within } from "../within.ts";
-
-const MAX_USER_AGENT = 200;
 
 /** On every answer: it is JSON for programs and for them alone, never a page, and no page may frame or sniff it. */
 export const SECURE_HEADERS = {
@@ -39,19 +36,6 @@ export const observe = factory.createMiddleware(async function observe(c, next) 
   if (traceparent && TRACEPARENT.test(traceparent)) c.header("traceparent", traceparent);
   await next();
 });
-
-/**
- * Throws `unsupported_media_type` for a body in a content coding, such as gzip: none is decoded here, and the answer says so
- * (RFC 9110, 15.5.16).
- */
-export function refuseContentCoding(headers: Headers): void {
-  const codings = (headers.get("content-encoding") ?? "").split(",").map((coding) => coding.trim());
-  if (codings.every((coding) => /^(identity)?$/i.test(coding))) return;
-  throw new Problem("unsupported_media_type", {
-    detail: "Send the body as it is, without a Content-Encoding.",
-    headers: { "accept-encoding": "identity" },
-  });
-}
 
 /** Methods that change nothing: the runtime may cut such a request off anywhere. */
 const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
@@ -106,39 +90,6 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
   }
   return next();
 });
-
-/** All who show no token, as one. */
-const STRANGERS = "strangers";
-
-/**
- * Lets a network make only so many requests without a token (approximate), and all together only so many at once, before
- * any work is done for one. Every route without a token that asks Postgres, an object or anything else outside this
- * isolate begins with it.
- */
-export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
-  const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
-  if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
-  const deadline = c.get("deadline");
-  strangersInFlight.enter(STRANGERS, deadline);
-  try {
-    await next();
-  } finally {
-    strangersInFlight.leave(STRANGERS, deadline);
-  }
-});
-
-/** The client's IPv4 address, or the first half of its IPv6 address: the client may choose the second half freely. */
-export function networkOf(c: Context<Edge>): string {
-  const address = c.req.header("cf-connecting-ip") ?? "unknown";
-  if (!address.includes(":")) return address;
-  const [head = [], tail = []] = address.split("::").map((groups) => groups.split(":").filter(Boolean));
-  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
-  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
-}
-
-/** What the client calls itself, to tell a user's sessions apart by; a character that it is cut in goes whole. */
-export const userAgent = (c: Context<Edge>) =>
-  (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT).replace(/[\uD800-\uDBFF]$/, "");
 
 /** The status of an answer to a client that has left, in the log alone. */
 const CLIENT_LEFT = 499;

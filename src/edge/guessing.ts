@@ -1,11 +1,10 @@
-import { createHmac } from "node:crypto";
 import type { Context } from "hono";
 import { BoundedMap } from "../bounded-map.ts";
 import type { Edge } from "../context.ts";
-import { settings } from "../env.ts";
-import { networkOf } from "./gateway.ts";
+import { accountOf } from "../identity/account.ts";
+import { invalidToken } from "../identity/bearer.ts";
 import { Problem } from "../problem.ts";
-import { invalidToken } from "./identify.ts";
+import { networkOf } from "./client.ts";
 
 // Only failures are counted, by bindings that are approximate and tell no more than whether one was too many. This
 // isolate remembers it then, so that whoever fails often is stopped before any work is done.
@@ -78,9 +77,4 @@ export async function rememberKey(c: Context<Edge>, hash: string, isGood: boolea
   good.delete(hash);
   bad.set(hash, afterPeriod());
   await countFailure(c.env.API_KEY_GUARD, networkOf(c));
-}
-
-/** Names an account without telling whose it is. */
-export function accountOf(email: string): string {
-  return createHmac("sha256", settings.PASSWORD_PEPPER).update("account").update(email).digest("base64url");
 }

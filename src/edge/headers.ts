@@ -1,4 +1,4 @@
-import type { Standing } from "../tenant/limits/limits.ts";
+import type { Standing } from "../policy.ts";
 
 // Structured fields (RFC 9651), written out: a policy's name is restricted to what needs no escaping.
 

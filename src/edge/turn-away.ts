@@ -1,7 +1,7 @@
+import { bearerToken } from "../identity/bearer.ts";
 import { tenantsInFlight, tooManyInFlight } from "./in-flight.ts";
 import { requestIdOf, SECURE_HEADERS } from "./gateway.ts";
 import { rememberedToken } from "../identity/access-token.ts";
-import { bearerToken } from "./identify.ts";
 import { Problem, problemDocument } from "../problem.ts";
 import { refusedCost } from "./admit.ts";
 import { knownDenial, knowsDenials } from "../tenant/stub.ts";

@@ -2,7 +2,6 @@ import type { Context } from "hono";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Readings } from "./readings.ts";
-import { refuseContentCoding } from "../edge/gateway.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
 /** A body has this long to arrive whole. */
@@ -69,4 +68,17 @@ async function readAll(
     kept.set(value, size);
     size = end;
   }
+}
+
+/**
+ * Throws `unsupported_media_type` for a body in a content coding, such as gzip: none is decoded here, and the answer says so
+ * (RFC 9110, 15.5.16).
+ */
+function refuseContentCoding(headers: Headers): void {
+  const codings = (headers.get("content-encoding") ?? "").split(",").map((coding) => coding.trim());
+  if (codings.every((coding) => /^(identity)?$/i.test(coding))) return;
+  throw new Problem("unsupported_media_type", {
+    detail: "Send the body as it is, without a Content-Encoding.",
+    headers: { "accept-encoding": "identity" },
+  });
 }

@@ -2,13 +2,11 @@ import { errors, importJWK, jwtVerify, SignJWT } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { BoundedMap } from "../bounded-map.ts";
-import { ROLES } from "../db/schema.ts";
 import { settings } from "../env.ts";
-import { SCOPES } from "../authority.ts";
-import type { Credential } from "../caller.ts";
+import { SCOPES, ROLES } from "../authority.ts";
+import { ACCESS_TOKEN_TTL_S, type Credential } from "../caller.ts";
 import { hasLowS, withLowS } from "./low-s.ts";
 
-export const ACCESS_TOKEN_TTL_S = 600;
 const CLOCK_TOLERANCE_S = 5;
 /** Client id of the sessions that this server starts itself (RFC 9068 demands one). */
 const CLIENT_ID = "partywall";

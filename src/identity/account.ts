@@ -1,4 +1,6 @@
+import { createHmac } from "node:crypto";
 import * as v from "valibot";
+import { settings } from "../env.ts";
 
 /** What no mail server takes though browsers do: dots that part nothing, over 64 characters before the @ (RFC 5321). */
 const UNDELIVERABLE = /^\.|\.[.@]|^[^@]{65}/;
@@ -21,3 +23,8 @@ const MAX_PASSWORD = 256;
 export const NewPassword = v.pipe(v.string(), v.minLength(8), v.maxLength(MAX_PASSWORD));
 /** What somebody says their password is. */
 export const Password = v.pipe(v.string(), v.maxLength(MAX_PASSWORD));
+
+/** Names an account without telling whose it is. */
+export function accountOf(email: string): string {
+  return createHmac("sha256", settings.PASSWORD_PEPPER).update("account").update(email).digest("base64url");
+}

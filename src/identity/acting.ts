@@ -2,11 +2,8 @@ import { sql } from "drizzle-orm";
 import { violatedConstraint } from "../db/client.ts";
 import { Problem } from "../problem.ts";
 import { atLeast, MANAGES } from "../authority.ts";
-import type { Caller } from "../caller.ts";
-import { insufficientScope } from "../edge/identify.ts";
-
-/** A caller who is signed in: what lasts is granted by people alone. */
-export type SignedIn = Extract<Caller, { kind: "user" }>;
+import type { SignedIn } from "../caller.ts";
+import { insufficientScope } from "./bearer.ts";
 
 /**
  * The caller's own row of memberships, by the alias `a`, while it has the role that the credential says or a greater one:

@@ -1,12 +1,14 @@
 import { sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
-import { violatedConstraint, type AccountDb } from "../db/client.ts";
-import type { ISSUED_ROLES } from "../db/schema.ts";
+import type { ISSUED_ROLES } from "../authority.ts";
+import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
+import { violatedConstraint } from "../db/client.ts";
 import { Problem } from "../problem.ts";
+import type { AccountDb } from "../tenant-db.ts";
 import type { News } from "../tenant/object.ts";
 import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
-import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
+import { mintAccessToken } from "./access-token.ts";
 import { endedLately, membersChanged, readEnded } from "./ended.ts";
 import { Member, member } from "./session.ts";
 import { NO_MEMBER, refusedToken, type Subject } from "./subject-token.ts";

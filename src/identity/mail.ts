@@ -1,7 +1,7 @@
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
-import { accountOf } from "../edge/guessing.ts";
+import { accountOf } from "./account.ts";
 
 /** A mail service that does not answer within this time has not taken the mail. */
 const MAIL_TIMEOUT_MS = 10_000;

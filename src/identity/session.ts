@@ -1,11 +1,12 @@
 import { sql, type SQL } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
+import { ROLES } from "../authority.ts";
+import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
-import { ROLES } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
-import { ACCESS_TOKEN_TTL_S, mintAccessToken } from "./access-token.ts";
+import { mintAccessToken } from "./access-token.ts";
 import { firstRefreshToken, readRefreshToken, type RefreshToken } from "./refresh-token.ts";
 
 const REFRESH_TTL_S = 30 * 24 * 3600;

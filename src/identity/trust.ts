@@ -1,8 +1,9 @@
 import { and, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
+import type { ISSUED_ROLES } from "../authority.ts";
 import { BoundedMap } from "../bounded-map.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { issuers, tenants, type ISSUED_ROLES } from "../db/schema.ts";
+import { issuers, tenants } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
 import { NO_MEMBER, refusedToken, unknownToken, type Subject } from "./subject-token.ts";
 

@@ -4,19 +4,22 @@ import { generateSpecs } from "hono-openapi";
 import * as v from "valibot";
 import { factory, type Edge } from "../context.ts";
 import { PROBLEMS, type ProblemCode } from "../problem.ts";
-import { HEADERS, INFO, LENGTHS, PARAMETERS, PROBLEM, SECURITY_SCHEMES, TAGS, TEXTS } from "./parts.ts";
+import {
+  HEADERS,
+  INFO,
+  LENGTHS,
+  PARAMETERS,
+  PROBLEM,
+  SECURITY_SCHEMES,
+  TAGS,
+  TEXTS,
+  type Header,
+  type Parameter,
+  type Schema,
+} from "./parts.ts";
 import { isKnown } from "../http/etag.ts";
 import { operation, type Described } from "./operation.ts";
 
-export type Schema = { [keyword: string]: unknown };
-export type Parameter = {
-  in: string;
-  name: string;
-  description?: string;
-  required?: boolean;
-  schema: Schema;
-};
-export type Header = { description: string; required?: boolean; schema: Schema };
 type Ref = { $ref: string };
 type Content = Record<string, { schema: Schema }>;
 type Answer = { description: string; headers?: Record<string, Header | Ref>; content?: Content };

@@ -1,8 +1,7 @@
 import { addGlobalDefs } from "@valibot/to-json-schema";
 import { describeRoute, resolver } from "hono-openapi";
 import type * as v from "valibot";
-import { API_KEY_SCOPES } from "../db/schema.ts";
-import type { Scope } from "../authority.ts";
+import { type Scope, API_KEY_SCOPES } from "../authority.ts";
 import type { ProblemCode } from "../problem.ts";
 
 /** A schema of JSON, the media types of text, or null for no body. */

@@ -1,7 +1,16 @@
 import { MAX_FAULT_TEXT, MAX_FAULTS } from "../http/faults.ts";
-import type { Header, Parameter, Schema } from "./document.ts";
 
 // What /openapi.json says in words that no route says: see document.ts.
+
+export type Schema = { [keyword: string]: unknown };
+export type Parameter = {
+  in: string;
+  name: string;
+  description?: string;
+  required?: boolean;
+  schema: Schema;
+};
+export type Header = { description: string; required?: boolean; schema: Schema };
 
 export const INFO = {
   title: "partywall",

@@ -2,10 +2,10 @@ import { and, desc, eq } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { ACTOR_TYPES, AUDIT_ACTIONS, auditEvents } from "../db/schema.ts";
+import { needs } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import { needs } from "../edge/identify.ts";
 
 const Id = v.pipe(v.string(), v.uuid());
 const Table = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,62}$/, "a table's name, such as projects"));

@@ -1,8 +1,8 @@
 import * as v from "valibot";
 import swaggerUi from "swagger-ui-dist/package.json" with { type: "json" };
 import { factory } from "../context.ts";
+import { floodGuard } from "../edge/flood-guard.ts";
 import { operation } from "../openapi/operation.ts";
-import { floodGuard } from "../edge/gateway.ts";
 import { valid } from "../http/valid.ts";
 import { Problem } from "../problem.ts";
 import { docsPage } from "./docs-page.ts";

@@ -1,18 +1,21 @@
 import { and, desc, eq, sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
+import { ISSUED_ROLES } from "../authority.ts";
 import { factory } from "../context.ts";
-import { violatedConstraint, type TenantDb } from "../db/client.ts";
-import { ISSUED_ROLES, issuers } from "../db/schema.ts";
+import { violatedConstraint } from "../db/client.ts";
+import { issuers } from "../db/schema.ts";
+import { needs, signedIn } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
+import { invalidToken } from "../identity/bearer.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
-import { invalidToken, needs, signedIn } from "../edge/identify.ts";
 import { isIssuerUrl } from "../identity/issuer-url.ts";
 import { Problem } from "../problem.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { teachTenant } from "../tenant/stub.ts";
 
 type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];

@@ -1,10 +1,10 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
+import { ROLES } from "../authority.ts";
 import { factory, timed } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { ROLES } from "../db/schema.ts";
+import { invalidToken } from "../identity/bearer.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { invalidToken } from "../edge/identify.ts";
 
 const Tenant = v.object({ id: v.string(), slug: v.string(), name: v.string() });
 const OwnTenant = v.object({ ...Tenant.entries, role: v.picklist(ROLES) });

@@ -1,16 +1,18 @@
 import { and, asc, desc, eq, inArray, sql } from "drizzle-orm";
 import * as v from "valibot";
+import { ROLES } from "../authority.ts";
+import type { SignedIn } from "../caller.ts";
 import { factory } from "../context.ts";
-import type { TenantDb } from "../db/client.ts";
-import { memberships, ROLES, users } from "../db/schema.ts";
+import { memberships, users } from "../db/schema.ts";
+import { needs, requireScope, signedIn } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import { holdActing, ownersOnly, refuseTo, stands, type SignedIn } from "../identity/acting.ts";
+import { holdActing, ownersOnly, refuseTo, stands } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
-import { needs, requireScope, signedIn } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { teachTenant } from "../tenant/stub.ts";
 import type { Floor } from "../tenant/credentials.ts";
 

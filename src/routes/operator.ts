@@ -1,14 +1,13 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { operatorDb, rethrow } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
+import { floodGuard } from "../edge/flood-guard.ts";
+import { operatorOnly } from "../edge/operator-only.ts";
 import { settings } from "../env.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { floodGuard } from "../edge/gateway.ts";
 import { ById, valid } from "../http/valid.ts";
-import { bearerToken } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/stub.ts";
 import { EdgeRecord, edgeRecord, Policies } from "../tenant/record.ts";
@@ -22,17 +21,6 @@ const TenantChange = v.partial(
   }),
 );
 nameSchemas({ TenantChange, TenantRecord: EdgeRecord });
-
-const sha256 = (text: string) => createHash("sha256").update(text).digest();
-
-/** Lets on whoever runs this deployment, by a token that no client has. */
-const operatorOnly = factory.createMiddleware(async function operatorOnly(c, next) {
-  const token = bearerToken(c.req.raw.headers) ?? "";
-  if (!timingSafeEqual(sha256(token), sha256(settings.OPERATOR_TOKEN))) {
-    throw new Problem("unauthenticated", { headers: { "www-authenticate": 'Bearer realm="operator"' } });
-  }
-  await next();
-});
 
 /** What the operator of this deployment does to tenants. In force, wherever they are called, once it is answered. */
 export const operator = factory.createApp().patch(

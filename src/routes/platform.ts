@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { floodGuard } from "../edge/flood-guard.ts";
 import { isKnown } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { floodGuard } from "../edge/gateway.ts";
 import { jwks } from "../identity/access-token.ts";
 import { Problem } from "../problem.ts";
 import { findOutages } from "../tenant/readiness.ts";

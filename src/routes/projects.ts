@@ -2,12 +2,12 @@ import { and, desc, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { PROJECT_STATUSES, projects } from "../db/schema.ts";
+import { needs } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { needs } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
 
 const tag = "Projects";

@@ -2,16 +2,16 @@ import { and, desc, eq, gt, isNull, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { sessions, users } from "../db/schema.ts";
+import { userAgent } from "../edge/client.ts";
+import { signedIn } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
-import { userAgent } from "../edge/gateway.ts";
 import { ById, valid } from "../http/valid.ts";
-import { signedIn } from "../edge/identify.ts";
 import { Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
+import { Slug } from "../tenant/slug.ts";
 import { teachTenant } from "../tenant/stub.ts";
 import { GONE } from "../tenant/credentials.ts";
-import { Slug } from "../tenant/record.ts";
 
 const tag = "Sessions";
 

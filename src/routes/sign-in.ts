@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { userAgent } from "../edge/client.ts";
+import { floodGuard } from "../edge/flood-guard.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { floodGuard, userAgent } from "../edge/gateway.ts";
 import { valid } from "../http/valid.ts";
 import { Email, NewPassword, Password } from "../identity/account.ts";
 import { slowGuessing } from "../edge/guessing.ts";
@@ -10,9 +11,10 @@ import { slugOfHost } from "../edge/host.ts";
 import { hashPassword } from "../identity/password.ts";
 import { refreshSession, Session, signIn, signUp } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
+import { NewSlug, Slug } from "../tenant/slug.ts";
 import { teachTenant } from "../tenant/stub.ts";
 import { GONE } from "../tenant/credentials.ts";
-import { NewSlug, Slug, TenantName } from "../tenant/record.ts";
+import { TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";
 

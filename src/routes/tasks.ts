@@ -3,13 +3,13 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { projects, TASK_STATUSES, tasks } from "../db/schema.ts";
+import { needs } from "../edge/needs.ts";
 import { Day } from "../http/calendar.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { needs } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
 
 const tag = "Tasks";

@@ -3,13 +3,14 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
+import { needs } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
-import { needs } from "../edge/identify.ts";
 import { Problem } from "../problem.ts";
+import { NewSlug } from "../tenant/slug.ts";
 import { teachTenant } from "../tenant/stub.ts";
-import { EdgeRecord, edgeRecord, NewSlug, TenantName } from "../tenant/record.ts";
+import { EdgeRecord, edgeRecord, TenantName } from "../tenant/record.ts";
 
 const tag = "Tenant";
 

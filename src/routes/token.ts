@@ -1,19 +1,20 @@
 import * as v from "valibot";
+import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { factory, timed } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
+import { userAgent } from "../edge/client.ts";
+import { floodGuard } from "../edge/flood-guard.ts";
 import type { Fault } from "../http/faults.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { floodGuard, userAgent } from "../edge/gateway.ts";
 import { valid } from "../http/valid.ts";
-import { ACCESS_TOKEN_TTL_S } from "../identity/access-token.ts";
 import { SCOPES } from "../authority.ts";
 import { exchange } from "../identity/exchange.ts";
 import { slugOfHost } from "../edge/host.ts";
 import { readSubjectToken, unknownToken, verifySubjectToken } from "../identity/subject-token.ts";
 import { chooseTrust, forgetTrusts, isTrusted, trustsOf } from "../identity/trust.ts";
 import { Problem } from "../problem.ts";
+import { Slug } from "../tenant/slug.ts";
 import { teachTenant } from "../tenant/stub.ts";
-import { Slug } from "../tenant/record.ts";
 
 const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 const TYPE = "urn:ietf:params:oauth:token-type:";

@@ -1,5 +1,5 @@
 import { BoundedMap } from "../bounded-map.ts";
-import { ACCESS_TOKEN_TTL_S } from "../identity/access-token.ts";
+import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import type { KeyRecord } from "./record.ts";
 
 /** What a tenant's object is asked to judge: a user's token, as [user, session, the user's version], or a key's hash. */

@@ -1,5 +1,5 @@
 import { BoundedMap } from "../bounded-map.ts";
-import type { Decision } from "./limits/limits.ts";
+import type { Decision } from "../policy.ts";
 
 export type Refusal = Extract<Decision, { outcome: "refused" }>;
 /** A refusal that the object decided between `askedAt` and `answeredAt`, both in ms. */

@@ -1,9 +1,9 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
+import type { Decision, Policy } from "../policy.ts";
 import { Credentials, type CredentialNews, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./limits/ledger.ts";
-import type { Decision, Policy } from "./limits/limits.ts";
 import { loadRecord, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
 
 /** How old the tenant's record may grow while requests come in. */

@@ -1,4 +1,4 @@
-import type { Policy } from "./limits/limits.ts";
+import type { Policy } from "../policy.ts";
 
 /**
  * What each plan allows: cost units (1 a request unless a route says otherwise) in any `window` of that many

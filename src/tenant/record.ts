@@ -1,10 +1,11 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
+import { API_KEY_SCOPES } from "../authority.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { API_KEY_SCOPES, PLANS, TENANT_STATUSES } from "../db/schema.ts";
-import { API_SLUG } from "../edge/host.ts";
+import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
+import type { Policy } from "../policy.ts";
 import { within } from "../within.ts";
-import { MAX_WINDOW_S, type Policy } from "./limits/limits.ts";
+import { MAX_WINDOW_S } from "./limits/limits.ts";
 import { MAX_UNITS } from "./limits/sliding-log.ts";
 import { PLAN_POLICIES } from "./plans.ts";
 
@@ -21,32 +22,6 @@ const Limit = v.object({
 export const Policies = v.pipe(v.array(Limit), v.minLength(1), v.maxLength(8));
 
 export const TenantName = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100));
-
-/** A tenant's name in hosts and sign-ins: one DNS label, in lower case. */
-export const Slug = v.pipe(
-  v.string(),
-  v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
-);
-
-/** Host labels that are, or may become, the deployment's own, or that programs look up by themselves. */
-const RESERVED = new Set(
-  (
-    "www api app admin operator console docs help support status blog auth login account billing static assets cdn " +
-    "dev test staging internal mail smtp imap pop mx ns ns1 ns2 ftp localhost autoconfig autodiscover wpad"
-  ).split(" "),
-);
-
-/**
- * The slug of a new tenant, or a new slug: no reserved one, and none with hyphens in the third and fourth place, which
- * IDNA gives a meaning (RFC 5891, 4.2.3.1): `xn--…` shows as other letters. Who has such a slug by now keeps it.
- */
-export const NewSlug = v.pipe(
-  Slug,
-  v.check(
-    (slug) => !RESERVED.has(slug) && slug !== API_SLUG && !slug.startsWith("--", 2),
-    "a slug that is not reserved",
-  ),
-);
 
 /** What the edge knows of a tenant: a copy of its row in Postgres, of the version that it names. */
 export const EdgeRecord = v.object({

@@ -1,8 +1,9 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { serialize } from "node:v8";
+import type { Policy } from "../../src/policy.ts";
 import { Ledger } from "../../src/tenant/limits/ledger.ts";
-import { Limits, type Policy } from "../../src/tenant/limits/limits.ts";
+import { Limits } from "../../src/tenant/limits/limits.ts";
 
 const TENANTS = [1, 100, 10_000, 100_000];
 const LIMITS = [10, 1_000, 30_000, 1_000_000];

@@ -8,7 +8,7 @@ import { settings } from "../../src/env.ts";
 import type { Role } from "../../src/authority.ts";
 import { hashPassword } from "../../src/identity/password.ts";
 import { signIn as grantSession, type Session } from "../../src/identity/session.ts";
-import type { Policy } from "../../src/tenant/limits/limits.ts";
+import type { Policy } from "../../src/policy.ts";
 import { checkDocumented } from "./contract.ts";
 
 export const HOST = "api.partywall.test";

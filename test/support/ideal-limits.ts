@@ -1,4 +1,4 @@
-import type { Decision, Policy, Standing } from "../../src/tenant/limits/limits.ts";
+import type { Decision, Policy, Standing } from "../../src/policy.ts";
 
 declare global {
   interface ImportMetaEnv {

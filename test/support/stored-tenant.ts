@@ -1,5 +1,5 @@
+import type { Policy } from "../../src/policy.ts";
 import { Ledger, type Entry, type Row } from "../../src/tenant/limits/ledger.ts";
-import type { Policy } from "../../src/tenant/limits/limits.ts";
 import { mostInAny } from "./ideal-limits.ts";
 
 export const minute = (limit: number): Policy => ({ name: "minute", limit, window: 60 });

@@ -1,4 +1,5 @@
-import { Limits, type Decision, type LimitsSnapshot, type Policy, type Standing } from "./limits.ts";
+import type { Decision, Policy, Standing } from "../../policy.ts";
+import { Limits, type LimitsSnapshot } from "./limits.ts";
 
 /**
  * What is stored of a tenant's limits, one row for all policies: everything up to the snapshot is exact, and at

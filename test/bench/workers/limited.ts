@@ -4,10 +4,10 @@ import { logged } from "../../../src/edge/log.ts";
 import { takenMethods } from "../../../src/edge/methods.ts";
 import { allowedOrigins, answerProblem, observe } from "../../../src/edge/gateway.ts";
 import { identify } from "../../../src/edge/identify.ts";
+import type { Standing } from "../../../src/policy.ts";
 import { Problem } from "../../../src/problem.ts";
 import { tenant } from "../../../src/routes/tenant.ts";
 import { rateLimit, rateLimitPolicy } from "../../../src/edge/headers.ts";
-import type { Standing } from "../../../src/tenant/limits/limits.ts";
 
 /** What a limiter finds; after a refusal, more is to be had in `resetMs`. */
 export type Verdict = { admitted: boolean; remaining: number; resetMs: number };

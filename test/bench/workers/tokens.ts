@@ -4,8 +4,9 @@ import { factory } from "../../../src/context.ts";
 import { answerProblem, observe } from "../../../src/edge/gateway.ts";
 import { makeApiKey } from "../../../src/identity/api-key.ts";
 import type { Credential } from "../../../src/caller.ts";
-import { bearerToken, identify } from "../../../src/edge/identify.ts";
+import { identify } from "../../../src/edge/identify.ts";
 import { admit } from "../../../src/edge/admit.ts";
+import { bearerToken } from "../../../src/identity/bearer.ts";
 import { teachTenant } from "../../../src/tenant/stub.ts";
 
 let believed: Credential | undefined;

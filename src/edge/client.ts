@@ -1,0 +1,17 @@
+import type { Context } from "hono";
+import type { Edge } from "../context.ts";
+
+const MAX_USER_AGENT = 200;
+
+/** The client's IPv4 address, or the first half of its IPv6 address: the client may choose the second half freely. */
+export function networkOf(c: Context<Edge>): string {
+  const address = c.req.header("cf-connecting-ip") ?? "unknown";
+  if (!address.includes(":")) return address;
+  const [head = [], tail = []] = address.split("::").map((groups) => groups.split(":").filter(Boolean));
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => "0");
+  return [...head, ...zeros, ...tail].slice(0, 4).join(":");
+}
+
+/** What the client calls itself, to tell a user's sessions apart by; a character that it is cut in goes whole. */
+export const userAgent = (c: Context<Edge>) =>
+  (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT).replace(/[\uD800-\uDBFF]$/, "");
