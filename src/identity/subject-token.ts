@@ -3,7 +3,6 @@ import * as v from "valibot";
 import { Problem } from "../problem.ts";
 import { Email } from "./account.ts";
 import { issuerKey } from "./issuer-keys.ts";
-import type { Origin } from "./trust.ts";
 
 /** Signatures that only the issuer can make: a key of theirs that is public is never a secret of an HMAC. */
 const ALGORITHMS = "RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 Ed25519 EdDSA".split(" ");
@@ -28,6 +27,9 @@ const Claims = v.object({
   email: Email,
   email_verified: v.literal(true),
 });
+
+/** What a token says for whom it was made. */
+export type Origin = { issuer: string; audience: string };
 
 /** Who an issuer says somebody is: its `sub`, the email and its domain in lower case, and all else that it says. */
 export type Subject = { subject: string; email: string; domain: string; claims: JWTPayload };

@@ -5,7 +5,7 @@ import { BoundedMap } from "../bounded-map.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { issuers, tenants } from "../db/schema.ts";
 import { Problem } from "../problem.ts";
-import { NO_MEMBER, refusedToken, unknownToken, type Subject } from "./subject-token.ts";
+import { NO_MEMBER, refusedToken, unknownToken, type Origin, type Subject } from "./subject-token.ts";
 
 /** Answers that this isolate remembers, and for how long. */
 const MAX_REMEMBERED = 1_000;
@@ -31,9 +31,6 @@ type IssuedRole = (typeof ISSUED_ROLES)[number];
 /** An issuer as one tenant has registered it, and whether that tenant is open. */
 export type Trust = Pick<typeof issuers.$inferSelect, Exclude<keyof typeof columns, "status">> &
   Pick<typeof tenants.$inferSelect, "status">;
-
-/** What a token says for whom it was made. */
-export type Origin = { issuer: string; audience: string };
 
 const trusted = new BoundedMap<string, number>(MAX_REMEMBERED);
 const known = new BoundedMap<string, { trusts: Trust[]; until: number }>(MAX_REMEMBERED);
