@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { parse, type Fault } from "../src/http/faults.ts";
 import { factory } from "../src/context.ts";
 import { valid } from "../src/http/valid.ts";
+import { listOf } from "../src/list-of.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 
 const RUNS = Number(process.env["PROPERTY_RUNS"]);
@@ -24,6 +25,14 @@ async function faultsIn(schemaOf: (asked: v.GenericSchema) => v.GenericSchema, v
 
 const wide = Array.from({ length: 120_000 }, (_, index) => index);
 const named = Object.fromEntries(wide.map((index) => [`k${index}`, index]));
+
+it("looks at no item of a list that is too long, also of one whose items are valid", async () => {
+  const { faults, asked } = await faultsIn((part) => v.object({ list: v.nullable(listOf(part, 1, 5)) }), {
+    list: wide,
+  });
+  expect(faults).toEqual([{ pointer: "/list", detail: "Invalid length: Expected <=5 but received 120000" }]);
+  expect(asked).toBe(0);
+});
 
 describe("of a value with 120,000 faults, 20 are looked for", () => {
   it.each<[string, (part: v.GenericSchema) => v.GenericSchema, unknown]>([

@@ -18,6 +18,7 @@ import { pageOf, PageQuery, Pager } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { makeApiKey, repeatableApiKey } from "../identity/api-key.ts";
 import { isActing, vouchedBy } from "../identity/acting.ts";
+import { listOf } from "../list-of.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/stub.ts";
 import { KeyRecord, keyRecord } from "../tenant/record.ts";
@@ -42,9 +43,7 @@ const MadeApiKey = v.object({ ...ApiKey.entries, key: v.string() });
 const NewApiKey = v.strictObject({
   name: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100)),
   scopes: v.pipe(
-    v.array(v.picklist(API_KEY_SCOPES)),
-    v.minLength(1),
-    v.maxLength(API_KEY_SCOPES.length),
+    listOf(v.picklist(API_KEY_SCOPES), 1, API_KEY_SCOPES.length),
     v.checkItems((scope, index, scopes) => scopes.indexOf(scope) === index, "given twice"),
   ),
   expires_at: v.optional(

@@ -14,6 +14,7 @@ import { ById, valid } from "../http/valid.ts";
 import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "../identity/acting.ts";
 import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
 import { isIssuerUrl } from "../identity/issuer-url.ts";
+import { listOf } from "../list-of.ts";
 import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { teachTenant } from "../tenant/stub.ts";
@@ -37,7 +38,7 @@ const Domain = v.pipe(
   v.regex(/^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/, "a domain in lower case"),
 );
 const RoleMap = v.pipe(v.record(Name, Role), v.maxEntries(MAX_ENTRIES));
-const Domains = v.pipe(v.array(Domain), v.minLength(1), v.maxLength(MAX_ENTRIES));
+const Domains = listOf(Domain, 1, MAX_ENTRIES);
 
 const Issuer = v.object({
   id: v.string(),

@@ -4,6 +4,7 @@ import { API_KEY_SCOPES } from "../authority.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
 import type { Policy } from "../policy.ts";
+import { listOf } from "../list-of.ts";
 import { within } from "../within.ts";
 import { MAX_WINDOW_S } from "./limits/limits.ts";
 import { MAX_UNITS } from "./limits/sliding-log.ts";
@@ -19,7 +20,7 @@ const Limit = v.object({
 });
 
 /** A tenant's own policies: each answer's RateLimit headers name them all. */
-export const Policies = v.pipe(v.array(Limit), v.minLength(1), v.maxLength(8));
+export const Policies = listOf(Limit, 1, 8);
 
 export const TenantName = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(100));
 

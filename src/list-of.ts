@@ -1,0 +1,13 @@
+import * as v from "valibot";
+
+/** A list of `min` to `max` items. One that is too long is refused before any item is parsed. */
+export function listOf<Item extends v.GenericSchema>(item: Item, min: number, max: number) {
+  const list = v.pipe(v.array(item), v.minLength(min), v.maxLength(max));
+  const tooLong = v.pipe(v.array(v.unknown()), v.maxLength(max));
+  const run: (typeof list)["~run"] = (dataset, config) =>
+    Array.isArray(dataset.value) && dataset.value.length > max
+      ? (tooLong["~run"](dataset, config) as ReturnType<(typeof list)["~run"]>)
+      : list["~run"](dataset, config);
+  // Valibot's schemas are plain objects that name what they are made of; only how this one runs differs.
+  return Object.assign({}, list, { "~run": run });
+}
