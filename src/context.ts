@@ -7,12 +7,6 @@ import type { AccountDb, TenantDb } from "./tenant-db.ts";
 
 /** What each step of the pipeline adds to the request's context. */
 export type Edge = {
-  Bindings: Env & {
-    /** Optional, in wrangler.toml: a flood guard by tenant in front of its object. */
-    TENANT_GUARD?: RateLimit;
-    /** Optional, in wrangler.toml: a datapoint for each request, by tenant, in Workers Analytics Engine. */
-    USAGE?: AnalyticsEngineDataset;
-  };
   Variables: {
     /** From the first step: `X-Request-Id`. */
     requestId: string;

@@ -6,7 +6,7 @@ export function listOf<Item extends v.GenericSchema>(item: Item, min: number, ma
   const tooLong = v.pipe(v.array(v.unknown()), v.maxLength(max));
   const run: (typeof list)["~run"] = (dataset, config) =>
     Array.isArray(dataset.value) && dataset.value.length > max
-      ? (tooLong["~run"](dataset, config) as ReturnType<(typeof list)["~run"]>)
+      ? tooLong["~run"](dataset, config)
       : list["~run"](dataset, config);
   // Valibot's schemas are plain objects that name what they are made of; only how this one runs differs.
   return Object.assign({}, list, { "~run": run });

@@ -1,4 +1,3 @@
-import { env } from "cloudflare:workers";
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { parseList } from "structured-headers";
 import { describe, expect, it } from "vitest";
@@ -97,7 +96,7 @@ it("shuts a suspended tenant out at the next request, and lets it in again when 
 it("reads the tenant's record again when it starts without one", async () => {
   const { token, tenant } = await newTenant();
   await login("OPERATOR_DATABASE_URL")`update tenants set status = 'suspended' where id = ${tenant.id}`;
-  const object = tenantObject(env.TENANT, tenant.id);
+  const object = tenantObject(tenant.id);
   await runInDurableObject(object, (_, state) => state.storage.delete("record"));
   await evictDurableObject(object);
   expect((await request("GET", "/v1/projects", { token })).status).toBe(403);
@@ -129,7 +128,7 @@ it("goes on counting after an orderly restart, exactly", async () => {
   for (let spent = 1; spent <= 4; spent++)
     await answered(200, request("GET", "/v1/tenant/limits", { token }));
   // The pool evicts once no timer is left: after the idle row, as production does.
-  await evictDurableObject(tenantObject(env.TENANT, tenant.id));
+  await evictDurableObject(tenantObject(tenant.id));
   const response = await request("GET", "/v1/tenant/limits", { token });
   expect(fields(response, "ratelimit")).toMatchObject([{ name: "minute", r: 5 }]);
 });

@@ -1,4 +1,3 @@
-import { env } from "cloudflare:workers";
 import { runInDurableObject } from "cloudflare:test";
 import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
@@ -127,7 +126,7 @@ describe("a key", () => {
       await identity`select to_jsonb(k) from api_keys k`,
       await login("OPERATOR_DATABASE_URL")`select to_jsonb(t) from tenants t`,
     ]);
-    const stored = await runInDurableObject(tenantObject(env.TENANT, ada.tenant.id), (_, { storage }) =>
+    const stored = await runInDurableObject(tenantObject(ada.tenant.id), (_, { storage }) =>
       JSON.stringify([...storage.kv.list()]),
     );
     expect(rows).toContain(id);
@@ -245,7 +244,7 @@ describe("making a key", () => {
     await answered(204, remove(owner, (await list(owner))[0]?.id ?? ""));
     expect((await make(owner)).status).toBe(201);
     const size = await runInDurableObject(
-      tenantObject(env.TENANT, owner.tenant.id),
+      tenantObject(owner.tenant.id),
       (_, { storage }) => JSON.stringify(storage.kv.get("keys")).length,
     );
     expect(size).toBeLessThan(32_000);
@@ -407,7 +406,7 @@ it("a revocation that did not reach the object is taught when it is asked for ag
 });
 
 it("keeps no row in the object for the deletion of a key that never was", async () => {
-  const object = tenantObject(env.TENANT, ada.tenant.id);
+  const object = tenantObject(ada.tenant.id);
   const names = () =>
     runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
   const before = await names();
@@ -497,7 +496,7 @@ describe("last_used_at", () => {
     const owner = await newTenant();
     const { key } = await newKey(owner);
     await use(key);
-    const object = tenantObject(env.TENANT, owner.tenant.id);
+    const object = tenantObject(owner.tenant.id);
     const names = () =>
       runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
     expect(await names()).toEqual(["keys", "limits", "record"]);

@@ -25,7 +25,7 @@ const WALL = "drizzle/wall.sql";
 const TRIGGERS = "drizzle/migrations/0004_authority.sql";
 const CLIENT = "src/db/client.ts";
 /** What a signed context is remembered by. */
-const NAME = "role + tenant + actor.id + actor.as";
+const NAME = "tenant + actor.id + actor.as + role";
 const CREDENTIALS = "src/tenant/credentials.ts";
 const DOCTOR = ["doctor"];
 const BOTH = ["doctor", "wall"];
@@ -313,21 +313,17 @@ const DEFECTS: Defect[] = [
   broken(
     "a scope is not asked for",
     ["matrix-routes"],
-    edit("src/edge/identify.ts", "if (caller.scopes.includes(scope)) return;", "return;"),
+    edit("src/edge/needs.ts", "if (caller.scopes.includes(scope)) return;", "return;"),
   ),
   broken(
     "a host may name another tenant",
     ["matrix-routes"],
-    edit("src/edge/admit.ts", "host !== undefined && host !==", "host === null && host !=="),
+    edit("src/edge/admit.ts", "slug === undefined || slug ===", "slug !== null || slug ==="),
   ),
   broken(
     "a session's end is not taught",
     ["revocation"],
-    edit(
-      "src/routes/sessions.ts",
-      "await teachTenant(c.env.TENANT, tenantId, { floors: [[ended, GONE]] });",
-      "",
-    ),
+    edit("src/routes/sessions.ts", "await teachTenant(tenantId, { floors: [[ended, GONE]] });", ""),
   ),
   ...["members", "api-keys"].map((name) =>
     broken(
@@ -611,8 +607,12 @@ const { values: options, positionals } = parseArgs({
 });
 const [wanted = ""] = positionals;
 const chosen = DEFECTS.filter(({ name }) => name.includes(wanted));
-for (const { name, edits } of chosen) for (const each of edits) await edited(root, each, name);
-if (options.check) process.exit();
+const stale = await Promise.allSettled(
+  chosen.flatMap(({ name, edits }) => edits.map((each) => edited(root, each, name))),
+);
+for (const text of stale) if (text.status === "rejected") console.error(String(text.reason));
+if (options.check || stale.some(({ status }) => status === "rejected"))
+  process.exit(stale.some(({ status }) => status === "rejected") ? 1 : 0);
 
 const alarms = options.quick ? [] : await hunt([...new Set(chosen.flatMap(({ watch }) => watch))]);
 if (alarms.length > 0) throw new Error(`without any defect this is reported already: ${alarms.join("; ")}`);

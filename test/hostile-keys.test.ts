@@ -1,4 +1,3 @@
-import { env } from "cloudflare:workers";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { settings } from "../src/env.ts";
@@ -39,7 +38,7 @@ async function newKey(change: Partial<KeyRecord> = {}): Promise<string> {
     version: 1,
     ...change,
   };
-  await teachTenant(env.TENANT, ada.tenant.id, { keys: [record] });
+  await teachTenant(ada.tenant.id, { keys: [record] });
   return text;
 }
 

@@ -1,5 +1,5 @@
 import { runInDurableObject } from "cloudflare:test";
-import { env } from "cloudflare:workers";
+
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
@@ -54,7 +54,7 @@ async function newKey({ tenant, user }: SignedIn, scopes: ApiKeyScope[]) {
     .insert(apiKeys)
     .values({ id, tenant_id: tenant.id, name: "CI", scopes, hash, hint, created_by: user.id });
   const key = { id, hash: Buffer.from(hash).toString("base64url"), scopes, expiresAt: null, version: 1 };
-  await teachTenant(env.TENANT, tenant.id, { keys: [key] });
+  await teachTenant(tenant.id, { keys: [key] });
   return { id, text };
 }
 /** Whether the tenant's object takes the key: the route needs no scope, and asks nobody else. */
@@ -277,7 +277,7 @@ it.each([
 });
 
 it("keeps no row in the object for the removal of somebody who never was a member", async () => {
-  const object = tenantObject(env.TENANT, ada.tenant.id);
+  const object = tenantObject(ada.tenant.id);
   await request("GET", "/v1/tenant/limits", { token: ada.token });
   const names = () =>
     runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
@@ -472,7 +472,7 @@ describe("at the same time", () => {
       expiresAt: null,
       version: 1,
     };
-    await teachTenant(env.TENANT, ada.tenant.id, { keys: [key] });
+    await teachTenant(ada.tenant.id, { keys: [key] });
     expect(await isKey(text)).toBe(false);
     expect(await db`select from api_keys where id = ${id}`).toEqual([]);
   });

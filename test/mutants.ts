@@ -165,7 +165,7 @@ async function copy(path: string): Promise<void> {
   const tests = ["limits", "limits.property", "ledger", "ledger.property", "ledger.rows", "denials"];
   const support = ["ideal-limits", "stored-tenant"].map((file) => `test/support/${file}.ts`);
   for (const file of [
-    "src/bounded-map.ts",
+    ...["bounded-map", "memory", "policy"].map((name) => `src/${name}.ts`),
     ...files,
     ...support,
     ...tests.map((test) => `test/${test}.test.ts`),

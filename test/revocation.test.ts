@@ -1,4 +1,3 @@
-import { env } from "cloudflare:workers";
 import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, describe, expect, it, vi } from "vitest";
@@ -156,11 +155,11 @@ describe("when something fails on the way, an acknowledgement still means what i
   it("the object crashes after it: it is over all the same", async () => {
     const { token, tenant } = await newTenant();
     await answered(204, signOut(token));
-    const object = tenantObject(env.TENANT, tenant.id);
+    const object = tenantObject(tenant.id);
     // A reason that the pool does not report.
     await runInDurableObject(object, (_, state) => state.abort("Instance dispose")).catch(() => undefined);
     expect(await status(token)).toBe(401);
-    await evictDurableObject(tenantObject(env.TENANT, tenant.id));
+    await evictDurableObject(tenantObject(tenant.id));
     expect(await status(token)).toBe(401);
   });
 
@@ -184,7 +183,7 @@ describe("what an object knows of credentials", () => {
   });
   /** Runs with the storage of an object that nothing else uses. */
   const withStorage = (run: (storage: DurableObjectStorage) => void) =>
-    runInDurableObject(tenantObject(env.TENANT, uuidv7()), (_, state) => run(state.storage));
+    runInDurableObject(tenantObject(uuidv7()), (_, state) => run(state.storage));
 
   it("does not depend on the order in which it learns of them", () =>
     withStorage((storage) => {

@@ -2,6 +2,9 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 
+/** What a module would remember between requests: a variable, or a map that is filled later. */
+const MEMORY = /^(export )?(let |const \w+(: [^=]+)? = new (Bounded)?(Map|Set)(<[^(]*>)?\(\))/;
+
 const root = join(import.meta.dirname, "..");
 
 /** A URL of a source, and what takes a path out of one: spaces and other letters are escaped in both. */
@@ -19,5 +22,16 @@ it("uses no URL as a file path, so that a checkout works in a folder of any name
         .filter((line) => URL_OF_A_FILE.test(line.replaceAll("createRequire(import.meta.url)", "")))
         .map((line) => `${name}: ${line.trim()}`),
     );
+  expect(found).toEqual([]);
+});
+
+it("remembers between requests only what src/memory.ts lists and bounds", () => {
+  const sources = globSync("src/**/*.ts", { cwd: root });
+  const found = sources.flatMap((name) =>
+    readFileSync(join(root, name), "utf8")
+      .split("\n")
+      .filter((line) => MEMORY.test(line))
+      .map((line) => `${name}: ${line}`),
+  );
   expect(found).toEqual([]);
 });

@@ -1,9 +1,9 @@
 import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
 import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
-import { BoundedMap } from "../bounded-map.ts";
 import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
+import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb, Queries, Results } from "../tenant-db.ts";
 import { within } from "../within.ts";
@@ -17,9 +17,6 @@ const DATABASE_TIMEOUT_MS = 15_000;
 /** Postgres counts the parameters of a statement in 16 bits. */
 const MAX_PARAMETERS = 65_535;
 
-/** Signed contexts remembered per isolate. */
-const MAX_CONTEXTS = 10_000;
-
 /**
  * Requests of one tenant that are at the database at once, from one isolate; its others wait, so that a neighbour's find
  * room there. Fewer serve the neighbour better, and cost the tenant: 4 cost it a third of its speed.
@@ -29,7 +26,7 @@ const MAX_OF_TENANT = 16;
 const turns = new Turns(MAX_OF_TENANT);
 
 /** By connection string: of each login of this deployment. */
-const reaches = new Map<string, Reach>();
+const reaches = remembers<Reach>("reaches");
 
 /** Sends a request of the driver's. While its database is known to hang, fails at once instead of after 15 s. */
 neonConfig.fetchFunction = async (
@@ -136,12 +133,12 @@ export function openTenantDb(
   };
 }
 
-const contexts = new BoundedMap<string, { text: string; until: number }>(MAX_CONTEXTS);
+const contexts = remembers<{ text: string; until: number }>("contexts");
 
 /** A signed context with at least half of its life left. */
 function contextOf(role: string, tenant: string, actor: Actor): string {
   const now = Date.now();
-  const name = role + tenant + actor.id + actor.as;
+  const name = tenant + actor.id + actor.as + role;
   const known = contexts.get(name);
   if (known && now < known.until) return known.text;
   const [key] = settings.TENANT_CONTEXT_KEYS;

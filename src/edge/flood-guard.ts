@@ -1,4 +1,5 @@
 import { factory } from "../context.ts";
+import { bindings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { networkOf } from "./client.ts";
 import { strangersInFlight } from "./in-flight.ts";
@@ -12,7 +13,7 @@ const STRANGERS = "strangers";
  * isolate begins with it.
  */
 export const floodGuard = factory.createMiddleware(async function floodGuard(c, next) {
-  const { success } = await c.env.FLOOD_GUARD.limit({ key: networkOf(c) });
+  const { success } = await bindings.FLOOD_GUARD.limit({ key: networkOf(c) });
   if (!success) throw new Problem("too_many_attempts", { headers: { "retry-after": "60" } });
   const deadline = c.get("deadline");
   strangersInFlight.enter(STRANGERS, deadline);

@@ -1,8 +1,9 @@
 import type { Context } from "hono";
-import { BoundedMap } from "../bounded-map.ts";
 import type { Edge } from "../context.ts";
 import { accountOf } from "../identity/account.ts";
 import { invalidToken } from "../identity/bearer.ts";
+import { bindings } from "../env.ts";
+import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import { networkOf } from "./client.ts";
 
@@ -13,14 +14,12 @@ import { networkOf } from "./client.ts";
 const PERIOD_S = 60;
 /** What a sign-in takes longer, wrong or right, while its account is being guessed at from many addresses. */
 const SLOWED_MS = 1_500;
-/** Of each kind that an isolate remembers. Forgetting one costs a failure more. */
-const MAX_REMEMBERED = 10_000;
 
 /** Until when, in ms, something counts as having failed too often. */
-const over = new BoundedMap<string, number>(MAX_REMEMBERED);
+const over = remembers<number>("guessers");
 /** Hashes of API keys that were good here, and of those that were not, with the time, in ms, to ask again. */
-const good = new BoundedMap<string, true>(MAX_REMEMBERED);
-const bad = new BoundedMap<string, number>(MAX_REMEMBERED);
+const valid = remembers<true>("valid_keys");
+const invalid = remembers<number>("invalid_keys");
 
 const isAhead = (time: number | undefined) => time !== undefined && Date.now() < time;
 const isOver = (what: string) => isAhead(over.get(what));
@@ -49,7 +48,10 @@ export async function slowGuessing<T>(
   c.get("deadline").check();
   const outcome = await attempt();
   if (outcome === undefined) {
-    await Promise.all([countFailure(c.env.SIGN_IN_GUARD, pair), countFailure(c.env.ACCOUNT_GUARD, account)]);
+    await Promise.all([
+      countFailure(bindings.SIGN_IN_GUARD, pair),
+      countFailure(bindings.ACCOUNT_GUARD, account),
+    ]);
   }
   // Again, as of many attempts at once all but the first would have been let through. The right one is told no more.
   if (isOver(pair)) throw tooMany();
@@ -57,24 +59,24 @@ export async function slowGuessing<T>(
 }
 
 /** Whether a key of this hash was good here before. */
-export const wasGood = (hash: string) => good.has(hash);
+export const wasValid = (hash: string) => valid.has(hash);
 
 /**
  * Refuses an API key, before its tenant's object is asked, that was not good a moment ago, or that comes from where too
  * many others were not. One that was good here passes: who shares an address with a guesser keeps his access.
  */
 export function refuseGuessedKey(c: Context<Edge>, hash: string): void {
-  if (isAhead(bad.get(hash))) throw invalidToken();
-  if (isOver(networkOf(c)) && !wasGood(hash)) throw tooMany();
+  if (isAhead(invalid.get(hash))) throw invalidToken();
+  if (isOver(networkOf(c)) && !wasValid(hash)) throw tooMany();
 }
 
 /** Remembers what the tenant's object said of a key. */
-export async function rememberKey(c: Context<Edge>, hash: string, isGood: boolean): Promise<void> {
-  if (isGood) {
-    good.set(hash, true);
+export async function rememberKey(c: Context<Edge>, hash: string, isValid: boolean): Promise<void> {
+  if (isValid) {
+    valid.set(hash, true);
     return;
   }
-  good.delete(hash);
-  bad.set(hash, afterPeriod());
-  await countFailure(c.env.API_KEY_GUARD, networkOf(c));
+  valid.delete(hash);
+  invalid.set(hash, afterPeriod());
+  await countFailure(bindings.API_KEY_GUARD, networkOf(c));
 }

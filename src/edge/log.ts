@@ -1,6 +1,6 @@
 import { matchedRoutes, routePath } from "hono/route";
 import { factory } from "../context.ts";
-import { settings } from "../env.ts";
+import { bindings, settings } from "../env.ts";
 
 /**
  * One structured line for each answer, and one datapoint of its tenant's where the binding USAGE is there: which request,
@@ -36,7 +36,7 @@ export const logged = factory.createMiddleware(async function logged(c, next) {
     );
   }
   if (tenant) {
-    c.env.USAGE?.writeDataPoint({
+    bindings.USAGE?.writeDataPoint({
       indexes: [tenant],
       blobs: [method, route],
       doubles: [status, total, admit ?? 0, db ?? 0],

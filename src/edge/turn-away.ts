@@ -3,7 +3,7 @@ import { tenantsInFlight, tooManyInFlight } from "./in-flight.ts";
 import { requestIdOf, SECURE_HEADERS } from "./gateway.ts";
 import { rememberedToken } from "../identity/access-token.ts";
 import { Problem, problemDocument } from "../problem.ts";
-import { refusedCost } from "./admit.ts";
+import { refusedCost } from "./cost.ts";
 import { knownDenial, knowsDenials } from "../tenant/stub.ts";
 import { refusalAt, type Denial } from "../tenant/denials.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";

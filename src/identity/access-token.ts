@@ -1,17 +1,15 @@
 import { errors, importJWK, jwtVerify, SignJWT } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
-import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
 import { SCOPES, ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S, type Credential } from "../caller.ts";
+import { remembers } from "../memory.ts";
 import { hasLowS, withLowS } from "./low-s.ts";
 
 const CLOCK_TOLERANCE_S = 5;
 /** Client id of the sessions that this server starts itself (RFC 9068 demands one). */
 const CLIENT_ID = "partywall";
-/** Verified tokens remembered per isolate. */
-const REMEMBERED = 4096;
 /** Several times what a token of this server takes. */
 const MAX_LENGTH = 4096;
 
@@ -80,7 +78,7 @@ function respelled(token: string): string {
 }
 
 /** Only what was verified, by its exact bytes. */
-const verified = new BoundedMap<string, { credential: AccessCredential; expiresAt: number }>(REMEMBERED);
+const verified = remembers<{ credential: AccessCredential; expiresAt: number }>("tokens");
 
 /** What a token says that was verified here before and has not expired. */
 export function rememberedToken(token: string): AccessCredential | undefined {

@@ -1,8 +1,8 @@
 import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 import { crc32 } from "node:zlib";
 import { parse as parseUuid, stringify as stringifyUuid, v7 as uuidv7 } from "uuid";
-import { BoundedMap } from "../bounded-map.ts";
 import { settings } from "../env.ts";
+import { remembers } from "../memory.ts";
 import type { NamedKey } from "../settings.ts";
 import type { Credential } from "../caller.ts";
 
@@ -15,9 +15,6 @@ const DIGITS = { tenant: 22, secret: 43, checksum: 6 };
 const SHAPE = new RegExp(
   `^pw_[a-z]+_([0-9A-Za-z]{${DIGITS.tenant}})([0-9A-Za-z]{${DIGITS.secret}})[0-9A-Za-z]{${DIGITS.checksum}}$`,
 );
-
-/** Keys remembered per isolate that were found to be whole. */
-const REMEMBERED = 4096;
 
 // Of the secret that is never changed: keys outlive every other.
 const macKey = createHmac("sha256", settings.PASSWORD_PEPPER).update("api key").digest();
@@ -84,7 +81,7 @@ export const looksLikeApiKey = (token: string) => token.startsWith("pw_");
 type KeyCredential = Extract<Credential, { kind: "api_key" }>;
 
 /** Only keys that are whole, by their exact text. */
-const read = new BoundedMap<string, KeyCredential>(REMEMBERED);
+const read = remembers<KeyCredential>("api_keys");
 
 /** Whose key this is, if this server made it for this environment. Only the tenant's object knows whether it is good. */
 export function readApiKey(text: string): KeyCredential | undefined {

@@ -3,13 +3,9 @@ import { teachTenant } from "../tenant/stub.ts";
 import type { Grant, Session } from "./session.ts";
 
 /** The session, once the tenant's object knows the record that it was granted on. Throws when there is no grant. */
-export async function granted(
-  namespace: Env["TENANT"],
-  grant: Grant | undefined,
-  refusal: string,
-): Promise<Session> {
+export async function granted(grant: Grant | undefined, refusal: string): Promise<Session> {
   if (!grant) throw refused(refusal);
-  await teachTenant(namespace, grant.record.id, { record: grant.record });
+  await teachTenant(grant.record.id, { record: grant.record });
   return grant.session;
 }
 

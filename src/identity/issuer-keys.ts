@@ -1,14 +1,12 @@
 import { createHash } from "node:crypto";
 import { createLocalJWKSet, errors, type CryptoKey, type JWSHeaderParameters } from "jose";
 import * as v from "valibot";
-import { BoundedMap } from "../bounded-map.ts";
 import { CAN_JOIN, settings } from "../env.ts";
+import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { isFetchable } from "./issuer-url.ts";
 
-/** Issuers whose keys this isolate remembers. */
-const MAX_ISSUERS = 200;
 /** Keys of this age are fetched anew. */
 const FRESH_MS = 10 * 60_000;
 /** Keys of this age are still good while their issuer does not answer. */
@@ -38,10 +36,10 @@ type Stored = v.InferOutput<typeof Stored>;
 type Keys = { fetchedAt: number; find: ReturnType<typeof createLocalJWKSet> };
 type KeepAlive = (work: Promise<unknown>) => void;
 
-const known = new BoundedMap<string, Keys>(MAX_ISSUERS);
+const known = remembers<Keys>("issuer_keys");
 /** When an issuer last did not answer as it should, and what it did. */
-const failures = new BoundedMap<string, { at: number; cause: string }>(MAX_ISSUERS);
-const underWay = new Map<string, { since: number; keys: Promise<Keys> }>();
+const failures = remembers<{ at: number; cause: string }>("issuer_failures");
+const underWay = remembers<{ since: number; keys: Promise<Keys> }>("issuer_fetches");
 
 /**
  * The issuer's public key for a token with this header, by way of its discovery document (OpenID Connect Discovery

@@ -1,4 +1,4 @@
-import { settings } from "../env.ts";
+import { bindings, settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { accountOf } from "./account.ts";
@@ -15,11 +15,11 @@ export const MAIL_COST = 10;
  * Throws before anything is done that needs a mail to this address: `mail_not_set_up` on a deployment that sends none, and
  * `too_many_attempts` while the mailbox was sent several within a minute, by whichever tenant (approximate).
  */
-export async function requireMail(guard: RateLimit, email: string): Promise<void> {
+export async function requireMail(email: string): Promise<void> {
   if (!settings.MAIL_URL) throw new Problem("mail_not_set_up");
   // ada+anything@ is most often ada's mailbox as well.
   const mailbox = email.replace(/^([^+@]+)\+[^@]*/, "$1");
-  if ((await guard.limit({ key: accountOf(mailbox) })).success) return;
+  if ((await bindings.MAIL_GUARD.limit({ key: accountOf(mailbox) })).success) return;
   throw new Problem("too_many_attempts", {
     detail: "This mailbox was sent several mails within a minute. Wait for a minute.",
     headers: { "retry-after": "60" },

@@ -1,14 +1,13 @@
 import { and, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { ISSUED_ROLES } from "../authority.ts";
-import { BoundedMap } from "../bounded-map.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { issuers, tenants } from "../db/schema.ts";
+import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import { NO_MEMBER, refusedToken, unknownToken, type Origin, type Subject } from "./subject-token.ts";
 
-/** Answers that this isolate remembers, and for how long. */
-const MAX_REMEMBERED = 1_000;
+/** How long this isolate remembers an answer. */
 const REMEMBERED_MS = 60_000;
 /** Tenants among which a token may choose. */
 const MAX_TRUSTS = 50;
@@ -32,8 +31,8 @@ type IssuedRole = (typeof ISSUED_ROLES)[number];
 export type Trust = Pick<typeof issuers.$inferSelect, Exclude<keyof typeof columns, "status">> &
   Pick<typeof tenants.$inferSelect, "status">;
 
-const trusted = new BoundedMap<string, number>(MAX_REMEMBERED);
-const known = new BoundedMap<string, { trusts: Trust[]; until: number }>(MAX_REMEMBERED);
+const trusted = remembers<number>("trusted_issuers");
+const known = remembers<{ trusts: Trust[]; until: number }>("trusts");
 
 const isOf = ({ issuer, audience }: Origin) =>
   and(eq(issuers.issuer, issuer), eq(issuers.audience, audience));

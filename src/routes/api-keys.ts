@@ -175,7 +175,7 @@ export const apiKeyRoutes = factory
       const text = repeatable ? repeatable.textOf(news) : key.text;
       if (text === undefined) throw new Problem("idempotency_key_reused");
       if (inserted.rows.length === 0) c.header("Idempotency-Replayed", "true");
-      await teachTenant(c.env.TENANT, tenantId, { keys: [news] });
+      await teachTenant(tenantId, { keys: [news] });
       return answerMade(c, made.row, text);
     },
   )
@@ -219,7 +219,7 @@ export const apiKeyRoutes = factory
       ]);
       if (there) throw new Problem("precondition_failed");
       // Also when nothing was there: an earlier request may have deleted it, and not reached the object.
-      await teachTenant(c.env.TENANT, tenantId, { deletedKeys: [id] });
+      await teachTenant(tenantId, { deletedKeys: [id] });
       if (!gone) throw new Problem("not_found");
       return c.body(null, 204);
     },
@@ -286,12 +286,11 @@ export const apiKeyRoutes = factory
       if (!made || !news || text === undefined) {
         checkScopes(maker, old.row.scopes);
         // An earlier request may have ended it, and not reached the object.
-        if (!old.is_live) await teachTenant(c.env.TENANT, tenantId, { deletedKeys: [id] });
+        if (!old.is_live) await teachTenant(tenantId, { deletedKeys: [id] });
         if (!old.matches) throw new Problem("precondition_failed");
         throw new Problem(old.is_live ? "too_many_api_keys" : "api_key_expired");
       }
       await teachTenant(
-        c.env.TENANT,
         tenantId,
         // Without an overlap not even by the difference of two clocks.
         overlap_s === 0

@@ -4,6 +4,7 @@ import { factory } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
+import { bindings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { docsPage } from "./docs-page.ts";
 
@@ -58,7 +59,7 @@ export const docs = factory
       const ifNoneMatch = c.req.header("if-none-match");
       if (ifNoneMatch) headers.set("if-none-match", ifNoneMatch);
       // Where wrangler.toml is not in force, as on bare workerd, there are no assets.
-      const asset = await c.env.ASSETS?.fetch(url, { headers });
+      const asset = await bindings.ASSETS?.fetch(url, { headers });
       if (!asset || asset.status >= 400) throw new Problem("not_found");
       for (const name of ["Content-Type", "ETag"]) c.header(name, asset.headers.get(name) ?? undefined);
       c.header("Cache-Control", "public, max-age=31536000, immutable");

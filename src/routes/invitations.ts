@@ -4,6 +4,7 @@ import { factory, timed } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { invitations } from "../db/schema.ts";
 import { userAgent } from "../edge/client.ts";
+import { costs } from "../edge/cost.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { needs, signedIn } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
@@ -20,7 +21,6 @@ import { MAIL_COST, requireMail, sendInvitation } from "../identity/mail.ts";
 import { Session } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/stub.ts";
-import { costs } from "../edge/admit.ts";
 
 const tag = "Members";
 const INVITATION_TTL_DAYS = 7;
@@ -90,7 +90,7 @@ export const invitationAcceptance = factory.createApp().post(
     // In each tenant of the account, the object ends its earlier sessions.
     await Promise.all(
       Array.from(floors, ([tenantId, ended]) =>
-        teachTenant(c.env.TENANT, tenantId, {
+        teachTenant(tenantId, {
           floors: ended,
           ...(tenantId === grant.record.id && { record: grant.record }),
         }),
@@ -141,7 +141,7 @@ export const invitationRoutes = factory
       const { tenantId } = caller;
       const { email, role } = c.req.valid("json");
       if (!MANAGES[caller.role].includes(role)) throw ownersOnly();
-      await requireMail(c.env.MAIL_GUARD, email);
+      await requireMail(email);
       const { id, text, hash } = makeInvitation(tenantId, email);
       const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
         where m.tenant_id = ${tenantId} and u.email = ${email})`;

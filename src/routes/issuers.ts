@@ -235,7 +235,7 @@ export const issuerRoutes = factory
         })
         .catch(refuse);
       if (acting.rows.length === 0) throw invalidToken();
-      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
+      await teachTenant(tenantId, readEnded(ended, changed));
       if (!row) throw new Problem(there ? "precondition_failed" : "not_found");
       return answerRow(c, row);
     },
@@ -275,7 +275,7 @@ export const issuerRoutes = factory
         })
         .catch(refuse);
       if (acting.rows.length === 0) throw invalidToken();
-      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
+      await teachTenant(tenantId, readEnded(ended, changed));
       if (!gone) throw new Problem(there ? "precondition_failed" : "not_found");
       return c.body(null, 204);
     },

@@ -146,7 +146,7 @@ export const members = factory
       const { floors = [], ...keys } = readEnded(ended, changed);
       // Also for the role that the member has already: a role that is set voids what was made before.
       const own: Floor[] = now ? [[user_id, now.version]] : [];
-      await teachTenant(c.env.TENANT, tenantId, { ...keys, floors: [...floors, ...own] });
+      await teachTenant(tenantId, { ...keys, floors: [...floors, ...own] });
       if (!now) throw new Problem("not_found");
       if (!written) throw new Problem("precondition_failed");
       return answerRow(c, now.row);
@@ -189,7 +189,7 @@ export const members = factory
         })
         .catch(refuseTo(caller));
       if (acting.rows.length === 0) throw ownersOnly();
-      await teachTenant(c.env.TENANT, tenantId, readEnded(ended, changed));
+      await teachTenant(tenantId, readEnded(ended, changed));
       if (there) throw new Problem("precondition_failed");
       if (!removed) throw new Problem("not_found");
       return c.body(null, 204);

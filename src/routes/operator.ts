@@ -50,7 +50,7 @@ export const operator = factory.createApp().patch(
     timed(c, "db", started);
     const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
     if (!row) throw new Problem("not_found");
-    await teachTenant(c.env.TENANT, id, { record: row.tenant });
+    await teachTenant(id, { record: row.tenant });
     if (settings.LOG_REQUESTS)
       console.log(
         JSON.stringify({ message: "operator", request_id: c.get("requestId"), tenant: id, change }),

@@ -44,7 +44,7 @@ export const platform = factory
       token: false,
     }),
     async (c) => {
-      const outages = await findOutages(c.env.TENANT, (probe) => c.executionCtx.waitUntil(probe));
+      const outages = await findOutages((probe) => c.executionCtx.waitUntil(probe));
       if (outages.length > 0)
         throw new Problem("unavailable", {
           detail: `Out of reach: ${outages.map(({ part }) => part).join(", ")}.`,

@@ -85,7 +85,7 @@ export const ownSessions = factory
       const slug = c.req.valid("json").tenant;
       const grant = await switchTenant({ userId, sessionId, slug, userAgent: userAgent(c) });
       if (!grant) throw new Problem("not_found");
-      await teachTenant(c.env.TENANT, grant.record.id, { record: grant.record });
+      await teachTenant(grant.record.id, { record: grant.record });
       return c.json(grant.session, 201);
     },
   )
@@ -108,7 +108,7 @@ export const ownSessions = factory
           .where(eq(users.id, id))
           .returning({ version: users.version }),
       ]);
-      if (user) await teachTenant(c.env.TENANT, tenantId, { floors: [[id, user.version]] });
+      if (user) await teachTenant(tenantId, { floors: [[id, user.version]] });
       return c.body(null, 204);
     },
   )
@@ -133,7 +133,7 @@ export const ownSessions = factory
           .returning({ id: sessions.id }),
       ]);
       if (!gone) throw new Problem("not_found");
-      await teachTenant(c.env.TENANT, tenantId, { floors: [[ended, GONE]] });
+      await teachTenant(tenantId, { floors: [[ended, GONE]] });
       return c.body(null, 204);
     },
   );

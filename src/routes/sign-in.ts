@@ -49,7 +49,7 @@ export const signup = factory.createApp().post(
       const hash = await hashPassword(email, password);
       return signUp({ email, hash, ...tenant, userAgent: userAgent(c) });
     });
-    return c.json(await granted(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+    return c.json(await granted(grant, WRONG_PASSWORD), 201);
   },
 );
 
@@ -80,7 +80,7 @@ export const signIns = factory
           userAgent: userAgent(c),
         }),
       );
-      return c.json(await granted(c.env.TENANT, grant, WRONG_PASSWORD), 201);
+      return c.json(await granted(grant, WRONG_PASSWORD), 201);
     },
   )
   .post(
@@ -98,9 +98,9 @@ export const signIns = factory
       const grant = await refreshSession(c.req.valid("json").refresh_token, slugOfHost(c.req.url));
       if (grant && "reused" in grant) {
         const { tenantId, sessionId } = grant.reused;
-        await teachTenant(c.env.TENANT, tenantId, { floors: [[sessionId, GONE]] });
+        await teachTenant(tenantId, { floors: [[sessionId, GONE]] });
         throw refused(STALE_REFRESH);
       }
-      return c.json(await granted(c.env.TENANT, grant, STALE_REFRESH), 200);
+      return c.json(await granted(grant, STALE_REFRESH), 200);
     },
   );

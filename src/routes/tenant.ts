@@ -96,7 +96,7 @@ export const tenant = factory
           throw error;
         });
       if (!row) throw new Problem("precondition_failed");
-      await teachTenant(c.env.TENANT, tenantId, recordIn(known.rows));
+      await teachTenant(tenantId, recordIn(known.rows));
       return answerRow(c, row);
     },
   )
@@ -115,7 +115,7 @@ export const tenant = factory
         ]);
       if (rows.length === 0) throw new Problem("tenant_suspended");
       // Acknowledged only once the object refuses the next request.
-      await teachTenant(c.env.TENANT, tenantId, recordIn(rows));
+      await teachTenant(tenantId, recordIn(rows));
       return c.body(null, 204);
     },
   )

@@ -101,7 +101,7 @@ export const token = factory.createApp().post(
       });
       if (given) {
         const { accessToken, role, news } = given;
-        await teachTenant(c.env.TENANT, trust.tenant_id, news);
+        await teachTenant(trust.tenant_id, news);
         c.header("Cache-Control", "no-store");
         return c.json({
           access_token: accessToken,

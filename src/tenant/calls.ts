@@ -1,6 +1,6 @@
-import { BoundedMap } from "../bounded-map.ts";
 import type { Deadline } from "../deadline.ts";
 import { CAN_JOIN } from "../env.ts";
+import { remembers } from "../memory.ts";
 import { within } from "../within.ts";
 import type { Admission, Demand } from "./object.ts";
 
@@ -10,8 +10,6 @@ const CALL_TIMEOUT_MS = 5_000;
 const TURN_TIMEOUT_MS = 2_000;
 /** Calls that one request makes for others; each is a subrequest of its own. */
 const MAX_CALLS = 8;
-/** Tenants whose lines are kept in one isolate. */
-const MAX_LINES = 10_000;
 
 /** Asks the tenant's object about these demands, in this order. */
 export type Ask = (demands: Demand[]) => Promise<Admission[]>;
@@ -33,7 +31,7 @@ type Line = { askedSince: number; waiting: Waiter[] };
  */
 export class Calls {
   // A line that is forgotten while somebody waits in it goes on; newcomers form another.
-  readonly #lines = new BoundedMap<string, Line>(MAX_LINES);
+  readonly #lines = remembers<Line>("lines");
 
   /**
    * The object's answer to a demand, which is asked for once, and not when nobody waits for it any more. `keepAlive` keeps

@@ -1,12 +1,9 @@
-import { BoundedMap } from "../bounded-map.ts";
+import { remembers } from "../memory.ts";
 import type { Decision } from "../policy.ts";
 
 export type Refusal = Extract<Decision, { outcome: "refused" }>;
 /** A refusal that the object decided between `askedAt` and `answeredAt`, both in ms. */
 export type Denial = { askedAt: number; answeredAt: number; refusal: Refusal };
-
-/** Tenants whose denials are remembered in one isolate. Forgetting one costs a call to the object, nothing else. */
-const MAX_TENANTS = 10_000;
 
 /** A denial is asked for again after this time, so that a plan that was raised meanwhile is soon noticed. */
 const MAX_AGE_MS = 10_000;
@@ -17,7 +14,7 @@ const MAX_AGE_MS = 10_000;
  */
 export class Denials {
   /** By tenant, and by the cost that was refused: one of the few that routes have. */
-  readonly #byTenant = new BoundedMap<string, Map<number, Denial>>(MAX_TENANTS);
+  readonly #byTenant = remembers<Map<number, Denial>>("denials");
 
   /** When, in ms, the last of them is over. */
   #until = -Infinity;

@@ -1,4 +1,5 @@
 import { pingDatabase } from "../db/client.ts";
+import { remembers } from "../memory.ts";
 import { within } from "../within.ts";
 import { tenantObject } from "./stub.ts";
 import { CAN_JOIN } from "../env.ts";
@@ -12,29 +13,29 @@ const TIMEOUT_MS = 5_000;
 type Outage = { part: string; cause: string };
 type Probe = { startedAt: number; outages: Promise<Outage[]>; isDone: boolean };
 
-let last: Probe | undefined;
+/** The only one. */
+const PROBE = "all";
+const probes = remembers<Probe>("probes");
 
 /**
  * What is out of reach of this isolate, as of a second ago at most: however many ask, one probe a second is made.
  * `keepAlive` is the request's `waitUntil`: others may wait for the probe that this one makes.
  */
-export function findOutages(
-  namespace: Env["TENANT"],
-  keepAlive: (probe: Promise<unknown>) => void,
-): Promise<readonly Outage[]> {
+export function findOutages(keepAlive: (probe: Promise<unknown>) => void): Promise<readonly Outage[]> {
+  const last = probes.get(PROBE);
   const isRecent = last !== undefined && Date.now() - last.startedAt < SHARED_MS;
   if (last && isRecent && (last.isDone || CAN_JOIN)) return last.outages;
-  const probe: Probe = { startedAt: Date.now(), outages: probeParts(namespace), isDone: false };
-  last = probe;
+  const probe: Probe = { startedAt: Date.now(), outages: probeParts(), isDone: false };
+  probes.set(PROBE, probe);
   keepAlive(probe.outages.then(() => (probe.isDone = true)));
   return probe.outages;
 }
 
-async function probeParts(namespace: Env["TENANT"]): Promise<Outage[]> {
+async function probeParts(): Promise<Outage[]> {
   const parts: Record<string, Promise<void>> = {
     postgres: pingDatabase(),
     // The object of no tenant: it holds nothing.
-    durable_object: tenantObject(namespace, "ready").ping(),
+    durable_object: tenantObject("ready").ping(),
   };
   const outages = await Promise.all(
     Object.entries(parts).map(([part, answer]) =>

@@ -1,6 +1,6 @@
-import { BoundedMap } from "../bounded-map.ts";
 import type { Deadline } from "../deadline.ts";
-import { settings } from "../env.ts";
+import { bindings, settings } from "../env.ts";
+import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
@@ -9,18 +9,16 @@ import type { Admission, Answers, Demand, News, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
 
-/** Tenants whose last known plan and slug this isolate remembers. */
-const MAX_TENANTS = 10_000;
 /** An object that does not confirm a record within this time is out of reach. */
 const LEARN_TIMEOUT_MS = 5_000;
 
 const calls = new Calls();
 const denials = new Denials();
-const heardOf = new BoundedMap<string, Pick<EdgeRecord, "plan" | "slug">>(MAX_TENANTS);
+const heardOf = remembers<Pick<EdgeRecord, "plan" | "slug">>("tenants");
 
 /** The tenant's Durable Object, beside the database if this is what creates it. */
-export const tenantObject = (namespace: Env["TENANT"], tenantId: string): DurableObjectStub<Tenant> =>
-  namespace.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
+export const tenantObject = (tenantId: string): DurableObjectStub<Tenant> =>
+  bindings.TENANT.getByName(tenantId, { locationHint: settings.TENANT_LOCATION_HINT });
 
 /** Whether this isolate knows of any tenant that is over a limit at `now`, in ms. */
 export const knowsDenials = (now: number) => denials.any(now);
@@ -34,7 +32,6 @@ export const knownDenial = (tenantId: string, cost: number, now: number) =>
  * `keepAlive` is the request's `waitUntil`: others may wait for the call that this one makes.
  */
 export async function askTenant(
-  namespace: Env["TENANT"],
   tenantId: string,
   demand: Demand,
   deadline: Deadline,
@@ -45,7 +42,7 @@ export async function askTenant(
     tenantId,
     demand,
     deadline,
-    (demands) => callObject(namespace, tenantId, demands),
+    (demands) => callObject(tenantId, demands),
     keepAlive,
   );
   if (answer.status === "active" && answer.decision.outcome === "refused")
@@ -54,9 +51,9 @@ export async function askTenant(
 }
 
 /** Has the tenant's object confirm the news, durably, so that its next answer goes by it. Throws `unavailable`. */
-export async function teachTenant(namespace: Env["TENANT"], tenantId: string, news: News): Promise<void> {
+export async function teachTenant(tenantId: string, news: News): Promise<void> {
   try {
-    await within(LEARN_TIMEOUT_MS, tenantObject(namespace, tenantId).learn(news));
+    await within(LEARN_TIMEOUT_MS, tenantObject(tenantId).learn(news));
   } catch (cause) {
     throw outOfReach(cause);
   }
@@ -79,20 +76,11 @@ export function passesWithoutObject(tenantId: string): boolean {
   return plan !== undefined && WITHOUT_OBJECT[plan] === "admit";
 }
 
-// A call's id: unlike any other that its object may still remember. No random number may be made at start-up.
-let isolate: string | undefined;
-let made = 0;
-
 /** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
-async function callObject(
-  namespace: Env["TENANT"],
-  tenantId: string,
-  demands: Demand[],
-): Promise<Admission[]> {
-  isolate ??= crypto.randomUUID();
-  const callId = `${isolate}.${(made += 1)}`;
+async function callObject(tenantId: string, demands: Demand[]): Promise<Admission[]> {
+  const callId = crypto.randomUUID();
   // A stub is broken after an error, so each call has its own.
-  const call = () => tenantObject(namespace, tenantId).admit(callId, demands);
+  const call = () => tenantObject(tenantId).admit(callId, demands);
   let answers: string;
   try {
     answers = await call();

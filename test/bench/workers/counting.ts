@@ -41,11 +41,11 @@ function countCalls(storage: object, method: string): void {
 }
 
 /** Calls one tenant's object with `batch` requests at a time, `callers` at once, for so many ms. */
-async function saturate(namespace: Env["TENANT"], parameters: URLSearchParams): Promise<object> {
+async function saturate(parameters: URLSearchParams): Promise<object> {
   const [batch = 1, callers = 1, ms = 0] = ["batch", "callers", "ms"].map((name) =>
     Number(parameters.get(name)),
   );
-  const object = tenantObject(namespace, parameters.get("tenant") ?? "");
+  const object = tenantObject(parameters.get("tenant") ?? "");
   const demand = [1, crypto.randomUUID(), crypto.randomUUID(), 1] as const;
   const demands = Array.from({ length: batch }, () => demand);
   const started = Date.now();
@@ -67,7 +67,7 @@ export default {
   async fetch(request, env, ctx) {
     const { pathname, searchParams } = new URL(request.url);
     if (pathname === "/bench/counts") return Response.json(counts);
-    if (pathname === "/bench/saturate") return Response.json(await saturate(env.TENANT, searchParams));
+    if (pathname === "/bench/saturate") return Response.json(await saturate(searchParams));
     return worker.fetch(request, env, ctx);
   },
 } satisfies ExportedHandler<Env>;

@@ -1,0 +1,45 @@
+import { BoundedMap } from "./bounded-map.ts";
+
+/**
+ * Everything that an isolate remembers from one request to the next, and how many entries of each at most. Any entry may
+ * be forgotten at any time; the comment says what that costs. What belongs to a tenant is kept under its id.
+ */
+const MOST = {
+  /** Verified access tokens, by their bytes. Costs one verification. */
+  tokens: 4096,
+  /** API keys that this server made, by their text. Costs one MAC and one hash. */
+  api_keys: 4096,
+  /** API keys that were valid. Costs a key that shares an address with a guesser one refusal. */
+  valid_keys: 10_000,
+  /** API keys that were not valid, and when to ask again. Costs one call to the object. */
+  invalid_keys: 10_000,
+  /** Networks and accounts that failed too often, and until when. Costs one more failed attempt. */
+  guessers: 10_000,
+  /** Refusals by tenants' objects. Costs one call to the object. */
+  denials: 10_000,
+  /** What refused requests would have cost, by method and address of 250 characters at most. Costs the whole way once. */
+  refused_costs: 10_000,
+  /** Plans and slugs of tenants. Costs one call to the object. */
+  tenants: 10_000,
+  /** Calls to tenants' objects that are under way. Costs one call that could have been shared. */
+  lines: 10_000,
+  /** Signed contexts, by tenant, actor and role. Costs one signature. */
+  contexts: 10_000,
+  /** Whether a database answers, by login. Costs requests that wait for a database that hangs. */
+  reaches: 100,
+  /** Whether all parts of the service answer. Costs one probe. */
+  probes: 1,
+  /** The keys of issuers. Costs one fetch, as do the other two. */
+  issuer_keys: 200,
+  /** Issuers that did not answer, and when. */
+  issuer_failures: 200,
+  /** Issuers that are being asked for their keys. */
+  issuer_fetches: 200,
+  /** Issuers that some tenant trusts. Costs one query, as does the other. */
+  trusted_issuers: 1000,
+  /** Tenants that trust an issuer for an email domain. */
+  trusts: 1000,
+} as const;
+
+/** A memory of this kind, empty. The one module that keeps it makes it when the Worker starts. */
+export const remembers = <Value>(what: keyof typeof MOST) => new BoundedMap<string, Value>(MOST[what]);
