@@ -2,6 +2,12 @@ import * as v from "valibot";
 
 const bytes = (encoded: string) => new Uint8Array(Buffer.from(encoded, "base64url"));
 
+export type NamedKey = { kid: string; key: Uint8Array<ArrayBuffer> };
+/** Keys by name, the one in use first. */
+export type KeyRing = [NamedKey, ...NamedKey[]];
+
+const namedKey = (pair: string): NamedKey => ({ kid: pair.slice(0, 8), key: bytes(pair.slice(9)) });
+
 const postgresUrl = v.pipe(v.string(), v.regex(/^postgres(ql)?:\/\/[^:@/]+:[^@/]+@[^/]+\/.+$/));
 
 /**
@@ -11,12 +17,10 @@ const postgresUrl = v.pipe(v.string(), v.regex(/^postgres(ql)?:\/\/[^:@/]+:[^@/]
 export const keyRing = v.pipe(
   v.string(),
   v.regex(/^[a-z0-9]{8}:[\w-]{43}(,\+?[a-z0-9]{8}:[\w-]{43})*$/),
-  v.transform((text) =>
-    text
-      .replaceAll("+", "")
-      .split(",")
-      .map((pair) => ({ kid: pair.slice(0, 8), key: bytes(pair.slice(9)) }) satisfies NamedKey),
-  ),
+  v.transform((text): KeyRing => {
+    const [first = "", ...others] = text.replaceAll("+", "").split(",");
+    return [namedKey(first), ...others.map(namedKey)];
+  }),
 );
 
 const ofAnyAlgorithm = {
@@ -49,53 +53,92 @@ export const signingKeys = v.pipe(
   v.parseJson(),
   v.object({
     keys: v.pipe(
-      v.array(Jwk),
-      v.check(([current]) => current?.d !== undefined),
+      v.tupleWithRest([Jwk], Jwk),
+      v.check(([current]) => current.d !== undefined),
       v.check((keys) => new Set(keys.map(({ kid }) => kid)).size === keys.length),
     ),
   }),
 );
 
-const Settings = v.object({
-  DATABASE_URL: postgresUrl,
-  IDENTITY_DATABASE_URL: postgresUrl,
-  OPERATOR_DATABASE_URL: postgresUrl,
-  OPERATOR_TOKEN: v.pipe(v.string(), v.regex(/^[\w-]{43}$/)),
-  NEON_FETCH_ENDPOINT: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url())])),
-  TENANT_CONTEXT_KEYS: keyRing,
-  TOKEN_SIGNING_KEYS: signingKeys,
-  OPAQUE_TOKEN_KEYS: keyRing,
-  PASSWORD_PEPPER: v.pipe(
-    v.string(),
-    v.regex(/^[\w-]{43}$/),
-    v.transform((text) => bytes(text)),
-  ),
-  ISSUER: v.pipe(v.string(), v.url()),
-  API_KEY_ENVIRONMENT: v.pipe(v.string(), v.regex(/^[a-z]{1,16}$/)),
-  BASE_DOMAIN: v.pipe(v.optional(v.string(), ""), v.regex(/^([a-z0-9-]+(\.[a-z0-9-]+)*)?$/)),
-  TENANT_LOCATION_HINT: v.picklist(["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"]),
-  LOG_REQUESTS: v.pipe(
-    v.optional(v.picklist(["on", "off"]), "on"),
-    v.transform((text) => text === "on"),
-  ),
-  ALLOWED_ORIGINS: v.pipe(
-    v.optional(v.string(), ""),
-    v.transform((text) => text.split(",").filter(Boolean)),
-  ),
+const KEY_RING =
+  "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, the one in use first";
+
+/** Each variable: how it is read, and what to set it to. */
+const VARIABLES = {
+  DATABASE_URL: [postgresUrl, "postgres://partywall_app:password@host/database"],
+  IDENTITY_DATABASE_URL: [postgresUrl, "postgres://partywall_identity:password@host/database"],
+  OPERATOR_DATABASE_URL: [postgresUrl, "postgres://partywall_operator:password@host/database"],
+  OPERATOR_TOKEN: [v.pipe(v.string(), v.regex(/^[\w-]{43}$/)), "32 random bytes in base64url"],
+  NEON_FETCH_ENDPOINT: [
+    v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url())])),
+    "the URL of a local Neon endpoint, or nothing for Neon itself",
+  ],
+  TENANT_CONTEXT_KEYS: [keyRing, KEY_RING],
+  TOKEN_SIGNING_KEYS: [
+    signingKeys,
+    "a JWK Set in JSON, of keys for Ed25519 or ES256, the signing one first and private",
+  ],
+  OPAQUE_TOKEN_KEYS: [keyRing, KEY_RING],
+  PASSWORD_PEPPER: [
+    v.pipe(
+      v.string(),
+      v.regex(/^[\w-]{43}$/),
+      v.transform((text) => bytes(text)),
+    ),
+    "32 random bytes in base64url, never to be changed",
+  ],
+  ISSUER: [v.pipe(v.string(), v.url()), "the URL of this API, such as https://api.example.com"],
+  API_KEY_ENVIRONMENT: [
+    v.pipe(v.string(), v.regex(/^[a-z]{1,16}$/)),
+    "the word in each API key that says where it is good, such as live",
+  ],
+  BASE_DOMAIN: [
+    v.pipe(v.optional(v.string(), ""), v.regex(/^([a-z0-9-]+(\.[a-z0-9-]+)*)?$/)),
+    "the domain whose subdomains are tenants' slugs, or nothing",
+  ],
+  TENANT_LOCATION_HINT: [
+    v.picklist(["wnam", "enam", "sam", "weur", "eeur", "apac", "oc", "afr", "me"]),
+    "a location hint of Durable Objects, such as weur",
+  ],
+  LOG_REQUESTS: [
+    v.pipe(
+      v.optional(v.picklist(["on", "off"]), "on"),
+      v.transform((text) => text === "on"),
+    ),
+    "on or off",
+  ],
+  ALLOWED_ORIGINS: [
+    v.pipe(
+      v.optional(v.string(), ""),
+      v.transform((text) => text.split(",").filter(Boolean)),
+    ),
+    "origins with commas between them, or nothing",
+  ],
   // Loopback alone: any other address would lead inside some network.
-  LOCAL_ISSUERS: v.pipe(
-    v.optional(v.string(), ""),
-    v.regex(/^(http:\/\/(127\.0\.0\.1|localhost)(:\d+)?(,|$))*$/),
-    v.transform((text) => text.split(",").filter(Boolean)),
-  ),
-  MAIL_URL: v.optional(v.union([v.literal(""), v.literal("log"), v.pipe(v.string(), v.url())]), ""),
-  MAIL_FROM: v.optional(v.string(), ""),
-  MAIL_TOKEN: v.optional(v.string(), ""),
-  INVITATION_URL: v.optional(
-    v.union([v.literal(""), v.pipe(v.string(), v.url(), v.includes("{token}"))]),
-    "",
-  ),
-});
+  LOCAL_ISSUERS: [
+    v.pipe(
+      v.optional(v.string(), ""),
+      v.regex(/^(http:\/\/(127\.0\.0\.1|localhost)(:\d+)?(,|$))*$/),
+      v.transform((text) => text.split(",").filter(Boolean)),
+    ),
+    "http origins on this machine with commas between them, for development only, or nothing",
+  ],
+  MAIL_URL: [
+    v.optional(v.union([v.literal(""), v.literal("log"), v.pipe(v.string(), v.url())]), ""),
+    "the URL that takes mail, log to write mail into a local log, or nothing to send none",
+  ],
+  MAIL_FROM: [v.optional(v.string(), ""), "the sender's address, such as partywall <no-reply@example.com>"],
+  MAIL_TOKEN: [v.optional(v.string(), ""), "the bearer token of MAIL_URL, or nothing"],
+  INVITATION_URL: [
+    v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.includes("{token}"))]), ""),
+    "a URL with {token} in it, such as https://app.example.com/join#{token}, or nothing",
+  ],
+} as const satisfies Record<string, readonly [v.GenericSchema, string]>;
+
+type Entries = { [Name in keyof typeof VARIABLES]: (typeof VARIABLES)[Name][0] };
+const Settings = v.object(
+  Object.fromEntries(Object.entries(VARIABLES).map(([name, [schema]]) => [name, schema])) as Entries,
+);
 
 /** A service that sends mail has to be told from whom. */
 const Consistent = v.pipe(
@@ -109,34 +152,6 @@ const Consistent = v.pipe(
   ),
 );
 
-const KEY_RING =
-  "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, the one in use first";
-
-/** What to set each variable to, for whoever has to. */
-const MEANING: Record<keyof typeof Settings.entries, string> = {
-  DATABASE_URL: "postgres://partywall_app:password@host/database",
-  IDENTITY_DATABASE_URL: "postgres://partywall_identity:password@host/database",
-  OPERATOR_DATABASE_URL: "postgres://partywall_operator:password@host/database",
-  OPERATOR_TOKEN: "32 random bytes in base64url",
-  NEON_FETCH_ENDPOINT: "the URL of a local Neon endpoint, or nothing for Neon itself",
-  TENANT_CONTEXT_KEYS: KEY_RING,
-  TOKEN_SIGNING_KEYS: "a JWK Set in JSON, of keys for Ed25519 or ES256, the signing one first and private",
-  OPAQUE_TOKEN_KEYS: KEY_RING,
-  PASSWORD_PEPPER: "32 random bytes in base64url, never to be changed",
-  ISSUER: "the URL of this API, such as https://api.example.com",
-  API_KEY_ENVIRONMENT: "the word in each API key that says where it is good, such as live",
-  BASE_DOMAIN: "the domain whose subdomains are tenants' slugs, or nothing",
-  TENANT_LOCATION_HINT: "a location hint of Durable Objects, such as weur",
-  LOG_REQUESTS: "on or off",
-  ALLOWED_ORIGINS: "origins with commas between them, or nothing",
-  LOCAL_ISSUERS: "http origins on this machine with commas between them, for development only, or nothing",
-  MAIL_URL: "the URL that takes mail, log to write mail into a local log, or nothing to send none",
-  MAIL_FROM: "the sender's address, such as partywall <no-reply@example.com>",
-  MAIL_TOKEN: "the bearer token of MAIL_URL, or nothing",
-  INVITATION_URL: "a URL with {token} in it, such as https://app.example.com/join#{token}, or nothing",
-};
-
-export type NamedKey = { kid: string; key: Uint8Array<ArrayBuffer> };
 export type Settings = v.InferOutput<typeof Settings>;
 
 /** The configuration, checked whole. Throws one error that says of each variable what to set, never its value. */
@@ -144,9 +159,9 @@ export function readSettings(variables: object): Settings {
   const parsed = v.safeParse(Consistent, variables, { abortPipeEarly: true });
   if (parsed.success) return parsed.output;
   const names = new Set(parsed.issues.map((issue) => issue.path?.[0].key));
-  const faults = Object.entries(MEANING)
+  const faults = Object.entries(VARIABLES)
     .filter(([name]) => names.has(name))
-    .map(([name, meaning]) => {
+    .map(([name, [, meaning]]) => {
       const value: unknown = Reflect.get(variables, name);
       return `  ${name} is ${value === undefined || value === "" ? "missing" : "not well formed"}. Set it to ${meaning}.`;
     });

@@ -24,7 +24,8 @@ export const jwks = {
 const verifiers = await Promise.all(
   jwks.keys.map(async (jwk) => ({ kid: jwk.kid, alg: jwk.alg, key: await importJWK(jwk) })),
 );
-const signer = await importJWK({ ...settings.TOKEN_SIGNING_KEYS.keys[0] });
+const [current] = settings.TOKEN_SIGNING_KEYS.keys;
+const signer = await importJWK({ ...current });
 
 /** A header says this and no more: none of ours names a key, an address or an extension. */
 const Header = v.strictObject({
@@ -50,8 +51,6 @@ type AccessCredential = Extract<Credential, { kind: "user" }>;
 
 /** A JWT access token (RFC 9068) that says this of its bearer, good for ACCESS_TOKEN_TTL_S. */
 export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promise<string> {
-  const [current] = verifiers;
-  if (!current) throw new Error("TOKEN_SIGNING_KEYS holds no key");
   const token = await new SignJWT({
     client_id: CLIENT_ID,
     tid: of.tenantId,
