@@ -3,7 +3,6 @@ import { factory, type Edge } from "../context.ts";
 import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
-import { within } from "../within.ts";
 
 /** On every answer: it is JSON for programs and for them alone, never a page, and no page may frame or sniff it. */
 export const SECURE_HEADERS = {
@@ -51,7 +50,7 @@ export const inTime = factory.createMiddleware(async function inTime(c, next) {
   const isSafe = SAFE.has(c.req.method);
   if (!isSafe) deadline.client?.addEventListener("abort", carryOn);
   try {
-    await within(deadline.bound(Infinity), rest);
+    await deadline.within(Infinity, rest);
   } catch (cause) {
     if (Date.now() < deadline.at) throw cause;
     if (!isSafe) carryOn();

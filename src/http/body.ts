@@ -1,6 +1,5 @@
 import type { Context } from "hono";
 import { Problem } from "../problem.ts";
-import { within } from "../within.ts";
 import { Readings } from "./readings.ts";
 
 const MAX_BODY_BYTES = 256 * 1024;
@@ -34,9 +33,8 @@ export async function readBody(c: Context): Promise<Uint8Array> {
     });
   };
   const reader = body.getReader();
-  const timeout = c.get("deadline").bound(BODY_TIMEOUT_MS);
   try {
-    return await within(timeout, readAll(reader, keep));
+    return await c.get("deadline").within(BODY_TIMEOUT_MS, readAll(reader, keep));
   } catch (cause) {
     // What is left of it is wanted no more.
     void reader.cancel().catch(() => {});

@@ -50,7 +50,7 @@ export class Calls {
       const waiter = newWaiter(demand, deadline);
       line.waiting.push(waiter);
       const waits: boolean = !isLate && isBusy(line);
-      if (!waits) keepAlive(serve(line, ask));
+      if (!waits) keepAlive(serve(line, deadline, ask));
       const outcome: Outcome = await (waits ? turnOf(waiter) : waiter.promise);
       if (typeof outcome !== "string") return outcome;
       isLate = outcome === "late";
@@ -90,23 +90,23 @@ async function turnOf(waiter: Waiter): Promise<Outcome> {
  * Asks for all who wait, then for those who came meanwhile. After some calls it leaves the line to the first who wakes: a
  * request cannot go on for ever, and one that is told to lead may be gone.
  */
-async function serve(line: Line, ask: Ask): Promise<void> {
+async function serve(line: Line, deadline: Deadline, ask: Ask): Promise<void> {
   const until = Date.now() + CALL_TIMEOUT_MS;
   for (let calls = 0; line.waiting.length > 0 && calls < MAX_CALLS && Date.now() < until; calls++) {
     line.askedSince = Date.now();
-    await answerAll(line.waiting.splice(0), ask);
+    await answerAll(line.waiting.splice(0), deadline, ask);
   }
   line.askedSince = -Infinity;
   for (const waiter of line.waiting.splice(0)) waiter.resolve("free");
 }
 
 /** Has these answered by one call; those who are gone by now are not asked for. Never throws. */
-async function answerAll(waiters: readonly Waiter[], ask: Ask): Promise<void> {
-  const asked = waiters.filter(({ state, deadline }) => state === "waiting" && !deadline.isOver);
+async function answerAll(waiters: readonly Waiter[], deadline: Deadline, ask: Ask): Promise<void> {
+  const asked = waiters.filter((waiter) => waiter.state === "waiting" && !waiter.deadline.isOver);
   if (asked.length === 0) return;
   for (const waiter of asked) waiter.state = "asked";
   try {
-    const answers = await within(CALL_TIMEOUT_MS, ask(asked.map(({ demand }) => demand)));
+    const answers = await deadline.within(CALL_TIMEOUT_MS, ask(asked.map(({ demand }) => demand)));
     for (const [index, waiter] of asked.entries()) {
       const own = answers[index];
       if (own) waiter.resolve(own);

@@ -6,8 +6,9 @@ const BASE = settings.BASE_DOMAIN && `.${settings.BASE_DOMAIN}`;
 /** What stands before the base domain in a URL's host; undefined for a host that is not under it. */
 export function labelUnder(url: string): string | undefined {
   // A trailing dot is the root of DNS: it makes no other host.
+  if (!BASE) return undefined;
   const host = new URL(url).hostname.replace(/\.+$/, "");
-  return BASE && host.endsWith(BASE) ? host.slice(0, -BASE.length) : undefined;
+  return host.endsWith(BASE) ? host.slice(0, -BASE.length) : undefined;
 }
 
 /** The slug that no tenant's host may have, as it is the API's own host; undefined when that is under another domain. */
