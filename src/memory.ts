@@ -25,6 +25,8 @@ const MOST = {
   lines: 10_000,
   /** Signed contexts, by tenant, actor and role. Costs one signature. */
   contexts: 10_000,
+  /** Texts of one query, by the names of the values that it is given. Costs building it. */
+  texts: 128,
   /** Whether a database answers, by login. Costs requests that wait for a database that hangs. */
   reaches: 100,
   /** Whether all parts of the service answer. Costs one probe. */

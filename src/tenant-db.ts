@@ -1,18 +1,23 @@
-import type { BatchItem, BatchResponse } from "drizzle-orm/batch";
+import type { BatchItem } from "drizzle-orm/batch";
 import type { NeonHttpDatabase } from "drizzle-orm/neon-http";
 
-export type Queries = readonly [BatchItem<"pg">, ...BatchItem<"pg">[]];
-export type Statements = readonly BatchItem<"pg">[];
-export type Results<Q extends Statements> = BatchResponse<Q>;
+/** What builds queries. It has no connection: a TenantDb runs what it builds. */
+export type Builder = Omit<NeonHttpDatabase, "batch" | "$client" | "transaction">;
+
+/** The queries of one transaction, by the names that their results go by. They run in this order. */
+export type Batch = Record<string, BatchItem<"pg">>;
+export type Results<B extends Batch> = { [Name in keyof B]: B[Name]["_"]["result"] };
+/** Queries, or what builds them. */
+export type Queries<B extends Batch> = B | ((db: Builder) => B);
 
 /**
- * One tenant's database. Each call is one round trip: one transaction in the tenant's signed context, so its
- * queries see and touch that tenant's rows alone, all or none. The results come in the queries' order.
+ * One tenant's database. Each call is one round trip: one transaction in the tenant's signed context, so its queries see
+ * and touch that tenant's rows alone, all or none: `const { project: [row] } = await db.read({ project: byId({ id }) })`.
  */
 export type TenantDb = {
   /** Runs in a READ ONLY transaction. */
-  read<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
-  write<const Q extends Queries>(queries: (db: NeonHttpDatabase) => Q): Promise<Results<Q>>;
+  read<B extends Batch>(queries: Queries<B>): Promise<Results<B>>;
+  write<B extends Batch>(queries: Queries<B>): Promise<Results<B>>;
 };
 
 /** A tenant's people and their credentials. */
@@ -21,9 +26,9 @@ export type AccountDb = TenantDb & {
    * As write(), with statements before and after that run in no tenant's context: what is of all tenants, such as an
    * account. These name their tenant themselves.
    */
-  writeAround<const Q extends Queries, const A extends Queries, const B extends Statements = []>(parts: {
-    before?: (db: NeonHttpDatabase) => B;
-    within: (db: NeonHttpDatabase) => Q;
-    after: (db: NeonHttpDatabase) => A;
-  }): Promise<{ before: Results<B>; within: Results<Q>; after: Results<A> }>;
+  writeAround<Within extends Batch, After extends Batch, Before extends Batch = Record<never, never>>(parts: {
+    before?: Queries<Before>;
+    within: Queries<Within>;
+    after: Queries<After>;
+  }): Promise<Results<Before> & Results<Within> & Results<After>>;
 };

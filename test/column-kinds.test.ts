@@ -34,7 +34,7 @@ import * as v from "valibot";
 import { factory } from "../src/context.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
-import { createOnce, IdempotencyKey } from "../src/http/idempotency.ts";
+import { creation, IdempotencyKey } from "../src/http/idempotency.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { valid } from "../src/http/valid.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
@@ -145,7 +145,6 @@ beforeEach(async () => {
   ada = await newTenant();
   const { rows } = await owner.execute(sql`select session_user::text as name`);
   const [key] = settings.TENANT_CONTEXT_KEYS;
-  if (!key) throw new Error("TENANT_CONTEXT_KEYS is empty");
   const context = signContext(
     key,
     String(rows[0]?.["name"]),
@@ -155,13 +154,15 @@ beforeEach(async () => {
   );
   const run: TenantDb["write"] = async (queries) => {
     const entering = owner.execute(sql`select set_config('app.tenant', ${context}, true)`);
-    const [, , ...results] = await owner.batch([entering, asOwner, ...queries(owner)]);
-    return results;
+    const named = Object.entries(typeof queries === "function" ? queries(owner) : queries);
+    const [, , ...results] = await owner.batch([entering, asOwner, ...named.map(([, each]) => each)]);
+    return Object.fromEntries(named.map(([name], index) => [name, results[index]])) as never;
   };
   db = { read: run, write: run };
 });
 
 type Values = typeof kinds.$inferInsert;
+const createKind = creation(kinds, shown);
 
 /** What a route answers that inserts these values, with a key or without: the row, or the problem. */
 async function inserted(values: Values, key?: string, body: unknown = {}): Promise<unknown> {
@@ -173,7 +174,7 @@ async function inserted(values: Values, key?: string, body: unknown = {}): Promi
       return next();
     })
     .post("/", valid("header", IdempotencyKey), valid("json", v.looseObject({})), async (c) => {
-      row = await createOnce(c, kinds, values, shown);
+      row = await createKind(c, values);
       return c.body(null, 201);
     })
     .onError(answerProblem)

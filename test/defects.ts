@@ -241,11 +241,7 @@ const DEFECTS: Defect[] = [
   broken(
     "SQL is put together from a request's text",
     ["lint"],
-    edit(
-      "src/routes/projects.ts",
-      "query.status && eq(projects.status, query.status)",
-      "query.status && sql.raw(`status = '${query.status}'`)",
-    ),
+    edit("src/routes/tasks.ts", "lt(tasks.due_on, day)", "sql.raw(`due_on < '${String(day)}'`)"),
   ),
   broken(
     "the context outlives its transaction",
@@ -267,7 +263,7 @@ const DEFECTS: Defect[] = [
   broken(
     "a read may write",
     ["wall"],
-    edit(CLIENT, "openDatabase(url, { readOnly: true })", "openDatabase(url)"),
+    edit(CLIENT, "openClient(url, { readOnly: true })", "openClient(url)"),
   ),
   broken(
     "a route has a driver of its own",
@@ -276,6 +272,20 @@ const DEFECTS: Defect[] = [
       "src/routes/me.ts",
       `import * as v from "valibot";\n`,
       `import * as v from "valibot";\nimport { neon } from "@neondatabase/serverless";\nexport const own = neon("postgres://");\n`,
+    ),
+  ),
+  broken(
+    "an import climbs",
+    ["lint"],
+    edit("src/db/reach.ts", "/** So many requests", `import "../edge/needs.ts";\n/** So many requests`),
+  ),
+  broken(
+    "two files import each other's types",
+    ["lint"],
+    edit(
+      "src/tenant/limits/month.ts",
+      "/** The end of the month",
+      `import type { Limits } from "./limits.ts";\nexport type Own = Limits;\n/** The end of the month`,
     ),
   ),
   broken(
@@ -300,7 +310,7 @@ const DEFECTS: Defect[] = [
     ["doctor", "matrix-tables", "matrix-routes"],
     migration("ALTER POLICY one_tenant ON memberships USING (true)"),
     edit(
-      "src/routes/members.ts",
+      "src/identity/members.ts",
       "and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, userId))",
       "eq(memberships.user_id, userId)",
     ),
@@ -330,7 +340,7 @@ const DEFECTS: Defect[] = [
       `what changes in ${name} is not taught`,
       [name],
       edit(
-        `src/routes/${name}.ts`,
+        `src/identity/${name}.ts`,
         `import { teachTenant } from "../tenant/stub.ts";`,
         "const teachTenant = async (..._: unknown[]) => {};",
       ),

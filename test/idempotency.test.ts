@@ -42,7 +42,7 @@ const rowsOf = ({ tenant, user }: SignedIn): TenantDb =>
   );
 
 async function projectsMade(who = ada): Promise<number> {
-  const [rows] = await rowsOf(who).read((db) => [db.select({ id: projects.id }).from(projects)]);
+  const { rows } = await rowsOf(who).read((db) => ({ rows: db.select({ id: projects.id }).from(projects) }));
   return rows.length;
 }
 
@@ -69,10 +69,13 @@ it("answers the same request again with its first answer, and says so", async ()
   const row = JSON.parse(answer.body) as Row;
   expect(row).toMatchObject(body);
   expect(await answered(200, request("GET", `/v1/projects/${row.id}`, { token: ada.token }))).toEqual(row);
-  const events = await rowsOf(ada).read((db) => [
-    db.select({ action: auditEvents.action }).from(auditEvents).where(eq(auditEvents.resource_id, row.id)),
-  ]);
-  expect(events).toEqual([[{ action: "create" }]]);
+  const { events } = await rowsOf(ada).read((db) => ({
+    events: db
+      .select({ action: auditEvents.action })
+      .from(auditEvents)
+      .where(eq(auditEvents.resource_id, row.id)),
+  }));
+  expect(events).toEqual([{ action: "create" }]);
 });
 
 it("answers like a request without a key, defaults and all", async () => {
@@ -193,12 +196,12 @@ it.each([`""`, `"open`, `a"b`, `two keys`, `one, two`, `"a\\b"`, `"ü"`, `"k";a=
 describe("a key", () => {
   /** Makes these keys so many hours older. */
   const age = (hours: number, key: string) =>
-    rowsOf(ada).write((db) => [
-      db
+    rowsOf(ada).write((db) => ({
+      aged: db
         .update(idempotencyKeys)
         .set({ created_at: sql`now() - make_interval(hours => ${hours})` })
         .where(eq(idempotencyKeys.key, key)),
-    ]);
+    }));
 
   it("is good for 24 hours, then starts anew", async () => {
     const key = newKey();
@@ -213,21 +216,21 @@ describe("a key", () => {
   });
 
   it("is deleted once it has expired, a few with each new request", async () => {
-    await rowsOf(ada).write((db) => [
-      db.insert(idempotencyKeys).values(
+    await rowsOf(ada).write((db) => ({
+      old: db.insert(idempotencyKeys).values(
         Array.from({ length: 25 }, (_, index) => ({
           key: `old-${index}`,
           request_hash: new Uint8Array(32),
           created_at: new Date(Date.now() - 25 * 3600_000),
         })),
       ),
-    ]);
+    }));
     const left: number[] = [];
     for (let round = 0; round < 3; round++) {
       await answered(201, post(newKey()));
-      const [rows] = await rowsOf(ada).read((db) => [
-        db.select({ key: idempotencyKeys.key }).from(idempotencyKeys),
-      ]);
+      const { rows } = await rowsOf(ada).read((db) => ({
+        rows: db.select({ key: idempotencyKeys.key }).from(idempotencyKeys),
+      }));
       left.push(rows.length);
     }
     expect(left).toEqual([16, 7, 3]);
@@ -235,15 +238,15 @@ describe("a key", () => {
 
   it("whose first request is not done for long is answered with 409", async () => {
     const key = newKey();
-    const holding = rowsOf(ada).write((db) => [
-      db.insert(idempotencyKeys).values({ key, request_hash: new Uint8Array(32) }),
-      db.execute(sql`select pg_sleep(6)`),
-    ]);
+    const holding = rowsOf(ada).write((db) => ({
+      key: db.insert(idempotencyKeys).values({ key, request_hash: new Uint8Array(32) }),
+      held: db.execute(sql`select pg_sleep(6)`),
+    }));
     const sleeping = sql`select from pg_stat_activity where wait_event = 'PgSleep'`;
     await vi.waitUntil(
       async () => {
-        const [{ rows }] = await rowsOf(ada).read((db) => [db.execute(sleeping)]);
-        return rows.length > 0;
+        const { sleepers } = await rowsOf(ada).read((db) => ({ sleepers: db.execute(sleeping) }));
+        return sleepers.rows.length > 0;
       },
       { timeout: 5000 },
     );

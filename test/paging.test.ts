@@ -39,7 +39,9 @@ async function makeAtOnce(project_id: string, count: number): Promise<string[]> 
     },
   );
   const rows = Array.from({ length: count }, (_, index) => ({ project_id, title: `T${index}` }));
-  const [made] = await db.write((writer) => [writer.insert(tasks).values(rows).returning({ id: tasks.id })]);
+  const { made } = await db.write((q) => ({
+    made: q.insert(tasks).values(rows).returning({ id: tasks.id }),
+  }));
   return made.map(({ id }) => id);
 }
 

@@ -186,10 +186,12 @@ it("lets no GET write: its transaction is READ ONLY", async () => {
       onAnswer: () => undefined,
     },
   );
-  await expect(db.read((q) => [q.delete(tasks).returning({ id: tasks.id })])).rejects.toMatchObject({
-    code: "25006",
-  });
-  const [rows] = await db.read((q) => [q.select({ id: projects.id }).from(projects)]);
+  await expect(db.read((q) => ({ gone: q.delete(tasks).returning({ id: tasks.id }) }))).rejects.toMatchObject(
+    {
+      code: "25006",
+    },
+  );
+  const { rows } = await db.read((q) => ({ rows: q.select({ id: projects.id }).from(projects) }));
   expect(rows).toEqual([{ id: hers }]);
 });
 

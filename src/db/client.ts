@@ -1,12 +1,20 @@
-import { neon, neonConfig, NeonDbError } from "@neondatabase/serverless";
+import {
+  neon,
+  neonConfig,
+  NeonDbError,
+  type NeonQueryFunction,
+  type NeonQueryPromise,
+} from "@neondatabase/serverless";
 import { sql } from "drizzle-orm";
+import type { BatchItem } from "drizzle-orm/batch";
 import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
 import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb, Queries, Results } from "../tenant-db.ts";
+import type { AccountDb, Batch, Queries } from "../tenant-db.ts";
 import { within } from "../within.ts";
+import { builder, prepare, query, type Given } from "./query.ts";
 import { Reach } from "./reach.ts";
 import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
 import { Turns } from "./turns.ts";
@@ -31,7 +39,7 @@ const reaches = remembers<Reach>("reaches");
 /** Sends a request of the driver's. While its database is known to hang, fails at once instead of after 15 s. */
 neonConfig.fetchFunction = async (
   url: string,
-  init: RequestInit & { headers: { "Neon-Connection-String": string } },
+  { deadline, ...init }: RequestInit & { headers: { "Neon-Connection-String": string }; deadline?: Deadline },
 ): Promise<Response> => {
   const login = init.headers["Neon-Connection-String"];
   let reach = reaches.get(login);
@@ -39,7 +47,10 @@ neonConfig.fetchFunction = async (
   const sent = Date.now();
   if (!reach.mayAsk(sent)) throw new Error("not asked: the last requests got no answer");
   try {
-    const response = await within(DATABASE_TIMEOUT_MS, fetch(url, init));
+    const answer = fetch(url, init);
+    const response = await (deadline
+      ? deadline.within(DATABASE_TIMEOUT_MS, answer)
+      : within(DATABASE_TIMEOUT_MS, answer));
     reach.answered(Date.now());
     return response;
   } catch (error) {
@@ -49,28 +60,30 @@ neonConfig.fetchFunction = async (
 };
 if (settings.NEON_FETCH_ENDPOINT) neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT;
 
-function openDatabase(url: string, options: { readOnly?: boolean } = {}): NeonHttpDatabase {
+function openClient(url: string, options: { readOnly?: boolean } = {}): NeonQueryFunction<false, false> {
   const client = neon(url, options);
-  const query = client.query.bind(client);
+  const send = client.query.bind(client);
   client.query = (text, params = [], ...rest) => {
     if (params.length > MAX_PARAMETERS) throw tooManyValues();
-    return query(text, params, ...rest);
+    return send(text, params, ...rest);
   };
-  return drizzle(client);
+  return client;
 }
 
+type Client = ReturnType<typeof openClient>;
+
 const connect = (url: string) => ({
-  reader: openDatabase(url, { readOnly: true }),
-  writer: openDatabase(url),
+  reader: openClient(url, { readOnly: true }),
+  writer: openClient(url),
   role: decodeURIComponent(new URL(url).username),
 });
 const logins = { app: connect(settings.DATABASE_URL), identity: connect(settings.IDENTITY_DATABASE_URL) };
 
 /** The database as sign-up, sign-in and the tenant's edge record see it: the people of all tenants, nobody's data. */
-export const identityDb: NeonHttpDatabase = logins.identity.writer;
+export const identityDb: NeonHttpDatabase = drizzle(logins.identity.writer);
 
 /** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
-export const operatorDb: NeonHttpDatabase = openDatabase(settings.OPERATOR_DATABASE_URL);
+export const operatorDb: NeonHttpDatabase = drizzle(openClient(settings.OPERATOR_DATABASE_URL));
 
 /** The request that a database is opened for. */
 export type ForRequest = {
@@ -92,46 +105,57 @@ export function openTenantDb(
   { id, deadline, onAnswer }: ForRequest,
 ): AccountDb {
   const { reader, writer, role } = logins[login];
-  const send = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
+  // What has no name answers nothing.
+  const enterTenant = (): Batch => ({
+    "": enter({ context: contextOf(role, tenant, actor), request: id }),
+  });
+  /** Runs all in one transaction, and returns the results by the statements' names. */
+  const send = async (client: Client, ...parts: Batch[]): Promise<never> => {
     const started = performance.now();
-    const leave = await turns.take(tenant, deadline, db === reader);
+    const leave = await turns.take(tenant, deadline, client === reader);
     try {
       deadline.check();
-      return await db.batch(queries).catch(rethrow);
+      const named = parts.flatMap((part) => Object.entries(part));
+      const items = named.map(([, item]) => item);
+      const results = await runBatch(client, items, deadline).catch(rethrow);
+      const answers = named.flatMap(([name], index) => (name ? [[name, results[index]]] : []));
+      return Object.fromEntries(answers) as never;
     } finally {
       leave();
       onAnswer(started);
     }
   };
-  // Always a bind parameter: a literal would be readable in pg_stat_activity.
-  const enter = (db: NeonHttpDatabase) =>
-    db.execute(
-      sql`select set_config('app.tenant', ${contextOf(role, tenant, actor)}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${id}, true)`,
-    );
-  const run = async <const Q extends Queries>(db: NeonHttpDatabase, queries: Q): Promise<Results<Q>> => {
-    const [, ...results] = await send(db, [enter(db), ...queries]);
-    return results;
-  };
   return {
-    read: (queries) => run(reader, queries(reader)),
-    write: (queries) => run(writer, queries(writer)),
-    async writeAround(parts) {
-      const before = parts.before?.(writer) ?? [];
-      const [inside, after] = [parts.within(writer), parts.after(writer)];
-      const leave = writer.execute(sql`select set_config('app.tenant', '', true)`);
-      const batch = [enter(writer), ...inside, leave, ...after] as const;
-      const [first, ...more] = before;
-      const results: readonly unknown[] = await send(writer, first ? [first, ...more, ...batch] : batch);
-      const [from, to] = [before.length + 1, before.length + 1 + inside.length];
-      // The results come in the order of the statements.
-      return {
-        before: results.slice(0, before.length),
-        within: results.slice(from, to),
-        after: results.slice(to + 1),
-      } as never;
-    },
+    read: (queries) => send(reader, enterTenant(), built(queries)),
+    write: (queries) => send(writer, enterTenant(), built(queries)),
+    writeAround: ({ before = {}, within: inside, after }) =>
+      send(writer, built(before), enterTenant(), built(inside), { "": leaveTenant({}) }, built(after)),
   };
 }
+
+/** Sends these as one transaction, as Drizzle's batch() does, and bounds it by the request's own deadline. */
+async function runBatch(client: Client, items: BatchItem<"pg">[], deadline: Deadline): Promise<unknown[]> {
+  const batch = items.map(prepare);
+  const queries = batch.map((item) => {
+    const { sql: text, params } = item.getQuery();
+    return client.query(text, params, { fullResults: true, arrayMode: item.isResponseInArrayMode() });
+  });
+  const results = await client.transaction(queries as unknown as NeonQueryPromise<false, false>[], {
+    fetchOptions: { deadline },
+  });
+  return batch.map((item, index) => item.mapResult(results[index]));
+}
+
+const built = <B extends Batch>(queries: Queries<B>): B =>
+  typeof queries === "function" ? queries(builder) : queries;
+
+// The context is always a bind parameter: a literal would be readable in pg_stat_activity.
+const enter = query((db, { context, request }: Given<{ context: string; request: string }>) =>
+  db.execute(
+    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${request}, true)`,
+  ),
+);
+const leaveTenant = query((db) => db.execute(sql`select set_config('app.tenant', '', true)`));
 
 const contexts = remembers<{ text: string; until: number }>("contexts");
 
@@ -142,7 +166,6 @@ function contextOf(role: string, tenant: string, actor: Actor): string {
   const known = contexts.get(name);
   if (known && now < known.until) return known.text;
   const [key] = settings.TENANT_CONTEXT_KEYS;
-  if (!key) throw new Error("TENANT_CONTEXT_KEYS is empty");
   const text = signContext(key, role, tenant, actor, now);
   contexts.set(name, { text, until: now + (CONTEXT_TTL_S * 1000) / 2 });
   return text;
@@ -150,7 +173,7 @@ function contextOf(role: string, tenant: string, actor: Actor): string {
 
 /** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */
 export async function pingDatabase(): Promise<void> {
-  await logins.app.reader.execute(sql`select`).catch(rethrow);
+  await logins.app.reader`select`.catch(rethrow);
 }
 
 /** The Postgres constraint that a failed write violated, or undefined when that was not its fault. */

@@ -1,4 +1,4 @@
-import { inArray, type SQL } from "drizzle-orm";
+import { inArray, sql, type SQL, type SQLWrapper } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
 import type { Context } from "hono";
 import * as v from "valibot";
@@ -23,6 +23,16 @@ export function answerRow<Row extends { version: number }>(c: Context, row: Row,
   c.header("ETag", tag);
   const isRead = c.req.method === "GET" || c.req.method === "HEAD";
   return isRead && isKnown(c, tag) ? c.body(null, 304) : c.json(shown, status);
+}
+
+/** Answers a row that was made, with `Location`: `at`, the list that it is in, and its id. */
+export function answerNew<Row extends { id: string; version: number }>(
+  c: Context,
+  row: Row,
+  at = c.req.path,
+) {
+  c.header("Location", `${at}/${row.id}`);
+  return answerRow(c, row, 201);
 }
 
 const tagOf = (version: number) => `"${version}"`;
@@ -57,6 +67,16 @@ const versionsIn = (header: string) =>
  */
 const tagsIn = (header: string) =>
   LIST.test(header) ? (header.match(EACH) ?? []).map((tag) => tag.replace(/^W\//, "")) : [];
+
+/** The versions of `If-Match` as an array of Postgres'; undefined when it allows any. */
+export function versionsOf(header: v.InferOutput<typeof IfMatch>): string | undefined {
+  const versions = header["if-match"];
+  return versions && `{${versions.join()}}`;
+}
+
+/** Whether a row has one of the versions that versionsOf() gives a query; undefined when it may have any. */
+export const hasVersion = (table: { version: PgColumn }, versions: SQLWrapper | undefined): SQL | undefined =>
+  versions && sql`${table.version} = any(${versions}::integer[])`;
 
 /** The rows that `If-Match` allows a write to touch; undefined when it allows any. */
 export function ifMatch(

@@ -1,7 +1,10 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { sql, type SQL } from "drizzle-orm";
-import type { PgColumn } from "drizzle-orm/pg-core";
+import { and, asc, desc, sql, type SQL } from "drizzle-orm";
+import type { PgColumn, PgSelect } from "drizzle-orm/pg-core";
+import type { Context } from "hono";
 import * as v from "valibot";
+import type { Edge } from "../context.ts";
+import type { Given } from "../db/query.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 
@@ -27,20 +30,66 @@ type PageQuery = v.InferOutput<typeof PageQuery>;
 export const pageOf = <S extends v.GenericSchema>(item: S) =>
   v.object({ data: v.array(item), next_cursor: v.nullable(v.string()) });
 
-/** Where one page ends: its last row in the order (created_at, id). */
-type Position = { created_at: Date; id: string };
+/** Where a page begins, and how many rows to read: one more than it shows, to tell whether another page follows. */
+export type PageStart = { after?: string | undefined; after_id?: string | undefined; rows: number };
+
+/** What a list is ordered by, beside the id: a column that is never null, and that each row shows. */
+type Order = { by: PgColumn; id: PgColumn; isRising?: boolean };
+
+/** Has a select answer the rows of one page, of those that `where` finds. */
+export function pageFrom<Q extends PgSelect>(
+  select: Q,
+  { by, id, isRising = false }: Order,
+  { after, after_id, rows }: Given<PageStart>,
+  where?: SQL,
+): Q {
+  const direction = isRising ? asc : desc;
+  const isLater = isRising ? sql`>` : sql`<`;
+  return select
+    .where(and(where, after && sql`(${by}, ${id}) ${isLater} (${after}, ${after_id})`))
+    .orderBy(direction(by), direction(id))
+    .limit(rows);
+}
+
+/** The order of most lists. */
+export const newestFirst = (table: { created_at: PgColumn; id: PgColumn }): Order => ({
+  by: table.created_at,
+  id: table.id,
+});
+
+type Listed<Query> = Context<Edge, string, { out: { query: Query } }>;
 
 /**
- * A list as one client may page through it. `scope` says whose it is and which: tenant, path and filters. A cursor
- * is signed together with it, so that it is worth nothing elsewhere.
+ * Answers one page of a list. `read` is given the query's filters and where the page begins. Throws `invalid_cursor`.
+ * `whose` says whose list it is where it is not the whole tenant's; `show` what of a row is answered; `by` names the
+ * member that the rows are ordered by.
  */
-export class Pager {
-  readonly #scope: string;
-  readonly #query: PageQuery;
+export async function answerPage<Query extends PageQuery, Row extends { id: string }, Shown = Row>(
+  c: Listed<Query>,
+  read: (page: Omit<Query, "limit" | "cursor"> & PageStart) => Promise<Row[]>,
+  {
+    by = "created_at" as keyof Row,
+    show = (row: Row) => row as unknown as Shown,
+    whose = "",
+  }: { by?: keyof Row; show?: (row: Row) => Shown; whose?: string } = {},
+) {
+  const { limit, cursor, ...filters } = c.req.valid("query");
+  const pager = new Pager(filters, c.get("caller").tenantId, c.req.path + whose);
+  const rows = await read({ ...filters, ...pager.open(cursor), rows: limit + 1 });
+  const data = rows.slice(0, limit);
+  const last = data.at(-1);
+  const next_cursor = last && rows.length > data.length ? pager.seal(last[by], last.id) : null;
+  return c.json({ data: data.map(show), next_cursor });
+}
 
-  constructor(query: PageQuery & Record<string, unknown>, tenantId: string, path: string) {
-    const { limit, cursor, ...filters } = query;
-    this.#query = { limit, cursor };
+/**
+ * The cursors of a list as one client may page through it: tenant, path and filters. A cursor is signed together with
+ * these, so that it is worth nothing elsewhere.
+ */
+class Pager {
+  readonly #scope: string;
+
+  constructor(filters: object, tenantId: string, path: string) {
     this.#scope = JSON.stringify([
       tenantId,
       path,
@@ -48,32 +97,16 @@ export class Pager {
     ]);
   }
 
-  /** One row more than the page shows, to tell whether another page follows. */
-  get rows(): number {
-    return this.#query.limit + 1;
-  }
-
-  /** The rows after the cursor; undefined on the first page. Throws `invalid_cursor`. */
-  after(table: { created_at: PgColumn; id: PgColumn }): SQL | undefined {
-    if (this.#query.cursor === undefined) return undefined;
-    const { created_at, id } = this.#open(this.#query.cursor);
-    return sql`(${table.created_at}, ${table.id}) < (${created_at}, ${id})`;
-  }
-
-  page<Row extends Position>(rows: Row[]): { data: Row[]; next_cursor: string | null } {
-    const data = rows.slice(0, this.#query.limit);
-    const last = data.at(-1);
-    return { data, next_cursor: last && rows.length > data.length ? this.#seal(last) : null };
-  }
-
-  #seal({ created_at, id }: Position): string {
-    const place = `${created_at.toISOString()} ${id}`;
+  /** The cursor after a row with this value of what the list is ordered by. */
+  seal(value: unknown, id: string): string {
+    const place = `${id} ${value instanceof Date ? value.toISOString() : String(value)}`;
     const [key] = settings.OPAQUE_TOKEN_KEYS;
-    if (!key) throw new Error("OPAQUE_TOKEN_KEYS is empty");
     return Buffer.concat([this.#mac(place, key.key), Buffer.from(place)]).toString("base64url");
   }
 
-  #open(cursor: string): { created_at: string; id: string } {
+  /** The place that a cursor leads to. Throws `invalid_cursor`. */
+  open(cursor: string | undefined): Omit<PageStart, "rows"> {
+    if (cursor === undefined) return {};
     const bytes = Buffer.from(cursor, "base64url");
     // The same bytes may be spelled otherwise: with padding, with stray low bits, with what base64url has no sign for.
     if (bytes.toString("base64url") !== cursor) throw new Problem("invalid_cursor");
@@ -82,9 +115,9 @@ export class Pager {
     const isOurs = settings.OPAQUE_TOKEN_KEYS.some(
       ({ key }) => mac.length === MAC_BYTES && timingSafeEqual(mac, this.#mac(place, key)),
     );
-    const [created_at, id] = place.split(" ");
-    if (!isOurs || !created_at || !id) throw new Problem("invalid_cursor");
-    return { created_at, id };
+    if (!isOurs) throw new Problem("invalid_cursor");
+    const end = place.indexOf(" ");
+    return { after: place.slice(end + 1), after_id: place.slice(0, end) };
   }
 
   #mac(place: string, key: Uint8Array): Buffer {

@@ -43,33 +43,30 @@ export async function exchange(
   const own = sql`(select f.id from users f where f.issuer_id = ${issuerId} and f.subject = ${subject})`;
   const local = sql`(select l.id from users l join memberships lm on lm.user_id = l.id and lm.tenant_id = ${tenantId}
     where l.issuer_id is null and l.email = ${email})`;
-  const {
-    within: [held, , , , , vouched, ended],
-    after: [changed],
-  } = await db
+  const { held, vouched, ended, changed } = await db
     .writeAround({
-      within: (tx) => [
+      within: (q) => ({
         // Against a change of the issuer, or its end: that waits for this, and then sees the session.
-        tx.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
+        held: q.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
         where i.id = ${issuerId} and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null}) for share of i`),
-        tx.execute(sql`insert into users (id, email, issuer_id, subject)
+        user: q.execute(sql`insert into users (id, email, issuer_id, subject)
         select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
         where i.just_in_time and not exists ${own} and not exists ${local}
         on conflict (issuer_id, subject) do nothing`),
         // The role follows what the issuer says; but who was made an owner here stays one.
-        tx.execute(sql`insert into memberships (tenant_id, user_id, role)
+        membership: q.execute(sql`insert into memberships (tenant_id, user_id, role)
         select i.tenant_id, u.id, ${role} from ${trusted} join users u on u.id = ${own}
         where exists (select from memberships where tenant_id = i.tenant_id and user_id = u.id)
           or (i.just_in_time and not exists ${local})
         on conflict (tenant_id, user_id) do update set role = excluded.role
           where memberships.role not in (excluded.role, 'owner')`),
-        tx.execute(
+        email: q.execute(
           sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
         ),
         // Each exchange makes one, so each clears away those that are over.
-        tx.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
+        expired: q.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
         and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
-        tx.execute(sql`with who as (
+        vouched: q.execute(sql`with who as (
           select ${member}, u.issuer_id is not null as own,
             u.version > 1 and u.issuer_id is not null and u.updated_at > now() - interval '1 hour' as changed
           from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
@@ -80,9 +77,9 @@ export async function exchange(
             now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
         )
         select * from who`),
-        tx.execute(endedLately(tenantId)),
-      ],
-      after: (tx) => [tx.execute(membersChanged)],
+        ended: q.execute(endedLately(tenantId)),
+      }),
+      after: (q) => ({ changed: q.execute(membersChanged) }),
     })
     .catch((error: unknown) => {
       // Whoever was removed meanwhile is no member.

@@ -85,50 +85,54 @@ export async function acceptInvitation(
   const isAccount = sql`u.email = ${email} and u.issuer_id is null`;
   // In the tenant's context only members are seen, which the account is about to become.
   const account = sql`nullif(current_setting('app.account', true), '')::uuid`;
-  const { before, within, after } = await db.writeAround({
-    before: (tx) => [
+  const {
+    open,
+    started: starts,
+    accounts,
+  } = await db.writeAround({
+    before: (q) => ({
       // Of those who accept at once, the second one waits here, and then finds it used.
-      tx.execute(sql`select t.status from invitations i, tenants t where ${isGood} for update of i`),
-      tx.execute(sql`
+      open: q.execute(sql`select t.status from invitations i, tenants t where ${isGood} for update of i`),
+      account: q.execute(sql`
         insert into users (id, email, password_hash, email_verified_at)
         select ${uuidv7()}::uuid, i.email, ${hash}, now() from invitations i, tenants t where ${setsPassword}
         on conflict (email) where issuer_id is null
           do update set password_hash = excluded.password_hash, email_verified_at = excluded.email_verified_at`),
-      tx.execute(sql`
+      others: q.execute(sql`
         update sessions s set revoked_at = now() from users u, invitations i, tenants t
         where ${setsPassword} and ${isAccount} and s.user_id = u.id and s.revoked_at is null`),
-      tx.execute(sql`
+      member: q.execute(sql`
         select set_config('app.account', u.id::text, true) from users u, invitations i, tenants t
         where ${isOpen} and ${isAccount} and u.email_verified_at is not null`),
-    ],
-    within: (tx) => [
+    }),
+    within: (q) => ({
       // Somebody who is a member by now stays what they are; the UPDATE keeps them from being removed meanwhile.
-      tx.execute(sql`
+      membership: q.execute(sql`
         insert into memberships (tenant_id, user_id, role) select i.tenant_id, ${account}, i.role
         from invitations i, tenants t where ${isOpen} and ${account} is not null
         on conflict (tenant_id, user_id) do update set updated_at = now()`),
-      tx.execute(sql`
+      session: q.execute(sql`
         ${newSession(refresh, of.userAgent, { tenant: sql`t.id`, user: account })}
         from invitations i, tenants t where ${isOpen} and ${account} is not null`),
-      tx.execute(sql`
+      invitation: q.execute(sql`
         delete from invitations where id = ${id} and exists (select from sessions where id = ${refresh.sessionId})`),
       // This session, or the one of the first acceptance, whose answer may have been lost.
-      tx.execute(sql`
+      started: q.execute(sql`
         select ${member}, s.id as session_id
         from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
           join sessions s on s.tenant_id = m.tenant_id and s.user_id = m.user_id
         where ${isAccount} and ${isHere} and s.refresh_hash = ${sql.param(refresh.hash, sessions.refresh_hash)}
           and s.generation = 0 and s.revoked_at is null and (${hash}::text is null or u.password_hash = ${hash})`),
-    ],
-    after: (tx) => [
-      tx.execute(sql`
+    }),
+    after: (q) => ({
+      accounts: q.execute(sql`
         select m.tenant_id, u.id as user_id, u.version from users u join memberships m on m.user_id = u.id
         where ${isAccount}`),
-    ],
+    }),
   });
 
-  const [started] = v.parse(v.array(Started), within[3].rows);
-  const [held] = v.parse(v.array(Held), before[0].rows);
+  const [started] = v.parse(v.array(Started), starts.rows);
+  const [held] = v.parse(v.array(Held), open.rows);
   const status = started?.tenant.status ?? held?.status;
   if (!status) throw new Problem("invitation_gone");
   if (status !== "active") throw new Problem(`tenant_${status}`);
@@ -137,7 +141,7 @@ export async function acceptInvitation(
       "Choose a password of at least 8 characters: nobody has shown yet that this email is theirs.";
     throw new Problem("invalid_input", { errors: [{ pointer: "/password", detail }] });
   }
-  const known = hash === null ? [] : v.parse(v.array(Known), after[0].rows);
+  const known = hash === null ? [] : v.parse(v.array(Known), accounts.rows);
   return {
     grant: await grant(started, firstRefreshToken(started.session_id, invitation.sessionSecret)),
     floors: new Map<string, Floor[]>([

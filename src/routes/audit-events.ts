@@ -1,10 +1,11 @@
-import { and, desc, eq } from "drizzle-orm";
+import { and, eq } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { query, type Given } from "../db/query.ts";
 import { ACTOR_TYPES, AUDIT_ACTIONS, auditEvents } from "../db/schema.ts";
 import { needs } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
 
 const Id = v.pipe(v.string(), v.uuid());
@@ -40,12 +41,22 @@ const shown = {
 };
 
 const FILTERS = ["actor_id", "resource", "resource_id", "action"] as const;
+type Filters = Omit<v.InferOutput<typeof ListQuery>, keyof typeof PageQuery.entries>;
+
+const list = query((db, values: Given<PageStart & Filters>) =>
+  pageFrom(
+    db.select(shown).from(auditEvents).$dynamic(),
+    newestFirst(auditEvents),
+    values,
+    and(...FILTERS.map((name) => values[name] && eq(auditEvents[name], values[name]))),
+  ),
+);
 
 /**
  * Who did what to which row. An event shows when its change commits, which is a little after its created_at: pages
  * that follow one another repeat and skip nothing that had committed when the first one was read.
  */
-export const auditTrail = factory.createApp().get(
+export const auditEventRoutes = factory.createApp().get(
   "/",
   operation({
     summary: "List who changed what, newest first",
@@ -54,24 +65,9 @@ export const auditTrail = factory.createApp().get(
   }),
   needs("audit:read"),
   valid("query", ListQuery),
-  async (c) => {
-    const query = c.req.valid("query");
-    const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
-    const [rows] = await c.get("db").read((db) => [
-      db
-        .select(shown)
-        .from(auditEvents)
-        .where(
-          and(
-            ...FILTERS.map((name) =>
-              query[name] === undefined ? undefined : eq(auditEvents[name], query[name]),
-            ),
-            pager.after(auditEvents),
-          ),
-        )
-        .orderBy(desc(auditEvents.created_at), desc(auditEvents.id))
-        .limit(pager.rows),
-    ]);
-    return c.json(pager.page(rows));
-  },
+  (c) =>
+    answerPage(c, async (page) => {
+      const { found } = await c.get("db").read({ found: list(page) });
+      return found;
+    }),
 );

@@ -17,7 +17,7 @@ const FILES = { [SCRIPT]: "swagger-ui-bundle.js", [STYLESHEET]: "swagger-ui.css"
 const ByFile = v.object({ file: v.picklist(Object.keys(FILES)) });
 
 /** Where people read and try the API. */
-export const docs = factory
+export const docsRoutes = factory
   .createApp()
   .get(
     "/",

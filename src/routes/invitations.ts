@@ -1,29 +1,28 @@
-import { and, desc, eq, sql } from "drizzle-orm";
+import { eq } from "drizzle-orm";
 import * as v from "valibot";
+import { ROLES } from "../authority.ts";
 import { factory, timed } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
+import { query, type Given } from "../db/query.ts";
 import { invitations } from "../db/schema.ts";
 import { userAgent } from "../edge/client.ts";
 import { costs } from "../edge/cost.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
+import { slugOfHost } from "../edge/host.ts";
 import { needs, signedIn } from "../edge/needs.ts";
-import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { invalidToken } from "../identity/bearer.ts";
-import { nameSchemas, operation } from "../openapi/operation.ts";
-import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
+import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { Email, NewPassword } from "../identity/account.ts";
-import { isActing, ownersOnly, vouchedBy } from "../identity/acting.ts";
-import { MANAGES, ROLES } from "../authority.ts";
-import { slugOfHost } from "../edge/host.ts";
-import { acceptInvitation, makeInvitation, readInvitation } from "../identity/invitation.ts";
-import { MAIL_COST, requireMail, sendInvitation } from "../identity/mail.ts";
+import { acceptInvitation, readInvitation } from "../identity/invitation.ts";
+import { deleteInvitation, findInvitation, invite, shownInvitation } from "../identity/invitations.ts";
+import { MAIL_COST } from "../identity/mail.ts";
 import { Session } from "../identity/session.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 import { teachTenant } from "../tenant/stub.ts";
 
 const tag = "Members";
-const INVITATION_TTL_DAYS = 7;
 
 const Invitation = v.object({
   id: v.string(),
@@ -40,25 +39,8 @@ const Acceptance = v.strictObject({
   password: v.optional(NewPassword),
 });
 nameSchemas({ Invitation, NewInvitation, Acceptance });
-/** What the mail says of who invites, while they may. */
-const Standing = v.object({ tenant: v.string(), inviter: v.string() });
-
-const shown = {
-  id: invitations.id,
-  email: invitations.email,
-  role: invitations.role,
-  invited_by: invitations.invited_by,
-  expires_at: invitations.expires_at,
-  created_at: invitations.created_at,
-  updated_at: invitations.updated_at,
-};
-const versioned = { ...shown, version: invitations.version };
-
-const isInvitation = (tenantId: string, id: string) =>
-  and(eq(invitations.tenant_id, tenantId), eq(invitations.id, id));
-
 /** For whoever has a token: it went to the invited email alone, so they read that email's mail. */
-export const invitationAcceptance = factory.createApp().post(
+export const acceptanceRoutes = factory.createApp().post(
   "/accept",
   floodGuard,
   operation({
@@ -100,6 +82,15 @@ export const invitationAcceptance = factory.createApp().post(
   },
 );
 
+const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: string }>) =>
+  pageFrom(
+    db.select(shownInvitation).from(invitations).$dynamic(),
+    newestFirst(invitations),
+    page,
+    eq(invitations.tenant_id, tenantId),
+  ),
+);
+
 export const invitationRoutes = factory
   .createApp()
   .get(
@@ -111,18 +102,12 @@ export const invitationRoutes = factory
     }),
     needs("members:read"),
     valid("query", PageQuery),
-    async (c) => {
+    (c) => {
       const { tenantId } = c.get("caller");
-      const pager = new Pager(c.req.valid("query"), tenantId, c.req.path);
-      const [rows] = await c.get("identity").read((db) => [
-        db
-          .select(shown)
-          .from(invitations)
-          .where(and(eq(invitations.tenant_id, tenantId), pager.after(invitations)))
-          .orderBy(desc(invitations.created_at), desc(invitations.id))
-          .limit(pager.rows),
-      ]);
-      return c.json(pager.page(rows));
+      return answerPage(c, async (page) => {
+        const { found } = await c.get("identity").read({ found: list({ tenantId, ...page }) });
+        return found;
+      });
     },
   )
   .post(
@@ -137,35 +122,8 @@ export const invitationRoutes = factory
     needs("members:write"),
     valid("json", NewInvitation),
     async (c) => {
-      const caller = signedIn(c.get("caller"));
-      const { tenantId } = caller;
       const { email, role } = c.req.valid("json");
-      if (!MANAGES[caller.role].includes(role)) throw ownersOnly();
-      await requireMail(email);
-      const { id, text, hash } = makeInvitation(tenantId, email);
-      const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
-        where m.tenant_id = ${tenantId} and u.email = ${email})`;
-      const [, [row], { rows }] = await c.get("identity").write((db) => [
-        db.execute(sql`
-          insert into invitations (id, tenant_id, email, role, token_hash, invited_by, vouched_by, expires_at)
-          select ${id}::uuid, a.tenant_id, ${email}, ${role}, ${sql.param(hash, invitations.token_hash)}::bytea,
-            a.user_id, ${vouchedBy(caller)}, now() + ${INVITATION_TTL_DAYS} * interval '1 day'
-          from memberships a where ${isActing(caller)} and not ${isThere} for share of a
-          on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
-            token_hash = excluded.token_hash, invited_by = excluded.invited_by, vouched_by = excluded.vouched_by,
-            expires_at = excluded.expires_at, created_at = excluded.created_at`),
-        db.select(versioned).from(invitations).where(isInvitation(tenantId, id)),
-        db.execute(sql`
-          select t.name as tenant, u.email as inviter from tenants t join memberships a on a.tenant_id = t.id
-            join users u on u.id = a.user_id where ${isActing(caller)}`),
-      ]);
-      const [standing] = v.parse(v.array(Standing), rows);
-      if (!standing) throw invalidToken();
-      if (!row) throw new Problem("already_member");
-      const { tenant, inviter } = standing;
-      await sendInvitation({ token: text, email, role, tenant, inviter });
-      c.header("Location", `/v1/invitations/${id}`);
-      return answerRow(c, row, 201);
+      return answerNew(c, await invite(c.get("identity"), signedIn(c.get("caller")), email, role));
     },
   )
   .get(
@@ -174,14 +132,8 @@ export const invitationRoutes = factory
     needs("members:read"),
     valid("param", ById),
     async (c) => {
-      const [[row]] = await c.get("identity").read((db) => [
-        db
-          .select(versioned)
-          .from(invitations)
-          .where(isInvitation(c.get("caller").tenantId, c.req.valid("param").id)),
-      ]);
-      if (!row) throw new Problem("not_found");
-      return answerRow(c, row);
+      const { id } = c.req.valid("param");
+      return answerRow(c, await findInvitation(c.get("identity"), c.get("caller").tenantId, id));
     },
   )
   .delete(
@@ -196,16 +148,8 @@ export const invitationRoutes = factory
     valid("param", ById),
     valid("header", IfMatch),
     async (c) => {
-      const { tenantId } = c.get("caller");
-      const { id } = c.req.valid("param");
-      const [[gone], [there]] = await c.get("identity").write((db) => [
-        db
-          .delete(invitations)
-          .where(and(isInvitation(tenantId, id), ifMatch(invitations, c.req.valid("header"))))
-          .returning({ id: invitations.id }),
-        db.select({ id: invitations.id }).from(invitations).where(isInvitation(tenantId, id)),
-      ]);
-      if (!gone) throw new Problem(there ? "precondition_failed" : "not_found");
+      const only = ifMatch(invitations, c.req.valid("header"));
+      await deleteInvitation(c.get("identity"), c.get("caller").tenantId, c.req.valid("param").id, only);
       return c.body(null, 204);
     },
   );

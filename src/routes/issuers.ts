@@ -1,28 +1,26 @@
-import { and, desc, eq, sql } from "drizzle-orm";
-import { v7 as uuidv7 } from "uuid";
+import { eq } from "drizzle-orm";
 import * as v from "valibot";
 import { ISSUED_ROLES } from "../authority.ts";
 import { factory } from "../context.ts";
-import { violatedConstraint } from "../db/client.ts";
+import { query, type Given } from "../db/query.ts";
 import { issuers } from "../db/schema.ts";
 import { needs, signedIn } from "../edge/needs.ts";
-import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { invalidToken } from "../identity/bearer.ts";
-import { nameSchemas, operation } from "../openapi/operation.ts";
-import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
+import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "../identity/acting.ts";
-import { endedLately, membersChanged, readEnded } from "../identity/ended.ts";
 import { isIssuerUrl } from "../identity/issuer-url.ts";
+import {
+  changeIssuer,
+  createIssuer,
+  deleteIssuer,
+  findIssuer,
+  MAX_ENTRIES,
+  shownIssuer,
+} from "../identity/issuers.ts";
 import { listOf } from "../list-of.ts";
-import { Problem } from "../problem.ts";
-import type { TenantDb } from "../tenant-db.ts";
-import { teachTenant } from "../tenant/stub.ts";
-
-type Queries = Parameters<Parameters<TenantDb["write"]>[0]>[0];
+import { nameSchemas, operation } from "../openapi/operation.ts";
 
 const tag = "Issuers";
-const MAX_ENTRIES = 100;
 
 const IssuerUrl = v.pipe(
   v.string(),
@@ -71,46 +69,14 @@ const IssuerPatch = v.partial(
 );
 nameSchemas({ Issuer, NewIssuer, IssuerPatch });
 
-const shown = {
-  id: issuers.id,
-  issuer: issuers.issuer,
-  audience: issuers.audience,
-  role_claim: issuers.role_claim,
-  role_map: issuers.role_map,
-  default_role: issuers.default_role,
-  email_domains: issuers.email_domains,
-  just_in_time: issuers.just_in_time,
-  registered_by: issuers.registered_by,
-  status: sql<
-    "active" | "suspended"
-  >`case when ${issuers.suspended_at} is null then 'active' else 'suspended' end`,
-  created_at: issuers.created_at,
-  updated_at: issuers.updated_at,
-};
-const versioned = { ...shown, version: issuers.version };
-
-const isIssuer = (tenantId: string, id: string) => and(eq(issuers.tenant_id, tenantId), eq(issuers.id, id));
-
-/** Locks the issuer, so that an exchange that is under way is done, and its session seen, before what follows. */
-const hold = (db: Queries, tenantId: string, id: string) =>
-  db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)).for("update");
-
-function refuse(error: unknown): never {
-  if (violatedConstraint(error) === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
-  if (violatedConstraint(error) === "role_map_size") throw tooLargeMap();
-  // One of its users is an owner.
-  return refuseManaging(error);
-}
-
-const tooLargeMap = () =>
-  new Problem("invalid_input", {
-    errors: [
-      {
-        pointer: "/role_map",
-        detail: `The map would have more than ${MAX_ENTRIES} entries, or more than 16 KiB.`,
-      },
-    ],
-  });
+const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: string }>) =>
+  pageFrom(
+    db.select(shownIssuer).from(issuers).$dynamic(),
+    newestFirst(issuers),
+    page,
+    eq(issuers.tenant_id, tenantId),
+  ),
+);
 
 /** The OIDC issuers that the tenant trusts to say who its members are. */
 export const issuerRoutes = factory
@@ -124,18 +90,12 @@ export const issuerRoutes = factory
     }),
     needs("tenant:write"),
     valid("query", PageQuery),
-    async (c) => {
+    (c) => {
       const { tenantId } = c.get("caller");
-      const pager = new Pager(c.req.valid("query"), tenantId, c.req.path);
-      const [rows] = await c.get("identity").read((db) => [
-        db
-          .select(shown)
-          .from(issuers)
-          .where(and(eq(issuers.tenant_id, tenantId), pager.after(issuers)))
-          .orderBy(desc(issuers.created_at), desc(issuers.id))
-          .limit(pager.rows),
-      ]);
-      return c.json(pager.page(rows));
+      return answerPage(c, async (page) => {
+        const { found } = await c.get("identity").read({ found: list({ tenantId, ...page }) });
+        return found;
+      });
     },
   )
   .post(
@@ -150,27 +110,7 @@ export const issuerRoutes = factory
     valid("json", NewIssuer),
     async (c) => {
       const caller = signedIn(c.get("caller"));
-      const { tenantId } = caller;
-      const { issuer, audience, role_claim, role_map = {}, ...trusted } = c.req.valid("json");
-      const id = uuidv7();
-      const [acting, , [row]] = await c
-        .get("identity")
-        .write((db) => [
-          db.execute(holdActing(caller)),
-          db.execute(sql`
-            insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
-              just_in_time, registered_by, vouched_by)
-            select ${id}::uuid, a.tenant_id, ${issuer}, ${audience}, ${role_claim ?? null},
-              ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
-              ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
-              a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
-          db.select(versioned).from(issuers).where(isIssuer(tenantId, id)),
-        ])
-        .catch(refuse);
-      if (acting.rows.length === 0) throw invalidToken();
-      if (!row) throw new Error("the insert made no row");
-      c.header("Location", `/v1/issuers/${row.id}`);
-      return answerRow(c, row, 201);
+      return answerNew(c, await createIssuer(c.get("identity"), caller, c.req.valid("json")));
     },
   )
   .get(
@@ -179,13 +119,8 @@ export const issuerRoutes = factory
     needs("tenant:write"),
     valid("param", ById),
     async (c) => {
-      const { tenantId } = c.get("caller");
       const { id } = c.req.valid("param");
-      const [[row]] = await c
-        .get("identity")
-        .read((db) => [db.select(versioned).from(issuers).where(isIssuer(tenantId, id))]);
-      if (!row) throw new Problem("not_found");
-      return answerRow(c, row);
+      return answerRow(c, await findIssuer(c.get("identity"), c.get("caller").tenantId, id));
     },
   )
   .patch(
@@ -202,42 +137,9 @@ export const issuerRoutes = factory
     valid("json", IssuerPatch),
     async (c) => {
       const caller = signedIn(c.get("caller"));
-      const { tenantId } = caller;
       const { id } = c.req.valid("param");
-      const { role_map, ...patch } = c.req.valid("json");
-      // A merge patch goes into the map as well: null takes an entry, or all of them, away.
-      const merged =
-        role_map && sql`jsonb_strip_nulls(${issuers.role_map} || ${JSON.stringify(role_map)}::jsonb)`;
-      const {
-        within: [acting, [row], [there], ended],
-        after: [changed],
-      } = await c
-        .get("identity")
-        .writeAround({
-          within: (db) => [
-            db.execute(holdActing(caller)),
-            db
-              .update(issuers)
-              .set({
-                ...patch,
-                ...(role_map !== undefined && { role_map: merged ?? {} }),
-                registered_by: caller.id,
-                vouched_by: vouchedBy(caller),
-                suspended_at: null,
-                updated_at: sql`now()`,
-              })
-              .where(and(isIssuer(tenantId, id), stands(caller), ifMatch(issuers, c.req.valid("header"))))
-              .returning(versioned),
-            db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
-            db.execute(endedLately(tenantId)),
-          ],
-          after: (db) => [db.execute(membersChanged)],
-        })
-        .catch(refuse);
-      if (acting.rows.length === 0) throw invalidToken();
-      await teachTenant(tenantId, readEnded(ended, changed));
-      if (!row) throw new Problem(there ? "precondition_failed" : "not_found");
-      return answerRow(c, row);
+      const only = ifMatch(issuers, c.req.valid("header"));
+      return answerRow(c, await changeIssuer(c.get("identity"), caller, id, c.req.valid("json"), only));
     },
   )
   .delete(
@@ -253,30 +155,8 @@ export const issuerRoutes = factory
     valid("header", IfMatch),
     async (c) => {
       const caller = signedIn(c.get("caller"));
-      const { tenantId } = caller;
-      const { id } = c.req.valid("param");
-      const {
-        within: [acting, , [gone], [there], ended],
-        after: [changed],
-      } = await c
-        .get("identity")
-        .writeAround({
-          within: (db) => [
-            db.execute(holdActing(caller)),
-            hold(db, tenantId, id),
-            db
-              .delete(issuers)
-              .where(and(isIssuer(tenantId, id), stands(caller), ifMatch(issuers, c.req.valid("header"))))
-              .returning({ id: issuers.id }),
-            db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
-            db.execute(endedLately(tenantId)),
-          ],
-          after: (db) => [db.execute(membersChanged)],
-        })
-        .catch(refuse);
-      if (acting.rows.length === 0) throw invalidToken();
-      await teachTenant(tenantId, readEnded(ended, changed));
-      if (!gone) throw new Problem(there ? "precondition_failed" : "not_found");
+      const only = ifMatch(issuers, c.req.valid("header"));
+      await deleteIssuer(c.get("identity"), caller, c.req.valid("param").id, only);
       return c.body(null, 204);
     },
   );

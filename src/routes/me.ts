@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { ROLES } from "../authority.ts";
 import { factory, timed } from "../context.ts";
 import { identityDb, rethrow } from "../db/client.ts";
+import { query, type Given } from "../db/query.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 
@@ -20,27 +21,35 @@ nameSchemas({ Me, TenantMembership: OwnTenant });
 
 const Row = v.object({ name: v.string(), tenants: v.array(OwnTenant) });
 
-export const me = factory
+/**
+ * In no tenant's context: a user's other tenants are not this one's business. Those of a user for whom only this tenant's
+ * issuer vouches are not shown here. A tenant that cannot be entered does not count.
+ */
+const ofUser = query(
+  (db, { id, tenantId, sessionId }: Given<{ id: string; tenantId: string; sessionId: string }>) =>
+    db.execute(sql`
+      select u.email as name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
+        'role', m.role) order by t.slug) as tenants
+      from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
+      where u.id = ${id} and (t.id = ${tenantId} or t.status = 'active' and exists (select from sessions
+        where id = ${sessionId} and issuer_id is null)) group by u.id`),
+);
+const ofKey = query((db, { id }: Given<{ id: string }>) =>
+  db.execute(sql`
+    select k.name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
+      'role', 'viewer')) as tenants
+    from api_keys k join tenants t on t.id = k.tenant_id where k.id = ${id} group by k.id`),
+);
+
+export const meRoutes = factory
   .createApp()
   .get("/", operation({ summary: "Who is calling", tag: "Sessions", answers: { 200: Me } }), async (c) => {
     const caller = c.get("caller");
     const { id, tenantId } = caller;
     const started = performance.now();
-    // Without a context: a user's other tenants are none of this one's. Those of a user for whom only this tenant's
-    // issuer vouches are not shown here. A tenant that cannot be entered does not count.
     const { rows } = await identityDb
-      .execute(
-        caller.kind === "user"
-          ? sql`select u.email as name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
-              'role', m.role) order by t.slug) as tenants
-            from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
-            where u.id = ${id} and (t.id = ${tenantId} or t.status = 'active' and exists (select from sessions
-              where id = ${caller.sessionId} and issuer_id is null)) group by u.id`
-          : sql`select k.name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
-              'role', 'viewer')) as tenants
-            from api_keys k join tenants t on t.id = k.tenant_id where k.id = ${id} group by k.id`,
-      )
-      .catch(rethrow);
+      .batch([caller.kind === "user" ? ofUser({ id, tenantId, sessionId: caller.sessionId }) : ofKey({ id })])
+      .then(([found]) => found, rethrow);
     timed(c, "db", started);
     const [row] = v.parse(v.array(Row), rows);
     const own = row?.tenants.find((tenant) => tenant.id === tenantId);

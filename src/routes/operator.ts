@@ -23,7 +23,7 @@ const TenantChange = v.partial(
 nameSchemas({ TenantChange, TenantRecord: EdgeRecord });
 
 /** What the operator of this deployment does to tenants. In force, wherever they are called, once it is answered. */
-export const operator = factory.createApp().patch(
+export const operatorRoutes = factory.createApp().patch(
   "/tenants/:id",
   floodGuard,
   operatorOnly,

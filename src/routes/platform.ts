@@ -27,7 +27,7 @@ const KEY_SET_MAX_AGE_S = 300;
 const keySetTag = `"${createHash("sha256").update(JSON.stringify(jwks)).digest("base64url")}"`;
 
 /** The service itself: is it up, which keys sign its tokens. */
-export const platform = factory
+export const platformRoutes = factory
   .createApp()
   .get(
     "/health",

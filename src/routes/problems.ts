@@ -48,7 +48,7 @@ function answerPage(c: Context, { title, text, content }: Page) {
 const titleOf = (code: ProblemCode) => `${PROBLEMS[code].title} (${PROBLEMS[code].status})`;
 
 /** What the `type` of each problem leads to. */
-export const problemPages = factory
+export const problemRoutes = factory
   .createApp()
   .get(
     "/problems/",

@@ -1,14 +1,13 @@
-import { and, desc, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { PROJECT_STATUSES, projects } from "../db/schema.ts";
 import { needs } from "../edge/needs.ts";
-import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
-import { nameSchemas, operation } from "../openapi/operation.ts";
-import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
+import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
+import { pageOf } from "../http/page.ts";
+import { rowsOf } from "../http/rows.ts";
 import { ById, valid } from "../http/valid.ts";
-import { Problem } from "../problem.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 
 const tag = "Projects";
 
@@ -32,18 +31,8 @@ const NewProject = v.strictObject({
 });
 const ProjectPatch = v.partial(NewProject);
 nameSchemas({ Project, NewProject, ProjectPatch });
-const ListQuery = v.object({ ...PageQuery.entries, status: v.optional(Status) });
 
-const shown = {
-  id: projects.id,
-  name: projects.name,
-  description: projects.description,
-  status: projects.status,
-  created_at: projects.created_at,
-  updated_at: projects.updated_at,
-  created_by: projects.created_by,
-};
-const versioned = { ...shown, version: projects.version };
+const rows = rowsOf(projects, Project, { filters: { status: Status } });
 
 export const projectRoutes = factory
   .createApp()
@@ -55,20 +44,8 @@ export const projectRoutes = factory
       answers: { 200: pageOf(Project) },
     }),
     needs("projects:read"),
-    valid("query", ListQuery),
-    async (c) => {
-      const query = c.req.valid("query");
-      const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
-      const [rows] = await c.get("db").read((db) => [
-        db
-          .select(shown)
-          .from(projects)
-          .where(and(query.status && eq(projects.status, query.status), pager.after(projects)))
-          .orderBy(desc(projects.created_at), desc(projects.id))
-          .limit(pager.rows),
-      ]);
-      return c.json(pager.page(rows));
-    },
+    valid("query", rows.query),
+    (c) => rows.page(c),
   )
   .post(
     "/",
@@ -81,25 +58,14 @@ export const projectRoutes = factory
     needs("projects:write"),
     valid("header", IdempotencyKey),
     valid("json", NewProject),
-    async (c) => {
-      const row = await createOnce(c, projects, c.req.valid("json"), versioned);
-      c.header("Location", `/v1/projects/${row.id}`);
-      return answerRow(c, row, 201);
-    },
+    async (c) => answerNew(c, await rows.create(c, c.req.valid("json"))),
   )
   .get(
     "/:id",
     operation({ summary: "A project", tag, answers: { 200: Project }, problems: ["not_found"] }),
     needs("projects:read"),
     valid("param", ById),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const [[row]] = await c
-        .get("db")
-        .read((db) => [db.select(versioned).from(projects).where(eq(projects.id, id))]);
-      if (!row) throw new Problem("not_found");
-      return answerRow(c, row);
-    },
+    async (c) => answerRow(c, await rows.find(c)),
   )
   .patch(
     "/:id",
@@ -113,19 +79,7 @@ export const projectRoutes = factory
     valid("param", ById),
     valid("header", IfMatch),
     valid("json", ProjectPatch),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const [[row], [there]] = await c.get("db").write((db) => [
-        db
-          .update(projects)
-          .set({ ...c.req.valid("json"), updated_at: sql`now()` })
-          .where(and(eq(projects.id, id), ifMatch(projects, c.req.valid("header"))))
-          .returning(versioned),
-        db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
-      ]);
-      if (!row) throw new Problem(there ? "precondition_failed" : "not_found");
-      return answerRow(c, row);
-    },
+    async (c) => answerRow(c, await rows.change(c, c.req.valid("json"))),
   )
   .delete(
     "/:id",
@@ -138,16 +92,5 @@ export const projectRoutes = factory
     needs("projects:write"),
     valid("param", ById),
     valid("header", IfMatch),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const [[gone], [there]] = await c.get("db").write((db) => [
-        db
-          .delete(projects)
-          .where(and(eq(projects.id, id), ifMatch(projects, c.req.valid("header"))))
-          .returning({ id: projects.id }),
-        db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
-      ]);
-      if (!gone) throw new Problem(there ? "precondition_failed" : "not_found");
-      return c.body(null, 204);
-    },
+    async (c) => c.body(await rows.remove(c), 204),
   );

@@ -1,11 +1,12 @@
-import { and, desc, eq, gt, isNull, sql } from "drizzle-orm";
+import { and, eq, gt, isNull, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { query, type Given } from "../db/query.ts";
 import { sessions, users } from "../db/schema.ts";
 import { userAgent } from "../edge/client.ts";
 import { signedIn } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
@@ -34,8 +35,23 @@ const shown = {
   expires_at: sessions.expires_at,
 };
 
+const list = query(
+  (db, { tenantId, userId, ...page }: Given<PageStart & { tenantId: string; userId: string }>) =>
+    pageFrom(
+      db.select(shown).from(sessions).$dynamic(),
+      newestFirst(sessions),
+      page,
+      and(
+        eq(sessions.tenant_id, tenantId),
+        eq(sessions.user_id, userId),
+        isNull(sessions.revoked_at),
+        gt(sessions.expires_at, sql`now()`),
+      ),
+    ),
+);
+
 /** The caller's own sessions in this tenant. Each tenant has its own: none of them shows or ends another's. */
-export const ownSessions = factory
+export const sessionRoutes = factory
   .createApp()
   .get(
     "/",
@@ -45,30 +61,16 @@ export const ownSessions = factory
       answers: { 200: pageOf(Listed) },
     }),
     valid("query", PageQuery),
-    async (c) => {
-      const { tenantId, id, sessionId } = signedIn(c.get("caller"));
-      const pager = new Pager(c.req.valid("query"), tenantId, `${c.req.path} ${id}`);
-      const [rows] = await c.get("identity").read((db) => [
-        db
-          .select(shown)
-          .from(sessions)
-          .where(
-            and(
-              eq(sessions.tenant_id, tenantId),
-              eq(sessions.user_id, id),
-              isNull(sessions.revoked_at),
-              gt(sessions.expires_at, sql`now()`),
-              pager.after(sessions),
-            ),
-          )
-          .orderBy(desc(sessions.created_at), desc(sessions.id))
-          .limit(pager.rows),
-      ]);
-      const { data, next_cursor } = pager.page(rows);
-      return c.json({
-        data: data.map((session) => Object.assign(session, { current: session.id === sessionId })),
-        next_cursor,
-      });
+    (c) => {
+      const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
+      return answerPage(
+        c,
+        async (page) => {
+          const { found } = await c.get("identity").read({ found: list({ tenantId, userId, ...page }) });
+          return found;
+        },
+        { show: (session) => ({ ...session, current: session.id === sessionId }), whose: ` ${userId}` },
+      );
     },
   )
   .post(
@@ -94,21 +96,21 @@ export const ownSessions = factory
     operation({ summary: "Sign out everywhere in this tenant", tag, answers: { 204: null } }),
     async (c) => {
       const { tenantId, id } = signedIn(c.get("caller"));
-      const [, [user]] = await c.get("identity").write((db) => [
-        db
+      const { user } = await c.get("identity").write((q) => ({
+        ended: q
           .update(sessions)
           .set({ revoked_at: sql`now()` })
           .where(
             and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, id), isNull(sessions.revoked_at)),
           ),
         // Tokens that were made for an older version of the user are void.
-        db
+        user: q
           .update(users)
           .set({ updated_at: sql`now()` })
           .where(eq(users.id, id))
           .returning({ version: users.version }),
-      ]);
-      if (user) await teachTenant(tenantId, { floors: [[id, user.version]] });
+      }));
+      if (user[0]) await teachTenant(tenantId, { floors: [[id, user[0].version]] });
       return c.body(null, 204);
     },
   )
@@ -125,14 +127,14 @@ export const ownSessions = factory
       const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
       const { id } = c.req.valid("param");
       const ended = id === "current" ? sessionId : id;
-      const [[gone]] = await c.get("identity").write((db) => [
-        db
+      const { gone } = await c.get("identity").write((q) => ({
+        gone: q
           .update(sessions)
           .set({ revoked_at: sql`coalesce(revoked_at, now())` })
           .where(and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, userId), eq(sessions.id, ended)))
           .returning({ id: sessions.id }),
-      ]);
-      if (!gone) throw new Problem("not_found");
+      }));
+      if (!gone[0]) throw new Problem("not_found");
       await teachTenant(tenantId, { floors: [[ended, GONE]] });
       return c.body(null, 204);
     },

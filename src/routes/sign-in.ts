@@ -30,7 +30,7 @@ nameSchemas({ Session, SignUp, SignIn, Refresh });
 
 const STALE_REFRESH = "The refresh token is not valid any more.";
 
-export const signup = factory.createApp().post(
+export const signupRoutes = factory.createApp().post(
   "/",
   floodGuard,
   operation({
@@ -54,7 +54,7 @@ export const signup = factory.createApp().post(
 );
 
 /** What starts a session, or goes on with one, without an access token. */
-export const signIns = factory
+export const signInRoutes = factory
   .createApp()
   .post(
     "/",

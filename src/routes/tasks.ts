@@ -1,15 +1,17 @@
-import { and, desc, eq, lt, sql } from "drizzle-orm";
+import { eq, lt, type SQLWrapper } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
+import { query, type Given } from "../db/query.ts";
 import { projects, TASK_STATUSES, tasks } from "../db/schema.ts";
 import { needs } from "../edge/needs.ts";
 import { Day } from "../http/calendar.ts";
-import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
-import { createOnce, IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
-import { nameSchemas, operation } from "../openapi/operation.ts";
-import { pageOf, PageQuery, Pager } from "../http/page.ts";
+import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
+import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
+import { answerPage, pageOf } from "../http/page.ts";
+import { rowsOf } from "../http/rows.ts";
 import { ById, valid } from "../http/valid.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 
 const tag = "Tasks";
@@ -38,38 +40,8 @@ const NewTask = v.strictObject({
 });
 const TaskPatch = v.partial(NewTask);
 nameSchemas({ Task, NewTask, TaskPatch });
-const OfProjectQuery = v.object({
-  ...PageQuery.entries,
-  status: v.optional(Status),
-  assignee_id: v.optional(Uuid),
-  due_before: v.optional(Day),
-});
-const ListQuery = v.object({ ...OfProjectQuery.entries, project_id: v.optional(Uuid) });
-
-const shown = {
-  id: tasks.id,
-  project_id: tasks.project_id,
-  title: tasks.title,
-  notes: tasks.notes,
-  status: tasks.status,
-  assignee_id: tasks.assignee_id,
-  due_on: tasks.due_on,
-  created_at: tasks.created_at,
-  updated_at: tasks.updated_at,
-  created_by: tasks.created_by,
-};
-const versioned = { ...shown, version: tasks.version };
-
-const matching = (query: v.InferOutput<typeof ListQuery>) =>
-  and(
-    query.status === undefined ? undefined : eq(tasks.status, query.status),
-    query.assignee_id === undefined ? undefined : eq(tasks.assignee_id, query.assignee_id),
-    query.project_id === undefined ? undefined : eq(tasks.project_id, query.project_id),
-    query.due_before === undefined ? undefined : lt(tasks.due_on, query.due_before),
-  );
-
 /** The foreign keys tell what the write referred to in vain; both start with tenant_id, so neither tells more. */
-function refuse(error: unknown): never {
+function refuseTask(error: unknown): never {
   switch (violatedConstraint(error)) {
     case "tasks_project":
       throw new Problem("not_found", { cause: error });
@@ -82,8 +54,23 @@ function refuse(error: unknown): never {
   }
 }
 
+const rows = rowsOf(tasks, Task, {
+  filters: {
+    status: Status,
+    assignee_id: Uuid,
+    project_id: Uuid,
+    due_before: [Day, (day: SQLWrapper) => lt(tasks.due_on, day)],
+  },
+  refuse: refuseTask,
+});
+const OfProject = v.omit(rows.query, ["project_id"]);
+
+const projectThere = query((db, { id }: Given<{ id: string }>) =>
+  db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
+);
+
 /** The tasks of one project, under /v1/projects. */
-export const projectTasks = factory
+export const projectTaskRoutes = factory
   .createApp()
   .get(
     "/:id/tasks",
@@ -95,22 +82,16 @@ export const projectTasks = factory
     }),
     needs("tasks:read"),
     valid("param", ById),
-    valid("query", OfProjectQuery),
-    async (c) => {
+    valid("query", OfProject),
+    (c) => {
       const { id } = c.req.valid("param");
-      const query = c.req.valid("query");
-      const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
-      const [[project], rows] = await c.get("db").read((db) => [
-        db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
-        db
-          .select(shown)
-          .from(tasks)
-          .where(and(matching({ ...query, project_id: id }), pager.after(tasks)))
-          .orderBy(desc(tasks.created_at), desc(tasks.id))
-          .limit(pager.rows),
-      ]);
-      if (!project) throw new Problem("not_found");
-      return c.json(pager.page(rows));
+      return answerPage(c, async (page) => {
+        const { project, found } = await c
+          .get("db")
+          .read({ project: projectThere({ id }), found: rows.list({ ...page, project_id: id }) });
+        if (!project[0]) throw new Problem("not_found");
+        return found;
+      });
     },
   )
   .post(
@@ -126,11 +107,8 @@ export const projectTasks = factory
     valid("header", IdempotencyKey),
     valid("json", NewTask),
     async (c) => {
-      const project_id = c.req.valid("param").id;
-      const values = { ...c.req.valid("json"), project_id };
-      const row = await createOnce(c, tasks, values, versioned).catch(refuse);
-      c.header("Location", `/v1/tasks/${row.id}`);
-      return answerRow(c, row, 201);
+      const values = { ...c.req.valid("json"), project_id: c.req.valid("param").id };
+      return answerNew(c, await rows.create(c, values), "/v1/tasks");
     },
   );
 
@@ -144,34 +122,15 @@ export const taskRoutes = factory
       answers: { 200: pageOf(Task) },
     }),
     needs("tasks:read"),
-    valid("query", ListQuery),
-    async (c) => {
-      const query = c.req.valid("query");
-      const pager = new Pager(query, c.get("caller").tenantId, c.req.path);
-      const [rows] = await c.get("db").read((db) => [
-        db
-          .select(shown)
-          .from(tasks)
-          .where(and(matching(query), pager.after(tasks)))
-          .orderBy(desc(tasks.created_at), desc(tasks.id))
-          .limit(pager.rows),
-      ]);
-      return c.json(pager.page(rows));
-    },
+    valid("query", rows.query),
+    (c) => rows.page(c),
   )
   .get(
     "/:id",
     operation({ summary: "A task", tag, answers: { 200: Task }, problems: ["not_found"] }),
     needs("tasks:read"),
     valid("param", ById),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const [[row]] = await c
-        .get("db")
-        .read((db) => [db.select(versioned).from(tasks).where(eq(tasks.id, id))]);
-      if (!row) throw new Problem("not_found");
-      return answerRow(c, row);
-    },
+    async (c) => answerRow(c, await rows.find(c)),
   )
   .patch(
     "/:id",
@@ -185,22 +144,7 @@ export const taskRoutes = factory
     valid("param", ById),
     valid("header", IfMatch),
     valid("json", TaskPatch),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const [[row], [there]] = await c
-        .get("db")
-        .write((db) => [
-          db
-            .update(tasks)
-            .set({ ...c.req.valid("json"), updated_at: sql`now()` })
-            .where(and(eq(tasks.id, id), ifMatch(tasks, c.req.valid("header"))))
-            .returning(versioned),
-          db.select({ id: tasks.id }).from(tasks).where(eq(tasks.id, id)),
-        ])
-        .catch(refuse);
-      if (!row) throw new Problem(there ? "precondition_failed" : "not_found");
-      return answerRow(c, row);
-    },
+    async (c) => answerRow(c, await rows.change(c, c.req.valid("json"))),
   )
   .delete(
     "/:id",
@@ -213,16 +157,5 @@ export const taskRoutes = factory
     needs("tasks:write"),
     valid("param", ById),
     valid("header", IfMatch),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      const [[gone], [there]] = await c.get("db").write((db) => [
-        db
-          .delete(tasks)
-          .where(and(eq(tasks.id, id), ifMatch(tasks, c.req.valid("header"))))
-          .returning({ id: tasks.id }),
-        db.select({ id: tasks.id }).from(tasks).where(eq(tasks.id, id)),
-      ]);
-      if (!gone) throw new Problem(there ? "precondition_failed" : "not_found");
-      return c.body(null, 204);
-    },
+    async (c) => c.body(await rows.remove(c), 204),
   );

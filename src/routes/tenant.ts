@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
+import { query } from "../db/query.ts";
 import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
 import { needs } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
@@ -48,6 +49,8 @@ const shown = {
   version: tenants.version,
 };
 
+const ownTenant = query((db) => db.select(shown).from(tenants));
+
 /** The record in a query's one row, for the tenant's object. */
 function recordIn(rows: unknown[]) {
   const [row] = v.parse(v.tuple([v.object({ tenant: EdgeRecord })]), rows);
@@ -55,16 +58,16 @@ function recordIn(rows: unknown[]) {
 }
 
 /** The caller's own tenant; the wall shows a request no other. */
-export const tenant = factory
+export const tenantRoutes = factory
   .createApp()
   .get(
     "/",
     operation({ summary: "The tenant", tag, answers: { 200: Tenant } }),
     needs("tenant:read"),
     async (c) => {
-      const [[row]] = await c.get("db").read((db) => [db.select(shown).from(tenants)]);
-      if (!row) throw new Problem("not_found");
-      return answerRow(c, row);
+      const { own } = await c.get("db").read({ own: ownTenant({}) });
+      if (!own[0]) throw new Problem("not_found");
+      return answerRow(c, own[0]);
     },
   )
   .patch(
@@ -80,24 +83,24 @@ export const tenant = factory
     valid("json", TenantPatch),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const [[row], known] = await c
+      const { row, known } = await c
         .get("db")
-        .write((db) => [
-          db
+        .write((q) => ({
+          row: q
             .update(tenants)
             // `updated_at` is the trigger's; naming it keeps an empty patch a valid UPDATE.
             .set({ ...c.req.valid("json"), updated_at: sql`now()` })
             .where(ifMatch(tenants, c.req.valid("header")))
             .returning(shown),
-          db.execute(sql`select ${edgeRecord} as tenant from tenants t`),
-        ])
+          known: q.execute(sql`select ${edgeRecord} as tenant from tenants t`),
+        }))
         .catch((error: unknown) => {
           if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
           throw error;
         });
-      if (!row) throw new Problem("precondition_failed");
+      if (!row[0]) throw new Problem("precondition_failed");
       await teachTenant(tenantId, recordIn(known.rows));
-      return answerRow(c, row);
+      return answerRow(c, row[0]);
     },
   )
   .delete(
@@ -106,16 +109,14 @@ export const tenant = factory
     needs("tenant:delete"),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const [{ rows }] = await c
-        .get("identity")
-        .write((db) => [
-          db.execute(
-            sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status <> 'suspended' returning ${edgeRecord} as tenant`,
-          ),
-        ]);
-      if (rows.length === 0) throw new Problem("tenant_suspended");
+      const { closed } = await c.get("identity").write((q) => ({
+        closed: q.execute(
+          sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status <> 'suspended' returning ${edgeRecord} as tenant`,
+        ),
+      }));
+      if (closed.rows.length === 0) throw new Problem("tenant_suspended");
       // Acknowledged only once the object refuses the next request.
-      await teachTenant(tenantId, recordIn(rows));
+      await teachTenant(tenantId, recordIn(closed.rows));
       return c.body(null, 204);
     },
   )

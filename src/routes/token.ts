@@ -51,7 +51,7 @@ function faultOf(errors: Fault[], given: unknown): Problem {
 }
 
 /** Gives whom a tenant's own issuer vouches for an access token of that tenant (RFC 8693). */
-export const token = factory.createApp().post(
+export const tokenRoutes = factory.createApp().post(
   "/",
   floodGuard,
   operation({

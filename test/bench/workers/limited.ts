@@ -6,7 +6,7 @@ import { allowedOrigins, answerProblem, observe } from "../../../src/edge/gatewa
 import { identify } from "../../../src/edge/identify.ts";
 import type { Standing } from "../../../src/policy.ts";
 import { Problem } from "../../../src/problem.ts";
-import { tenant } from "../../../src/routes/tenant.ts";
+import { tenantRoutes } from "../../../src/routes/tenant.ts";
 import { rateLimit, rateLimitPolicy } from "../../../src/edge/headers.ts";
 
 /** What a limiter finds; after a refusal, more is to be had in `resetMs`. */
@@ -54,6 +54,6 @@ export function limitedApp(limiter: Limiter) {
     )
     .get("/bench/counts", (c) => c.json(counts))
     .use("/v1/*", identify, admit)
-    .route("/v1/tenant", tenant)
+    .route("/v1/tenant", tenantRoutes)
     .onError(answerProblem);
 }

@@ -1,0 +1,201 @@
+import { and, eq, getTableColumns, sql, type InferInsertModel, type SQL, type SQLWrapper } from "drizzle-orm";
+import type { PgColumn, PgTable } from "drizzle-orm/pg-core";
+import type { RunnableQuery } from "drizzle-orm/runnable-query";
+import type { SelectResultFields } from "drizzle-orm/query-builders/select.types";
+import type { Context } from "hono";
+import * as v from "valibot";
+import type { Edge } from "../context.ts";
+import { query, type Given } from "../db/query.ts";
+import { Problem } from "../problem.ts";
+import { hasVersion, versionsOf, type IfMatch } from "./etag.ts";
+import { creation, type Keyed } from "./idempotency.ts";
+import { answerPage, newestFirst, pageFrom, PageQuery, type PageStart } from "./page.ts";
+
+/** A table of tenantTable(). */
+type Table = PgTable & Record<"id" | "version" | "created_at" | "updated_at", PgColumn>;
+type Entries = Record<string, v.GenericSchema>;
+
+/** A filter of a list, by the name of its query parameter: a schema, for the column of that name, or a condition. */
+type Filter = v.GenericSchema | readonly [schema: v.GenericSchema, where: (value: SQLWrapper) => SQL];
+type Filters = Record<string, Filter>;
+type SchemaOf<F extends Filter> = F extends v.GenericSchema
+  ? F
+  : F extends readonly [infer S, unknown]
+    ? S
+    : never;
+type Parameters<F extends Filters> = {
+  [Name in keyof F]: v.OptionalSchema<Extract<SchemaOf<F[Name]>, v.GenericSchema>, undefined>;
+};
+
+type Options<F extends Filters> = {
+  filters?: F;
+  /** What a list may be ordered by with `?sort=`, or `?sort=-…` for falling, beside newest first; each needs its index. */
+  sorts?: readonly string[];
+  /** Makes a Problem of what Postgres refuses to write; rethrows the rest. */
+  refuse?: (error: unknown) => never;
+};
+
+type Values = Record<string, unknown>;
+
+/**
+ * The rows of a tenant's table as its routes list, show, create, change and delete them. What a row shows are the columns
+ * that `shape` names. Each verb is one round trip, and tells by itself whether it found its row.
+ */
+export function rowsOf<T extends Table, Shape extends Entries, F extends Filters = Record<never, never>>(
+  table: T,
+  shape: v.ObjectSchema<Shape, undefined>,
+  { filters = {} as F, sorts = [], refuse = rethrow }: Options<F> = {},
+) {
+  type Columns = T["_"]["columns"];
+  type Shown = Pick<Columns, keyof Shape & keyof Columns>;
+  type Row = SelectResultFields<Shown & { version: Columns["version"] }> & { id: string; version: number };
+  const columns = getTableColumns(table) as Record<string, PgColumn>;
+  const shown = Object.fromEntries(Object.keys(shape.entries).map((name) => [name, columnOf(columns, name)]));
+  const versioned = { ...shown, version: table.version };
+
+  const conditions = Object.entries<Filter>(filters).map(([name, filter]) => {
+    const isSchema = "kind" in filter;
+    const where = isSchema ? (value: SQLWrapper) => eq(columnOf(columns, name), value) : filter[1];
+    return { name, schema: v.optional(isSchema ? filter : filter[0]), where };
+  });
+  const parameters = Object.fromEntries(conditions.map(({ name, schema }) => [name, schema]));
+  const orders = sorts.flatMap((name) => [name, `-${name}`]);
+  const sort = orders.length === 0 ? {} : { sort: v.optional(v.picklist(orders)) };
+  type PageEntries = typeof PageQuery.entries & Parameters<F>;
+
+  /** The rows of one page, in one of the orders. */
+  const listBy = (order: string | undefined) => {
+    const isRising = order !== undefined && !order.startsWith("-");
+    const by = order && { by: columnOf(columns, order.replace(/^-/, "")), id: table.id, isRising };
+    return query((db, values: Given<PageStart & Values>) => {
+      const found = conditions.map(({ name, where }) => {
+        const value = values[name];
+        return value && where(value);
+      });
+      return pageFrom(
+        db
+          .select(shown)
+          .from(table as PgTable)
+          .$dynamic(),
+        by || newestFirst(table),
+        values,
+        and(...found),
+      );
+    });
+  };
+  const lists = Object.fromEntries(["", ...orders].map((order) => [order, listBy(order || undefined)]));
+  const list = ({ sort: order, ...values }: PageStart & Values) => {
+    const chosen = lists[typeof order === "string" ? order : ""];
+    if (!chosen) throw new Error(`no list is ordered by ${String(order)}`);
+    return chosen(values) as unknown as RunnableQuery<(SelectResultFields<Shown> & { id: string })[], "pg">;
+  };
+
+  const byId = query((db, { id }: Given<{ id: string }>) =>
+    db
+      .select(versioned)
+      .from(table as PgTable)
+      .where(eq(table.id, id)),
+  );
+  const isThere = query((db, { id }: Given<{ id: string }>) =>
+    db
+      .select({ id: table.id })
+      .from(table as PgTable)
+      .where(eq(table.id, id)),
+  );
+  const isTarget = ({ $id, $versions }: Pick<Given<Target>, "$id" | "$versions">) =>
+    and(eq(table.id, $id), hasVersion(table, $versions));
+  const update = query((db, { $id, $versions, ...patch }: Given<Target & Values>) =>
+    db
+      .update(table as PgTable)
+      // The trigger sets `updated_at`; naming it keeps an empty patch a valid UPDATE.
+      .set({ ...patch, updated_at: sql`now()` })
+      .where(isTarget({ $id, $versions }))
+      .returning(versioned),
+  );
+  const remove = query((db, target: Given<Target>) =>
+    db
+      .delete(table as PgTable)
+      .where(isTarget(target))
+      .returning({ id: table.id }),
+  );
+  const create = creation(table, versioned);
+
+  return {
+    /** The query of the list: `?limit=`, `?cursor=`, the filters and `?sort=`. */
+    query: v.object({ ...PageQuery.entries, ...parameters, ...sort }) as unknown as v.ObjectSchema<
+      PageEntries,
+      undefined
+    >,
+
+    /** The rows of one page as a query of a batch, for a route that reads more than that. */
+    list,
+
+    /** Answers one page of the list. */
+    page: (c: Parsed<{ query: v.InferOutput<typeof PageQuery> }>) =>
+      answerPage(c, async (page) => (await c.get("db").read({ rows: list(page) })).rows, {
+        by: orderOf(c.req.valid("query")) as "id",
+      }),
+
+    /** The row that the path names. Throws `not_found`. */
+    async find(c: Parsed<{ param: { id: string } }>): Promise<Row> {
+      const { row } = await c.get("db").read({ row: byId(c.req.valid("param")) });
+      if (!row[0]) throw new Problem("not_found");
+      return row[0] as Row;
+    },
+
+    /** Inserts a row and returns it; once for an `Idempotency-Key`, as creation() says. */
+    create: async (c: Keyed, values: InferInsertModel<T>): Promise<Row> =>
+      (await create(c, values).catch(refuse)) as Row,
+
+    /** Changes what the patch names of the path's row, and returns it. Throws `not_found` and `precondition_failed`. */
+    async change(c: Targeted, patch: Patch<T>): Promise<Row> {
+      const target = targetOf(c);
+      const { row, there } = await c
+        .get("db")
+        .write({ row: update({ ...target, ...patch }), there: isThere({ id: target.$id }) })
+        .catch(refuse);
+      if (!row[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
+      return row[0] as Row;
+    },
+
+    /** Deletes the path's row; null, as there is nothing to answer. Throws `not_found` and `precondition_failed`. */
+    async remove(c: Targeted): Promise<null> {
+      const target = targetOf(c);
+      const { gone, there } = await c
+        .get("db")
+        .write({ gone: remove(target), there: isThere({ id: target.$id }) })
+        .catch(refuse);
+      if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
+      return null;
+    },
+  };
+}
+
+/** A row that a request wants to change: its id, and which versions of it. Named so that no column is. */
+type Target = { $id: string; $versions: string | undefined };
+
+/** New values of some of a row's columns; what is undefined stays as it is. */
+type Patch<T extends Table> = { [Name in keyof InferInsertModel<T>]?: InferInsertModel<T>[Name] | undefined };
+
+/** The context of a route that has parsed these parts of the request. */
+type Parsed<Parts extends object> = Context<Edge, string, { out: Parts }>;
+type Targeted = Parsed<{ param: { id: string }; header: v.InferOutput<typeof IfMatch> }>;
+
+const targetOf = (c: Targeted): Target => ({
+  $id: c.req.valid("param").id,
+  $versions: versionsOf(c.req.valid("header")),
+});
+
+/** The column that a list with this query is ordered by. */
+const orderOf = (given: object): string =>
+  "sort" in given ? String(given.sort).replace(/^-/, "") : "created_at";
+
+function columnOf(columns: Record<string, PgColumn>, name: string): PgColumn {
+  const column = columns[name];
+  if (!column) throw new Error(`the table has no column ${name}`);
+  return column;
+}
+
+function rethrow(error: unknown): never {
+  throw error;
+}

@@ -1,0 +1,93 @@
+import { and, eq, sql, type SQL } from "drizzle-orm";
+import * as v from "valibot";
+import { MANAGES, type Role } from "../authority.ts";
+import type { SignedIn } from "../caller.ts";
+import { query, type Given, type Id } from "../db/query.ts";
+import { invitations } from "../db/schema.ts";
+import { Problem } from "../problem.ts";
+import type { AccountDb } from "../tenant-db.ts";
+import { isActing, ownersOnly, vouchedBy } from "./acting.ts";
+import { invalidToken } from "./bearer.ts";
+import { makeInvitation } from "./invitation.ts";
+import { requireMail, sendInvitation } from "./mail.ts";
+
+const INVITATION_TTL_DAYS = 7;
+
+/** What the mail says of who invites, while they may. */
+const Standing = v.object({ tenant: v.string(), inviter: v.string() });
+
+/** What is shown of an invitation. */
+export const shownInvitation = {
+  id: invitations.id,
+  email: invitations.email,
+  role: invitations.role,
+  invited_by: invitations.invited_by,
+  expires_at: invitations.expires_at,
+  created_at: invitations.created_at,
+  updated_at: invitations.updated_at,
+};
+const versioned = { ...shownInvitation, version: invitations.version };
+
+const isInvitation = (tenantId: Id, id: Id) =>
+  and(eq(invitations.tenant_id, tenantId), eq(invitations.id, id));
+
+const byId = query((db, { tenantId, id }: Given<{ tenantId: string; id: string }>) =>
+  db.select(versioned).from(invitations).where(isInvitation(tenantId, id)),
+);
+
+/** An invitation that nobody has accepted. Throws `not_found`. */
+export async function findInvitation(db: AccountDb, tenantId: string, id: string) {
+  const { found } = await db.read({ found: byId({ tenantId, id }) });
+  if (!found[0]) throw new Problem("not_found");
+  return found[0];
+}
+
+/**
+ * Invites somebody on the caller's behalf, and sends them the link; an earlier invitation of theirs is void from then on.
+ * Throws `already_member`, `mail_not_sent` and `mail_not_set_up`, and `insufficient_scope` for a role that the caller
+ * may not give.
+ */
+export async function invite(db: AccountDb, caller: SignedIn, email: string, role: Role) {
+  const { tenantId } = caller;
+  if (!MANAGES[caller.role].includes(role)) throw ownersOnly();
+  await requireMail(email);
+  const { id, text, hash } = makeInvitation(tenantId, email);
+  const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
+    where m.tenant_id = ${tenantId} and u.email = ${email})`;
+  const { made, standing } = await db.write((q) => ({
+    inserted: q.execute(sql`
+      insert into invitations (id, tenant_id, email, role, token_hash, invited_by, vouched_by, expires_at)
+      select ${id}::uuid, a.tenant_id, ${email}, ${role}, ${sql.param(hash, invitations.token_hash)}::bytea,
+        a.user_id, ${vouchedBy(caller)}, now() + ${INVITATION_TTL_DAYS} * interval '1 day'
+      from memberships a where ${isActing(caller)} and not ${isThere} for share of a
+      on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
+        token_hash = excluded.token_hash, invited_by = excluded.invited_by, vouched_by = excluded.vouched_by,
+        expires_at = excluded.expires_at, created_at = excluded.created_at`),
+    made: byId({ tenantId, id }),
+    standing: q.execute(sql`
+      select t.name as tenant, u.email as inviter from tenants t join memberships a on a.tenant_id = t.id
+        join users u on u.id = a.user_id where ${isActing(caller)}`),
+  }));
+  const [inviting] = v.parse(v.array(Standing), standing.rows);
+  if (!inviting) throw invalidToken();
+  if (!made[0]) throw new Problem("already_member");
+  await sendInvitation({ token: text, email, role, ...inviting });
+  return made[0];
+}
+
+/** Revokes an invitation, if `only` holds of it. Throws `not_found` and `precondition_failed`. */
+export async function deleteInvitation(
+  db: AccountDb,
+  tenantId: string,
+  id: string,
+  only?: SQL,
+): Promise<void> {
+  const { gone, there } = await db.write((q) => ({
+    gone: q
+      .delete(invitations)
+      .where(and(isInvitation(tenantId, id), only))
+      .returning({ id: invitations.id }),
+    there: q.select({ id: invitations.id }).from(invitations).where(isInvitation(tenantId, id)),
+  }));
+  if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
+}

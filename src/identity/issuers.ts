@@ -1,0 +1,184 @@
+import { and, eq, sql, type SQL } from "drizzle-orm";
+import { v7 as uuidv7 } from "uuid";
+import type { ISSUED_ROLES } from "../authority.ts";
+import type { SignedIn } from "../caller.ts";
+import { violatedConstraint } from "../db/client.ts";
+import { query, type Given, type Id } from "../db/query.ts";
+import { issuers } from "../db/schema.ts";
+import { Problem } from "../problem.ts";
+import type { AccountDb, Builder } from "../tenant-db.ts";
+import { teachTenant } from "../tenant/stub.ts";
+import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "./acting.ts";
+import { invalidToken } from "./bearer.ts";
+import { endedLately, membersChanged, readEnded } from "./ended.ts";
+
+/** Entries of an issuer's role map, and email domains. */
+export const MAX_ENTRIES = 100;
+
+/** What is shown of an issuer. */
+export const shownIssuer = {
+  id: issuers.id,
+  issuer: issuers.issuer,
+  audience: issuers.audience,
+  role_claim: issuers.role_claim,
+  role_map: issuers.role_map,
+  default_role: issuers.default_role,
+  email_domains: issuers.email_domains,
+  just_in_time: issuers.just_in_time,
+  registered_by: issuers.registered_by,
+  status: sql<
+    "active" | "suspended"
+  >`case when ${issuers.suspended_at} is null then 'active' else 'suspended' end`,
+  created_at: issuers.created_at,
+  updated_at: issuers.updated_at,
+};
+const versioned = { ...shownIssuer, version: issuers.version };
+
+type IssuedRole = (typeof ISSUED_ROLES)[number];
+/** What a tenant trusts an issuer with. */
+type Rules = {
+  role_claim?: string | null | undefined;
+  default_role?: IssuedRole | null | undefined;
+  email_domains?: string[] | undefined;
+  just_in_time?: boolean | undefined;
+};
+
+const isIssuer = (tenantId: Id, id: Id) => and(eq(issuers.tenant_id, tenantId), eq(issuers.id, id));
+
+const byId = query((db, { tenantId, id }: Given<{ tenantId: string; id: string }>) =>
+  db.select(versioned).from(issuers).where(isIssuer(tenantId, id)),
+);
+
+/** An issuer that the tenant trusts. Throws `not_found`. */
+export async function findIssuer(db: AccountDb, tenantId: string, id: string) {
+  const { found } = await db.read({ found: byId({ tenantId, id }) });
+  if (!found[0]) throw new Problem("not_found");
+  return found[0];
+}
+
+/** Locks the issuer, so that an exchange that is under way is done, and its session seen, before what follows. */
+const hold = (db: Builder, tenantId: string, id: string) =>
+  db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)).for("update");
+
+function refuseIssuer(error: unknown): never {
+  if (violatedConstraint(error) === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
+  if (violatedConstraint(error) === "role_map_size") throw tooLargeMap();
+  // One of its users is an owner.
+  return refuseManaging(error);
+}
+
+const tooLargeMap = () =>
+  new Problem("invalid_input", {
+    errors: [
+      {
+        pointer: "/role_map",
+        detail: `The map would have more than ${MAX_ENTRIES} entries, or more than 16 KiB.`,
+      },
+    ],
+  });
+
+/** Has the tenant trust an issuer, on the caller's behalf. Throws `issuer_exists`. */
+export async function createIssuer(
+  db: AccountDb,
+  caller: SignedIn,
+  {
+    issuer,
+    audience,
+    role_claim,
+    role_map = {},
+    ...trusted
+  }: Rules & {
+    issuer: string;
+    audience: string;
+    email_domains: string[];
+    role_map?: Record<string, IssuedRole> | undefined;
+  },
+) {
+  const { tenantId } = caller;
+  const id = uuidv7();
+  const { acting, row } = await db
+    .write((q) => ({
+      acting: q.execute(holdActing(caller)),
+      inserted: q.execute(sql`
+        insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
+          just_in_time, registered_by, vouched_by)
+        select ${id}::uuid, a.tenant_id, ${issuer}, ${audience}, ${role_claim ?? null},
+          ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
+          ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
+          a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
+      row: byId({ tenantId, id }),
+    }))
+    .catch(refuseIssuer);
+  if (acting.rows.length === 0) throw invalidToken();
+  if (!row[0]) throw new Error("the insert made no row");
+  return row[0];
+}
+
+/**
+ * Changes what an issuer is trusted with, if `only` holds of it, and ends the sessions that it vouched for: the tenant's
+ * object knows before this returns. The caller answers for it from then on. Throws `not_found` and `precondition_failed`.
+ */
+export async function changeIssuer(
+  db: AccountDb,
+  caller: SignedIn,
+  id: string,
+  { role_map, ...patch }: Rules & { role_map?: Record<string, IssuedRole | null> | null | undefined },
+  only?: SQL,
+) {
+  const { tenantId } = caller;
+  // A merge patch goes into the map as well: null takes an entry, or all of them, away.
+  const merged =
+    role_map && sql`jsonb_strip_nulls(${issuers.role_map} || ${JSON.stringify(role_map)}::jsonb)`;
+  const { acting, row, there, ended, changed } = await db
+    .writeAround({
+      within: (q) => ({
+        acting: q.execute(holdActing(caller)),
+        row: q
+          .update(issuers)
+          .set({
+            ...patch,
+            ...(role_map !== undefined && { role_map: merged ?? {} }),
+            registered_by: caller.id,
+            vouched_by: vouchedBy(caller),
+            suspended_at: null,
+            updated_at: sql`now()`,
+          })
+          .where(and(isIssuer(tenantId, id), stands(caller), only))
+          .returning(versioned),
+        there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+        ended: q.execute(endedLately(tenantId)),
+      }),
+      after: (q) => ({ changed: q.execute(membersChanged) }),
+    })
+    .catch(refuseIssuer);
+  if (acting.rows.length === 0) throw invalidToken();
+  await teachTenant(tenantId, readEnded(ended, changed));
+  if (!row[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
+  return row[0];
+}
+
+/**
+ * Ends the trust in an issuer, if `only` holds of it, with its users and the sessions that it vouched for: the tenant's
+ * object knows before this returns. Throws `not_found`, `precondition_failed` and `last_owner`.
+ */
+export async function deleteIssuer(db: AccountDb, caller: SignedIn, id: string, only?: SQL): Promise<void> {
+  const { tenantId } = caller;
+  const { acting, gone, there, ended, changed } = await db
+    .writeAround({
+      within: (q) => ({
+        acting: q.execute(holdActing(caller)),
+        held: hold(q, tenantId, id),
+        gone: q
+          .delete(issuers)
+          .where(and(isIssuer(tenantId, id), stands(caller), only))
+          .returning({ id: issuers.id }),
+        there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+        ended: q.execute(endedLately(tenantId)),
+      }),
+      after: (q) => ({ changed: q.execute(membersChanged) }),
+    })
+    .catch(refuseIssuer);
+  if (acting.rows.length === 0) throw invalidToken();
+  await teachTenant(tenantId, readEnded(ended, changed));
+  if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
+}

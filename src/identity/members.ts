@@ -1,0 +1,127 @@
+import { and, asc, eq, inArray, sql, type SQL } from "drizzle-orm";
+import type { Role } from "../authority.ts";
+import type { SignedIn } from "../caller.ts";
+import { query, type Given, type Id } from "../db/query.ts";
+import { memberships, users } from "../db/schema.ts";
+import { Problem } from "../problem.ts";
+import type { AccountDb, Builder } from "../tenant-db.ts";
+import type { Floor } from "../tenant/credentials.ts";
+import { teachTenant } from "../tenant/stub.ts";
+import { holdActing, ownersOnly, refuseTo, stands } from "./acting.ts";
+import { endedLately, membersChanged, readEnded } from "./ended.ts";
+
+/** What is shown of a member. */
+export const shownMember = {
+  user_id: memberships.user_id,
+  email: users.email,
+  role: memberships.role,
+  created_at: memberships.created_at,
+  updated_at: memberships.updated_at,
+};
+const versioned = { ...shownMember, version: memberships.version };
+
+const isMember = (tenantId: Id, userId: Id) =>
+  and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, userId));
+
+const byUser = query((db, { tenantId, userId }: Given<{ tenantId: string; userId: string }>) =>
+  db
+    .select(versioned)
+    .from(memberships)
+    .innerJoin(users, eq(users.id, memberships.user_id))
+    .where(isMember(tenantId, userId)),
+);
+
+/** A member of the tenant. Throws `not_found`. */
+export async function findMember(db: AccountDb, tenantId: string, userId: string) {
+  const { found } = await db.read({ found: byUser({ tenantId, userId }) });
+  if (!found[0]) throw new Problem("not_found");
+  return found[0];
+}
+
+/**
+ * Locks the caller's and the member's rows, in one order: of two who change each other, the second one finds what the
+ * first one left, and no key of the member's is made meanwhile.
+ */
+const hold = (db: Builder, { tenantId, id }: SignedIn, userId: string) =>
+  db
+    .select({ user_id: memberships.user_id })
+    .from(memberships)
+    .where(and(eq(memberships.tenant_id, tenantId), inArray(memberships.user_id, [id, userId])))
+    .orderBy(asc(memberships.user_id))
+    .for("update");
+
+/**
+ * Changes a member's role, on the caller's behalf, if `only` holds of the membership. Their API keys lose what the new
+ * role does not allow, and their tokens are void: the tenant's object knows before this returns. Throws `not_found`,
+ * `precondition_failed`, `last_owner`, and `insufficient_scope` when the caller may not.
+ */
+export async function changeMember(
+  db: AccountDb,
+  caller: SignedIn,
+  userId: string,
+  change: { role?: Role | undefined },
+  only?: SQL,
+) {
+  const { tenantId } = caller;
+  const { acting, written, now, ended, changed } = await db
+    .writeAround({
+      within: (q) => ({
+        held: hold(q, caller, userId),
+        acting: q.execute(holdActing(caller)),
+        written: q
+          .update(memberships)
+          .set({ ...change, updated_at: sql`now()` })
+          .where(and(isMember(tenantId, userId), stands(caller), only))
+          .returning({ user_id: memberships.user_id }),
+        now: q
+          .select({ row: versioned, version: users.version })
+          .from(memberships)
+          .innerJoin(users, eq(users.id, memberships.user_id))
+          .where(isMember(tenantId, userId)),
+        ended: q.execute(endedLately(tenantId)),
+      }),
+      after: (q) => ({ changed: q.execute(membersChanged) }),
+    })
+    .catch(refuseTo(caller));
+  if (acting.rows.length === 0) throw ownersOnly();
+  const [member] = now;
+  const { floors = [], ...keys } = readEnded(ended, changed);
+  // Also for the role that the member already has: setting a role voids what was made before.
+  const own: Floor[] = member ? [[userId, member.version]] : [];
+  await teachTenant(tenantId, { ...keys, floors: [...floors, ...own] });
+  if (!member) throw new Problem("not_found");
+  if (written.length === 0) throw new Problem("precondition_failed");
+  return member.row;
+}
+
+/**
+ * Removes a member, or has the caller leave, if `only` holds of the membership: the tenant's object knows before this
+ * returns. Throws as changeMember() does.
+ */
+export async function removeMember(
+  db: AccountDb,
+  caller: SignedIn,
+  userId: string,
+  only?: SQL,
+): Promise<void> {
+  const { tenantId } = caller;
+  const { acting, removed, there, ended, changed } = await db
+    .writeAround({
+      within: (q) => ({
+        held: hold(q, caller, userId),
+        acting: q.execute(holdActing(caller)),
+        removed: q
+          .delete(memberships)
+          .where(and(isMember(tenantId, userId), stands(caller), only))
+          .returning({ user_id: memberships.user_id }),
+        there: q.select({ user_id: memberships.user_id }).from(memberships).where(isMember(tenantId, userId)),
+        ended: q.execute(endedLately(tenantId)),
+      }),
+      after: (q) => ({ changed: q.execute(membersChanged) }),
+    })
+    .catch(refuseTo(caller));
+  if (acting.rows.length === 0) throw ownersOnly();
+  await teachTenant(tenantId, readEnded(ended, changed));
+  if (there.length > 0) throw new Problem("precondition_failed");
+  if (removed.length === 0) throw new Problem("not_found");
+}
