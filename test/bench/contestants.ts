@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { ask, makeTenant, runSql, signIn, type Bed } from "./bed.ts";
-import { bundleDeployed, bundleWorker, serve, type Bundle, type Served } from "./workerd.ts";
+import { bundleDeployed, bundleWorker, serve, type Bundle, type Bundling, type Served } from "./workerd.ts";
 
 /** The whole of partywall, what a team would glue together, and the least that answers with the row. */
 export const NAMES = ["partywall", "by hand", "floor"] as const;
@@ -25,18 +25,25 @@ const LIMITS = [
   { name: "minute", limit: 60_000_000, window: 60 },
 ];
 
-/** Bundles and serves the three. Throws when one answers with another row than the others. */
-export async function startContest(bench: AsyncDisposableStack, bed: Bed): Promise<Contest> {
+/**
+ * Bundles and serves the three; readable ones take a debugger as well. Throws when one answers with another row than
+ * the others.
+ */
+export async function startContest(
+  bench: AsyncDisposableStack,
+  bed: Bed,
+  { readable = false }: Bundling = {},
+): Promise<Contest> {
   const here = (name: string) => join(import.meta.dirname, `workers/${name}.ts`);
   const [whole, byHand, floor] = await Promise.all([
-    bundleDeployed(bench),
-    bundleWorker(bench, here("by-hand")),
-    bundleWorker(bench, here("floor")),
+    bundleDeployed(bench, { readable }),
+    bundleWorker(bench, here("by-hand"), [], { readable }),
+    bundleWorker(bench, here("floor"), [], { readable }),
   ]);
   const enter = async (bundle: Bundle, variables: Record<string, string>): Promise<Contestant> => ({
     bundle,
     variables,
-    worker: await serve(bench, bundle, variables),
+    worker: await serve(bench, bundle, variables, { inspected: readable }),
   });
 
   const partywall = await enter(whole, bed.variables);

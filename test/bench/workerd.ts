@@ -24,7 +24,11 @@ export type Bundle = { dir: string; modules: string[]; bindings: Bindings };
 type Bindings = { objects: { name: string; class_name: string }[]; rateLimits: { name: string }[] };
 const NO_BINDINGS: Bindings = { objects: [], rateLimits: [] };
 
-export type Served = { port: number; pid: number; stop(): Promise<void> };
+/** `inspectorPort` is 0 where no inspector was asked for. */
+export type Served = { port: number; pid: number; inspectorPort: number; stop(): Promise<void> };
+
+/** Whether a bundle keeps its names and line ends, for people to read, or is minified as the deployed one. */
+export type Bundling = { readable?: boolean };
 
 /** Makes a folder that `bench` deletes. Throws once the bench is over, so that nothing is started after that. */
 export function makeFolder(bench: AsyncDisposableStack): string {
@@ -35,9 +39,13 @@ export function makeFolder(bench: AsyncDisposableStack): string {
 }
 
 /** The whole Worker of wrangler.toml, as `wrangler deploy` would upload it. */
-export function bundleDeployed(bench: AsyncDisposableStack): Promise<Bundle> {
+export function bundleDeployed(
+  bench: AsyncDisposableStack,
+  { readable = false }: Bundling = {},
+): Promise<Bundle> {
   const bindings = { objects: config.durable_objects.bindings, rateLimits: config.ratelimits };
-  return bundle(bench, moduleOf(config.main ?? ""), `--config=${join(root, "wrangler.toml")}`, bindings);
+  const flags = [`--config=${join(root, "wrangler.toml")}`, ...(readable ? ["--no-minify"] : [])];
+  return bundle(bench, moduleOf(config.main ?? ""), flags, bindings);
 }
 
 /** Another Worker, with its object classes, bundled with the deployed one's compatibility, minification and guards. */
@@ -45,8 +53,9 @@ export function bundleWorker(
   bench: AsyncDisposableStack,
   main: string,
   objects: Bindings["objects"] = [],
+  { readable = false }: Bundling = {},
 ): Promise<Bundle> {
-  const { compatibility_date, compatibility_flags, minify, keep_names } = config;
+  const { compatibility_date, compatibility_flags, keep_names } = config;
   const own = join(makeFolder(bench), "wrangler.json");
   const alias = Object.fromEntries(
     Object.entries(config.alias ?? {}).map(([name, file]) => [name, resolve(root, String(file))]),
@@ -58,12 +67,12 @@ export function bundleWorker(
       main,
       compatibility_date,
       compatibility_flags,
-      minify,
+      minify: config.minify && !readable,
       keep_names,
       alias,
     }),
   );
-  return bundle(bench, moduleOf(main), `--config=${own}`, { objects, rateLimits: config.ratelimits });
+  return bundle(bench, moduleOf(main), [`--config=${own}`], { objects, rateLimits: config.ratelimits });
 }
 
 /** A Worker of one module, given as its text. */
@@ -88,11 +97,11 @@ const moduleOf = (main: string): string => `${basename(main, ".ts")}.js`;
 async function bundle(
   bench: AsyncDisposableStack,
   entry: string,
-  flag: string,
+  flags: readonly string[],
   bindings: Bindings,
 ): Promise<Bundle> {
   const dir = makeFolder(bench);
-  const child = spawn(process.execPath, [WRANGLER, "deploy", "--dry-run", `--outdir=${dir}`, flag], {
+  const child = spawn(process.execPath, [WRANGLER, "deploy", "--dry-run", `--outdir=${dir}`, ...flags], {
     cwd: root,
     env: { ...process.env, ...OFFLINE },
     stdio: ["ignore", "pipe", "pipe"],
@@ -111,11 +120,12 @@ async function bundle(
   return { dir, modules: [entry, ...modules.filter((name) => name !== entry)], bindings };
 }
 
-type Serving = { objects?: string; flags?: string[] };
+type Serving = { objects?: string; flags?: string[]; inspected?: boolean };
 
 /**
  * Serves a bundle on bare workerd, on a free port of loopback, until `bench` or its own `stop()` ends it. Its objects
  * are stored in a new folder, or go on in the one given; `flags` are compatibility flags beside the deployed Worker's.
+ * An inspected one takes a debugger on a second port.
  */
 export async function serve(
   bench: AsyncDisposableStack,
@@ -136,12 +146,13 @@ export async function serveIsolates(
   bench: AsyncDisposableStack,
   made: Bundle,
   isolates: Record<string, string>[],
-  { objects = makeFolder(bench), flags = [] }: Serving = {},
+  { objects = makeFolder(bench), flags = [], inspected = false }: Serving = {},
 ): Promise<Served[]> {
   // Beside the modules: an absolute path would be searched for among the imports.
   const file = join(made.dir, `${randomUUID()}.capnp`);
   writeFileSync(file, capnp(made, isolates, objects, flags));
-  const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", file], {
+  const inspector = inspected ? ["--inspector-addr=127.0.0.1:0"] : [];
+  const child = spawn(workerd, ["serve", "--experimental", "--control-fd=3", ...inspector, file], {
     stdio: ["ignore", "ignore", "pipe", "pipe"],
     detached: true, // Ctrl-C comes to this process, which then stops all in order.
   });
@@ -155,24 +166,39 @@ export async function serveIsolates(
   child.stderr?.on("data", (chunk: Buffer) => complaint.push(chunk.toString()));
   const reports = child.stdio[3];
   if (!(reports instanceof Readable)) throw new Error("workerd has no control pipe");
-  const ports = await listened(reports, isolates.length);
-  if (ports.length < isolates.length) {
+  const names = [...isolates.keys().map(String), ...(inspected ? [INSPECTOR] : [])];
+  const ports = await listened(reports, names);
+  if (!ports) {
     await ended;
     throw new Error(`workerd did not start:\n${complaint.join("")}`);
   }
-  return ports.map((port) => ({ port, pid: child.pid ?? 0, stop }));
+  return isolates.map((_, index) => ({
+    port: ports.get(String(index)) ?? 0,
+    pid: child.pid ?? 0,
+    inspectorPort: ports.get(INSPECTOR) ?? 0,
+    stop,
+  }));
 }
 
-/** The ports of so many sockets, in their order, once workerd listens on all; fewer when it ends before. */
-async function listened(reports: Readable, count: number): Promise<number[]> {
-  const ports: number[] = [];
-  let found = 0;
+/** What workerd reports an inspector's port as; a socket's it reports with the socket's name. */
+const INSPECTOR = "listen-inspector";
+
+/** The ports of these sockets, once workerd listens on all; undefined when it ends before. */
+async function listened(
+  reports: Readable,
+  names: readonly string[],
+): Promise<Map<string, number> | undefined> {
+  const ports = new Map<string, number>();
   for await (const line of createInterface({ input: reports })) {
-    const { socket, port }: { socket: string; port: number } = JSON.parse(line);
-    ports[Number(socket)] = port;
-    if ((found += 1) === count) break;
+    const {
+      event,
+      socket = event,
+      port,
+    }: { event: string; socket?: string; port: number } = JSON.parse(line);
+    ports.set(socket, port);
+    if (names.every((name) => ports.has(name))) return ports;
   }
-  return ports;
+  return undefined;
 }
 
 /** A config for workerd: the Worker's isolates, their objects on disk, a flood guard that lets all pass, and loopback alone. */
