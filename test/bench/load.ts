@@ -5,9 +5,11 @@ import { connect } from "node:net";
 /** No answer within this time ends the measurement. */
 const ANSWER_TIMEOUT_MS = 10_000;
 
-type Load = {
+/** One request; a GET unless it says otherwise, and with a body a JSON one. */
+export type Ask = { method?: "GET" | "POST" | "PATCH"; path: string; body?: string };
+
+type Load = ({ path: string } | { asks: readonly Ask[] }) & {
   port: number;
-  path: string;
   headers?: Record<string, string>;
   /** Access tokens that the requests take in turn. */
   tokens?: readonly string[];
@@ -92,13 +94,21 @@ async function generate(load: Load): Promise<Outcome> {
   };
 }
 
-/** The requests of a load, one for each token. */
-function requestsOf({ port, path, headers = {}, tokens }: Load): string[] {
-  const write = (fields: Record<string, string>): string => {
-    const lines = Object.entries({ host: `127.0.0.1:${port}`, ...headers, ...fields });
-    return `GET ${path} HTTP/1.1\r\n${lines.map(([name, value]) => `${name}: ${value}\r\n`).join("")}\r\n`;
+/** The requests of a load, which its connections take in turn: all with one token, then all with the next. */
+function requestsOf(load: Load): string[] {
+  const { port, headers = {}, tokens } = load;
+  const asks = "asks" in load ? load.asks : [{ path: load.path }];
+  const write = ({ method = "GET", path, body }: Ask, fields: Record<string, string>): string => {
+    const ofBody = body !== undefined && {
+      "content-type": "application/json",
+      "content-length": String(Buffer.byteLength(body)),
+    };
+    const lines = Object.entries({ host: `127.0.0.1:${port}`, ...headers, ...fields, ...ofBody });
+    const head = lines.map(([name, value]) => `${name}: ${value}\r\n`).join("");
+    return `${method} ${path} HTTP/1.1\r\n${head}\r\n${body ?? ""}`;
   };
-  return tokens ? tokens.map((token) => write({ authorization: `Bearer ${token}` })) : [write({})];
+  const fields = tokens ? tokens.map((token) => ({ authorization: `Bearer ${token}` })) : [{}];
+  return fields.flatMap((own) => asks.map((ask) => write(ask, own)));
 }
 
 /** Asks over one connection until `until`, each time once the last answer is whole; reports each answer. */

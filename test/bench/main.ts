@@ -12,6 +12,7 @@ const SUBJECTS: Record<string, Subject> = { limits, neighbour, pipeline, profile
 const BY_DEFAULT = ["limits", "neighbour", "pipeline", "tokens"];
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
+  [--only read,list,create,patch]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, and profile, which tells where a request's CPU time goes.`;
 
@@ -47,6 +48,7 @@ async function main(): Promise<void> {
       connections: { type: "string", default: "32" },
       seconds: { type: "string", default: "1.5" },
       rows: { type: "string", default: "5000000" },
+      only: { type: "string", default: "" },
       help: { type: "boolean", default: false },
     },
   });
@@ -56,6 +58,7 @@ async function main(): Promise<void> {
     connections: wholeNumber("connections", values.connections),
     seconds: positive("seconds", values.seconds),
     rows: wholeNumber("rows", values.rows),
+    only: values.only.split(",").filter((name) => name !== ""),
   };
   const names = positionals.length > 0 ? positionals : BY_DEFAULT;
   const subjects = names.map((name) => {

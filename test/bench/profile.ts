@@ -1,4 +1,3 @@
-import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { SourceMap, type SourceMapPayload } from "node:module";
 import { join } from "node:path";
@@ -6,97 +5,59 @@ import { makeBed } from "./bed.ts";
 import { startContest } from "./contestants.ts";
 import { cpuOf } from "./cpu.ts";
 import { shown, table } from "./figures.ts";
+import { profiling, type Node, type Profile } from "./inspector.ts";
 import { startLoad } from "./load.ts";
+import { chosenRequests } from "./requests.ts";
 import type { Options, Result } from "./subject.ts";
-import type { Bundle, Served } from "./workerd.ts";
+import type { Bundle } from "./workerd.ts";
 
 const WARM_UP_S = 3;
-const SAMPLED_EVERY_US = 250;
 const SHOWN = 40;
 /** How esbuild says which file the lines that follow are of. */
 const NAMED_FILE = /^(?:\/\/ |\s+")\S*?((?:node_modules|src|test)\/\S+\.[cm]?[jt]s)(?:"|$)/;
 
-type Node = {
-  id: number;
-  callFrame: { functionName: string; url: string; lineNumber: number; columnNumber: number };
-};
-/** Of the inspector's `Profiler.stop`: a node id for each sample. */
-type Profile = { nodes: Node[]; samples: number[] };
-
 /** A function and where it is declared; its self time as a share of the samples, and in µs of CPU time a request. */
 type Row = { name: string; at: string; share: number; us: number };
 
-/** Where the CPU time of `GET /v1/projects/{id}` goes, by function, in partywall's Worker and in the one by hand. */
+/**
+ * Where the CPU time of a request goes, by function, in partywall's Worker and in the one by hand. The request is the
+ * point read unless `--only` names another.
+ */
 export async function profile(bench: AsyncDisposableStack, options: Options): Promise<Result> {
   const { connections, say } = options;
+  const [chosen = "read"] = options.only.length > 0 ? chosenRequests(options.only) : [];
   const seconds = options.rounds * options.seconds;
   say("starting Postgres, bundling the Workers");
   const bed = await makeBed(bench, connections * 4);
-  const { contestants, path, signIn } = await startContest(bench, bed, { readable: true });
+  const { contestants, requests, signIn } = await startContest(bench, bed, { readable: true });
   const load = startLoad(bench);
+  const { title, asks, status } = requests[chosen];
 
   const data: Record<string, Row[]> = {};
   const parts: string[] = [];
   for (const name of ["partywall", "by hand"] as const) {
     const { worker, bundle } = contestants[name];
     const headers = { authorization: `Bearer ${await signIn()}` };
-    const asked = { port: worker.port, path, headers, connections };
+    const asked = { port: worker.port, asks, headers, connections };
     say(`${name}: warming up`);
     await load.run({ ...asked, seconds: WARM_UP_S });
     say(`${name}: profiling for ${seconds} s`);
     const before = cpuOf(worker.pid);
     const { result, profile: taken } = await profiling(worker, () => load.run({ ...asked, seconds }));
     const us = (cpuOf(worker.pid) - before) / result.answers;
-    if (result.statuses[200] !== result.answers)
-      throw new Error(`Not all answers were 200: ${JSON.stringify(result.statuses)}`);
+    if (result.statuses[status] !== result.answers)
+      throw new Error(`Not all answers were ${status}: ${JSON.stringify(result.statuses)}`);
     data[name] = selfTimes(taken, bundle, us);
     parts.push(shownRows(`${name}, ${shown(result.perSecond)} requests/s`, data[name]));
   }
   const text = [
-    `GET /v1/projects/{id}, ${connections} connections, one profile of ${seconds} s each: self time by function, as a share of`,
+    `${title}, ${connections} connections, one profile of ${seconds} s each: self time by function, as a share of`,
     "the samples and as the same share of workerd's CPU time, in µs a request. The bundles are not minified and V8 is being",
     "sampled, so both Workers are slower than in `pipeline`. (program) is time outside JavaScript; what workerd does in a",
     "call from JavaScript, such as `fetch`, counts as that call's.",
     ...parts.map((part) => `\n${part}`),
   ].join("\n");
   return { data, text };
-}
-
-/** Has V8 sample the Worker's isolate for as long as `run` takes. */
-async function profiling<T>(worker: Served, run: () => Promise<T>): Promise<{ result: T; profile: Profile }> {
-  const list = await fetch(`http://127.0.0.1:${worker.inspectorPort}/json`);
-  const targets = (await list.json()) as { id: string; webSocketDebuggerUrl: string }[];
-  const url = targets.find(({ id }) => id === "main0")?.webSocketDebuggerUrl;
-  if (!url) throw new Error(`The inspector has no such Worker: ${JSON.stringify(targets)}`);
-  const socket = new WebSocket(url);
-  await once(socket, "open");
-  let calls = 0;
-  const call = (method: string, params: object = {}): Promise<{ profile?: Profile }> => {
-    const id = ++calls;
-    return new Promise((settle, reject) => {
-      socket.addEventListener("close", () => reject(new Error(`The inspector hung up on ${method}.`)));
-      socket.addEventListener("message", ({ data }) => {
-        const message: { id?: number; result?: object; error?: { message: string } } = JSON.parse(
-          String(data),
-        );
-        if (message.id !== id) return;
-        if (message.error) reject(new Error(`${method}: ${message.error.message}`));
-        else settle(message.result ?? {});
-      });
-      socket.send(JSON.stringify({ id, method, params }));
-    });
-  };
-  try {
-    await call("Profiler.enable");
-    await call("Profiler.setSamplingInterval", { interval: SAMPLED_EVERY_US });
-    await call("Profiler.start");
-    const result = await run();
-    const { profile: taken } = await call("Profiler.stop");
-    if (!taken) throw new Error("The inspector gave no profile.");
-    return { result, profile: taken };
-  } finally {
-    socket.close();
-  }
 }
 
 /** Self time by function, the longest first; `us` is the CPU time of a request, of which each has its share. */
@@ -133,17 +94,10 @@ function sourcesOf({ dir, modules: [entry = ""] }: Bundle) {
 }
 
 function shownRows(title: string, rows: readonly Row[]): string {
-  const sum = (values: readonly number[]) =>
-    shown(
-      values.reduce((total, value) => total + value, 0),
-      1,
-    );
-  const line = (name: string, at: string, of: readonly Row[]) => [
-    name,
-    at,
-    sum(of.map(({ us }) => us)),
-    sum(of.map(({ share }) => share * 100)),
-  ];
+  const line = (name: string, at: string, of: readonly Row[]) => {
+    const sum = (part: "us" | "share") => of.reduce((total, row) => total + row[part], 0);
+    return [name, at, shown(sum("us"), 1), shown(sum("share") * 100, 1)];
+  };
   const others = rows.slice(SHOWN);
   return table(
     [title, "declared at", "µs", "%"],

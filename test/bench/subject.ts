@@ -6,6 +6,8 @@ export type Options = {
   seconds: number;
   /** In the database, of a subject that fills it. */
   rows: number;
+  /** Which requests of `pipeline` and `profile` to measure; empty for their defaults. */
+  only: readonly string[];
   /** Tells whoever waits how far it is. */
   say: (line: string) => void;
 };
