@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { decodeJwt, importJWK, SignJWT, type JWTPayload } from "jose";
 import { rotate } from "../../drizzle/rotate.ts";
+import { withLowS } from "../../src/identity/low-s.ts";
 import { aimsTable } from "./aims.ts";
 import { ask, makeBed, makeTenant, signIn } from "./bed.ts";
 import { cpuOf } from "./cpu.ts";
@@ -85,11 +86,21 @@ async function mint(jwk: { alg: string; kid: string }, claims: JWTPayload): Prom
   const minted: string[] = [];
   for (let at = 0; at < TOKENS; at++)
     minted.push(
-      await new SignJWT({ ...claims, jti: crypto.randomUUID() })
-        .setProtectedHeader({ alg: jwk.alg, typ: "at+jwt", kid: jwk.kid })
-        .sign(key),
+      asServerSpells(
+        await new SignJWT({ ...claims, jti: crypto.randomUUID() })
+          .setProtectedHeader({ alg: jwk.alg, typ: "at+jwt", kid: jwk.kid })
+          .sign(key),
+        jwk.alg,
+      ),
     );
   return minted;
+}
+
+/** The same token; of the two spellings of an ES256 signature the Worker takes its own alone. */
+function asServerSpells(token: string, alg: string): string {
+  if (alg !== "ES256") return token;
+  const at = token.lastIndexOf(".") + 1;
+  return token.slice(0, at) + withLowS(Buffer.from(token.slice(at), "base64url")).toString("base64url");
 }
 
 async function measure(
