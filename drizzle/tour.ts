@@ -47,7 +47,7 @@ partywall is up at ${api}. Two tenants, one database. Try this in another termin
   curl -si ${api}/v1/projects/$PROJECT -H "authorization: Bearer $BOB"; echo
 
   # 25 requests at once on the plan solo, 20 a second: 20 answers are 200, the others 429
-  sleep 1; for i in $(seq 25); do curl -s -o /dev/null -w '%{http_code}\\n' ${api}/v1/projects -H "authorization: Bearer $BOB" & done | sort | uniq -c
+  sleep 1; curl -sZ --no-progress-meter -o /dev/null -w '%{http_code}\\n' "${api}/v1/projects?limit=[1-25]" -H "authorization: Bearer $BOB" | sort | uniq -c
 
   # what is left, and the contract
   curl -s ${api}/v1/tenant/limits -H "authorization: Bearer $ADA"; echo

@@ -167,6 +167,6 @@ export function readSettings(variables: object): Settings {
     });
   throw new Error(
     `partywall cannot start:\n${faults.join("\n")}\n` +
-      "Run `npm run dev` once to generate local values into .dev.vars, or see “Deploy” in README.md.",
+      "Run `npm run dev` once to generate local values into .dev.vars, or see docs/deploy.md.",
   );
 }

@@ -1,0 +1,85 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, globSync, readFileSync } from "node:fs";
+import { dirname, join, normalize } from "node:path";
+import { describe, expect, it } from "vitest";
+
+// What README.md and docs/ say of the project, held against the project.
+
+const root = join(import.meta.dirname, "..");
+const read = (name: string) => readFileSync(join(root, name), "utf8");
+const DOCUMENTS = globSync(["*.md", "docs/*.md", "drizzle/local/*.md"], { cwd: root });
+
+/** Removes fenced code, in which a bracket is no link. */
+const proseOf = (name: string) => read(name).replaceAll(/^ *```[\s\S]*?^ *```$/gm, "");
+
+/** The ids that GitHub gives to a document's headings. */
+const anchorsOf = (name: string) =>
+  [...proseOf(name).matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+    heading
+      .toLowerCase()
+      .replaceAll(/[^\p{L}\p{N} _-]/gu, "")
+      .replaceAll(" ", "-"),
+  );
+
+it("README has at most 900 words, and begins with one sentence and the two commands", () => {
+  const readme = read("README.md");
+  expect(readme.split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(900);
+  expect(readme).toMatch(
+    /^# partywall\n\n[^.]+\.\n\n```sh\nnpm ci && npm run dev .*\nnpm ci && npm test .*\n```\n/,
+  );
+});
+
+it("README links to every document in docs/", () => {
+  const linked = read("README.md");
+  const missing = DOCUMENTS.filter((name) => name.startsWith("docs/") && !linked.includes(`(${name})`));
+  expect(DOCUMENTS.length).toBeGreaterThan(10);
+  expect(missing).toEqual([]);
+});
+
+it("README shows a handler as the source has it", () => {
+  // Line breaks and what they bring with them aside.
+  const flat = (code: string) => code.replaceAll(/\s+/g, "").replaceAll(/,(?=[)\]}])/g, "");
+  const [, handler = ""] = /```ts\n([\s\S]*?)```/.exec(read("README.md")) ?? [];
+  expect(handler.trim().split("\n").length).toBeLessThanOrEqual(10);
+  expect(flat(read("src/routes/projects.ts"))).toContain(flat(handler));
+});
+
+it("the tour in docs/getting-started.md is the one that `npm run dev` prints", () => {
+  const program = `import { printTour } from "./drizzle/tour.ts"; printTour("http://127.0.0.1:8787");`;
+  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
+    cwd: root,
+    encoding: "utf8",
+  });
+  const commands = stdout.split("\n").flatMap((line) => /^ {2}([^#\s].*)$/.exec(line)?.[1] ?? []);
+  expect(commands.length).toBeGreaterThan(5);
+  const blocks = [...read("docs/getting-started.md").matchAll(/```sh\n([\s\S]*?)```/g)];
+  const shown = blocks.flatMap(([, code = ""]) => code.trim().split("\n"));
+  expect(shown.slice(1)).toEqual(commands);
+});
+
+describe.each(DOCUMENTS)("%s", (name) => {
+  it("links to files and headings that are there", () => {
+    const targets = [...proseOf(name).matchAll(/\]\((?!https?:)([^)]+)\)/g)].map(([, target = ""]) => target);
+    const broken = targets.filter((target) => {
+      const [path = "", anchor] = target.split("#");
+      const file = path === "" ? name : normalize(join(dirname(name), path));
+      if (!existsSync(join(root, file))) return true;
+      return anchor !== undefined && !anchorsOf(file).includes(anchor);
+    });
+    expect(broken).toEqual([]);
+  });
+
+  it("names files, folders and npm scripts that are there", () => {
+    const words = read(name);
+    const paths = [...words.matchAll(/(?<![\w./-])(?:src|drizzle|test|docs)\/[\w./*-]*\w\/?/g)].map(
+      ([path]) => path,
+    );
+    // The guide makes these.
+    const made = new Set(["src/routes/notes.ts", "test/notes.test.ts"]);
+    expect(paths.filter((path) => !made.has(path) && globSync(path, { cwd: root }).length === 0)).toEqual([]);
+
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const used = [...words.matchAll(/npm run ([\w:]+)/g)].map(([, script = ""]) => script);
+    expect(used.filter((script) => !(script in scripts))).toEqual([]);
+  });
+});
