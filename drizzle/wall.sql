@@ -1,8 +1,8 @@
 -- What each role may do, on one screen. This is a query: it returns what is missing in this database, as statements in
 -- the order in which to run them. `db:migrate` asks it after the migrations, as partywall_owner, and runs the answer in
 -- the same transaction. Where nothing is missing, nothing runs, and no table is locked.
--- A tenant table is known by its restrictive policy tenant_only. Row security comes before the grants, so a table that
--- is not walled cannot be served.
+-- A tenant table is known by its restrictive policy tenant_only, to the letter: without it, or with another condition,
+-- it is granted to nobody. Row security comes before the grants, so a table that is not walled cannot be served.
 
 WITH
 -- Read as SQL. On tables there are these grants and those on tenant tables (see wanted), and no others; on functions,
@@ -10,6 +10,7 @@ WITH
 written AS (SELECT g[1] AS privileges, g[2] IS NOT NULL AS on_functions, g[3] AS objects, g[4] AS roles FROM regexp_matches($$
 
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app, partywall_identity;
+GRANT EXECUTE ON FUNCTION claimed_tenant_id() TO partywall_app;
 -- Its policies ask for it, whoever reads the table.
 GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_app, partywall_identity, partywall_operator;
 GRANT EXECUTE ON FUNCTION credentials_changed() TO partywall_identity;
@@ -29,7 +30,10 @@ GRANT SELECT ON memberships TO partywall_operator;
 
 $$, '\mGRANT (.+?) ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 
-tenant_tables AS (SELECT polrelid::regclass AS t FROM pg_policy WHERE polname = 'tenant_only' AND NOT polpermissive),
+tenant_tables AS (SELECT polrelid::regclass AS t FROM pg_policy
+	CROSS JOIN LATERAL (SELECT pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) p (shown, taken)
+	WHERE polname = 'tenant_only' AND NOT polpermissive AND polcmd = '*' AND polroles = '{0}'
+		AND shown = '(tenant_id = ( SELECT current_tenant_id() AS current_tenant_id))' AND coalesce(taken, shown) = shown),
 
 -- As Postgres prints them, so that they can be compared with what is there; %s is the table.
 triggers (t, definition) AS (

@@ -150,3 +150,75 @@ describe("replay", () => {
     expect(outcome.rows.at(-1)).toEqual([{ name: bob.marker }]);
   });
 });
+
+describe("the default of tenant_id, which reads a context without verifying it,", () => {
+  const names = async (t: Target) => (await inside(t, "select name from projects order by name")).rows.at(-1);
+  const added = "insert into projects (id, name) values (gen_random_uuid(), 'added')";
+  const ways: [string, string][] = [
+    ["INSERT", added],
+    ["INSERT … RETURNING", `${added} returning tenant_id`],
+    ["several rows", `${added}, (gen_random_uuid(), 'added')`],
+    [
+      "DEFAULT, written out",
+      "insert into projects (tenant_id, id, name) values (default, gen_random_uuid(), 'added')",
+    ],
+    [
+      "INSERT … SELECT",
+      "insert into projects (id, name) select gen_random_uuid(), 'added' from generate_series(1, 3)",
+    ],
+    ["ON CONFLICT DO NOTHING", `${added} on conflict do nothing`],
+    [
+      "ON CONFLICT DO UPDATE",
+      `${added} on conflict (tenant_id, id) do update set name = 'added' returning tenant_id`,
+    ],
+    ["a CTE", `with added as (${added} returning tenant_id) select tenant_id from added`],
+    ["a CTE that nobody reads", `with added as (${added}) select 1`],
+    [
+      "MERGE",
+      `merge into projects p using (select gen_random_uuid() as id) s on p.id = s.id
+        when not matched then insert (id, name) values (s.id, 'added')`,
+    ],
+    ["UPDATE to the default", "update projects set tenant_id = default, name = 'added' returning tenant_id"],
+    ["a DO block", `do $$ begin ${added}; end $$`],
+  ];
+
+  it.each(ways)("adds nothing under a forged or stale context, by way of %s", async (_, statement) => {
+    const before = [await names(ada), await names(bob)];
+    for (const [, forge] of [...forgeries, ...stale])
+      expect(await inside(bob, claimed(forge()), statement)).toMatchObject({
+        error: { code: "28000", message: "no valid tenant context" },
+      });
+    expect(await inside(bob, "reset app.tenant", statement)).toMatchObject({ error: { code: "28000" } });
+    expect([await names(ada), await names(bob)]).toEqual(before);
+  });
+
+  it.each(ways)(
+    "and under the genuine one adds the tenant's own: the control of %s",
+    async (_, statement) => {
+      const [, , carol] = await newTargets();
+      const outcome = await inside(bob, claimed(contextOf(carol)), statement);
+      expect(outcome.error).toBeUndefined();
+      expect(await names(carol)).toContainEqual({ name: "added" });
+    },
+  );
+
+  // The check verifies at the first row, the default reads at each: here what is forged at the second of three.
+  const switched = (forged: string, genuine: string) =>
+    `insert into projects (id, name, description) select gen_random_uuid(), 'switched', left(set_config('app.tenant',
+      case n when 2 then $loot$${forged}$loot$ else $loot$${genuine}$loot$ end, true), 1) from generate_series(1, 3) n`;
+
+  it("gives nobody a row when the context changes in mid-statement", async () => {
+    const before = await names(ada);
+    const outcome = await inside(bob, switched(own().replace(bob.tenant, ada.tenant), own()));
+    expect(outcome).toMatchObject({ error: { code: "42501" } });
+    expect(await names(ada)).toEqual(before);
+  });
+
+  it("and with one's own tenant in what is forged adds one's own: the control of the above", async () => {
+    const [, , carol] = await newTargets();
+    const genuine = contextOf(carol);
+    const outcome = await inside(carol, switched(`${genuine.slice(0, -1)}x`, genuine));
+    expect(outcome.error).toBeUndefined();
+    expect((await names(carol))?.filter((row) => JSON.stringify(row).includes("switched"))).toHaveLength(3);
+  });
+});

@@ -127,10 +127,10 @@ const audited = (table: string) =>
 const notes = (columns: string, more = "") =>
   asOwner(`create table notes (${columns});
     alter table notes enable row level security, force row level security;
-    create policy tenant_may on notes using (${MINE});
+    create policy tenant_may on notes using (true) with check (true);
     create policy tenant_only on notes as restrictive using (${MINE});
     grant select, insert, update, delete on notes to partywall_app; ${audited("notes")}; ${more}`);
-const TENANT_ID = "tenant_id uuid not null default current_tenant_id()";
+const TENANT_ID = "tenant_id uuid not null default claimed_tenant_id()";
 const NOTE = `${TENANT_ID}, id uuid not null, slug text, project_id uuid, user_id uuid, primary key (tenant_id, id)`;
 /** The same, of somebody who did not know about tenantTable(). */
 const UNWALLED = "tenant_id uuid not null, id uuid not null, primary key (tenant_id, id)";
@@ -186,7 +186,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "tenant_id_nullable + primary_key",
     "public.notes",
     notes(
-      "tenant_id uuid default current_tenant_id(), id uuid not null",
+      "tenant_id uuid default claimed_tenant_id(), id uuid not null",
       "create index on notes (tenant_id)",
     ),
   ],
@@ -221,6 +221,22 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ["policy_wrong", "public.projects", remade("tenant_may", `to partywall_app using (${MINE})`)],
   ["policy_wrong", "public.projects", remade("tenant_may", `using (${MINE} or status = 'archived')`)],
   ["policy_wrong", "public.tenants", "alter policy own_tenant on tenants using (true)"],
+  // What is right beside tenant_only opens a table that has none.
+  [
+    "policy_extra + policy_missing",
+    "public.tenants",
+    `alter policy own_tenant on tenants rename to tenant_may;
+      alter policy tenant_may on tenants using (true) with check (true)`,
+  ],
+  ["policy_wrong", "public.projects", remade("tenant_may", "for select using (true)")],
+  ["policy_wrong", "public.projects", remade("tenant_may", `using (true) with check (${MINE})`)],
+  ["policy_wrong", "public.tasks", "alter policy tenant_only on tasks using (true) with check (true)"],
+  [
+    "policy_missing + policy_missing",
+    "public.notes",
+    asOwner(`create table notes (${NOTE}); alter table notes enable row level security, force row level security;
+      create policy all_of_them on notes as restrictive using (true); ${audited("notes")}`),
+  ],
   ["policy_per_row", "public.projects", remade("tenant_may", "using (tenant_id = current_tenant_id())")],
   [
     "policy_per_row",

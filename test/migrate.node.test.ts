@@ -217,6 +217,31 @@ describe("a migration of a damaged wall", () => {
     expect(await locksOfMigration()).toEqual(locks);
     expect(await wall()).toEqual(before);
   });
+
+  it.each([
+    "as restrictive using (true)",
+    "as restrictive using (MINE) with check (true)",
+    "as restrictive using (MINE or status = 'done')",
+    "as restrictive for select using (MINE)",
+    "as restrictive to partywall_app using (MINE)",
+    "using (MINE)",
+  ])("serves nobody a table that has another wall: %s", async (rule) => {
+    const MINE = "tenant_id = (select current_tenant_id())";
+    const remake = (text: string) =>
+      root.query(`drop policy tenant_only on tasks; create policy tenant_only on tasks ${text}`);
+    const granted = async () =>
+      (
+        await root.query<{ is: boolean }>(
+          "select has_any_column_privilege('partywall_app', 'tasks', 'select, insert, update') as is",
+        )
+      ).rows[0]?.is;
+    await remake(rule.replace("MINE", MINE));
+    await migrate(variables);
+    expect(await granted()).toBe(false);
+    await remake(`as restrictive using (${MINE}) with check (${MINE})`);
+    await migrate(variables);
+    expect(await granted()).toBe(true);
+  });
 });
 
 describe("beside a session that reads a table for long", () => {

@@ -46,7 +46,7 @@ served as (
     where g.oid = r.oid and g.grantee in (0, house.app)) as grantees from relations r),
 walled as (
   select adrelid as oid from pg_attrdef join pg_attribute on attrelid = adrelid and attnum = adnum
-  where attname = 'tenant_id' and pg_get_expr(adbin, adrelid) ~ 'current_tenant_id\\(\\)'
+  where attname = 'tenant_id' and pg_get_expr(adbin, adrelid) ~ '(current|claimed)_tenant_id\\(\\)'
   union
   select polrelid from pg_policy where polname in ('tenant_may', 'tenant_only')
     or concat(pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) ~ 'current_tenant_id\\(\\)'),
@@ -103,13 +103,15 @@ audit_triggers as (
     t.tgtype = 29 and t.tgenabled in ('O', 'A') and t.tgqual is null and t.tgattr = '' as is_right
   from pg_trigger t join pg_proc p on p.oid = t.tgfoid
   where p.proname = 'audit_row' and p.pronamespace = 'public'::regnamespace),
--- The policies of tenant tables, each against the one that should be there: see verdict.
+-- The policies of tenant tables, each against the one that should be there: see verdict. Beside tenant_only the
+-- permissive one says nothing of its own, or the same once more; that of tenants stands alone, and says it.
 policies as (
   select t.object, t.oid, t.is_tenants, t.wall, p.polname, quote_ident(p.polname) as policy, p.polpermissive, p.polroles,
     p.polname = case when t.is_tenants then 'own_tenant' when p.polpermissive then 'tenant_may' else 'tenant_only' end
       as is_ours,
     concat(q.using, ' ', q.check) as text,
-    p.polcmd = '*' and q.using = e.wall and coalesce(q.check, q.using) = e.wall
+    p.polcmd = '*' and (q.using = e.wall or q.using = 'true' and p.polpermissive and p.polname = 'tenant_may' and not t.is_tenants)
+      and coalesce(q.check, q.using) = q.using
       and (p.polroles = '{0}' or t.is_tenants and p.polpermissive and p.polroles = array[house.app]) as is_right
   from house, tables t join pg_policy p on p.polrelid = t.oid
   cross join lateral (select pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check) q
@@ -125,7 +127,10 @@ judged as (
     when polpermissive and (not is_tenants or polroles && (select array[0, app] from house)) then 'extra'
     end as verdict,
     case when not polpermissive then 'RESTRICTIVE' else 'PERMISSIVE' end as kind,
-    case when is_tenants and polpermissive then 'partywall_app' else 'PUBLIC' end as roles
+    case when is_tenants and polpermissive then 'partywall_app' else 'PUBLIC' end as roles,
+    case when polpermissive and not is_tenants then 'USING (true) WITH CHECK (true)'
+      else format('USING (%1$I = (SELECT public.current_tenant_id())) WITH CHECK (%1$I = (SELECT public.current_tenant_id()))',
+        wall) end as rule
   from policies),
 functions as (
   select p.oid, p.oid::regprocedure::text as object, p.proname, p.proowner, p.prosecdef, p.proconfig, p.proleakproof, p.prosrc,

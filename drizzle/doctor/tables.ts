@@ -1,8 +1,6 @@
 import type { Check } from "./check.ts";
 
-const WALL = `USING ({wall} = (SELECT public.current_tenant_id())) WITH CHECK ({wall} = (SELECT public.current_tenant_id()))`;
-
-const TENANT_WALL = WALL.replaceAll("{wall}", "tenant_id");
+const MINE = "tenant_id = (SELECT public.current_tenant_id())";
 
 /** The tables themselves: whose rows they hold, and whether row level security stands before them. */
 export const tables: Check[] = [
@@ -35,7 +33,7 @@ export const tables: Check[] = [
     severity: "warning",
     what: "has a tenant_id and no wall",
     why: "no tenant request may touch it yet: once one may, it sees and writes every tenant's rows",
-    mend: `{type}ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY tenant_may ON {object} ${TENANT_WALL}; CREATE POLICY tenant_only ON {object} AS RESTRICTIVE ${TENANT_WALL}`,
+    mend: `{type}ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY tenant_only ON {object} AS RESTRICTIVE USING (${MINE}) WITH CHECK (${MINE}); CREATE POLICY tenant_may ON {object} USING (true) WITH CHECK (true)`,
     sql: `select c.object, case when atttypid = 'uuid'::regtype then ''
         else format('ALTER TABLE %s ALTER tenant_id TYPE uuid USING tenant_id::uuid; ', c.object) end as type
       from content c, house where relkind in ('r', 'p') and not is_parents and extension is null
@@ -47,11 +45,10 @@ export const tables: Check[] = [
     code: "tenant_id_not_uuid",
     what: "has a {wall} that is no uuid",
     why: "a policy compares it through a cast, which keeps it from indexes and takes two spellings for one tenant",
-    mend: "{drops}ALTER TABLE {object} ALTER {wall} DROP DEFAULT, ALTER {wall} TYPE uuid USING {wall}::uuid, ALTER {wall} SET DEFAULT public.current_tenant_id(); {creates}",
+    mend: "{drops}ALTER TABLE {object} ALTER {wall} DROP DEFAULT, ALTER {wall} TYPE uuid USING {wall}::uuid, ALTER {wall} SET DEFAULT public.claimed_tenant_id(); {creates}",
     sql: `select t.object, t.wall, string_agg(format('DROP POLICY %I ON %s; ', p.polname, t.object), '') as drops,
-      format('CREATE POLICY tenant_may ON %1$s USING (%2$I = (SELECT public.current_tenant_id()));'
-        ' CREATE POLICY tenant_only ON %1$s AS RESTRICTIVE USING (%2$I = (SELECT public.current_tenant_id()))',
-        t.object, t.wall) as creates
+      format('CREATE POLICY tenant_only ON %1$s AS RESTRICTIVE USING (%2$I = (SELECT public.current_tenant_id()));'
+        ' CREATE POLICY tenant_may ON %1$s USING (true) WITH CHECK (true)', t.object, t.wall) as creates
       from tables t left join pg_policy p on p.polrelid = t.oid where t.atttypid <> 'uuid'::regtype group by 1, 2`,
   },
   {
@@ -214,16 +211,22 @@ export const audit: Check[] = [
   },
 ];
 
-const REMAKE = `DROP POLICY {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} ${WALL}`;
+// The old one goes last: without a restrictive policy the table would be open meanwhile.
+const REMAKE =
+  "ALTER POLICY {policy} ON {object} RENAME TO old_policy; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL " +
+  "TO {roles} {rule}; DROP POLICY old_policy ON {object}";
 
 /** The two policies of each table: there, right, and alone. */
 export const policies: Check[] = [
   {
     code: "policy_missing",
     what: "has no {kind} policy {policy}",
-    why: "a permissive one lets a tenant in; the restrictive one holds even when somebody adds a permissive one",
-    mend: `DROP POLICY IF EXISTS {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} ${WALL}`,
-    sql: `select t.object, t.wall, k.kind,
+    why: "the restrictive one is the wall, whatever others say; without a permissive one nobody sees a row",
+    mend: "DROP POLICY IF EXISTS {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} {rule}",
+    sql: `select t.object, k.kind,
+      case when k.permissive and not t.is_tenants then 'USING (true) WITH CHECK (true)'
+        else format('USING (%1$I = (SELECT public.current_tenant_id())) WITH CHECK (%1$I = (SELECT public.current_tenant_id()))',
+          t.wall) end as rule,
       case when t.is_tenants then 'own_tenant' when k.permissive then 'tenant_may' else 'tenant_only' end as policy,
       case when t.is_tenants then 'partywall_app' else 'PUBLIC' end as roles
       from tables t, (values (true, 'PERMISSIVE'), (false, 'RESTRICTIVE')) k (permissive, kind)
@@ -234,7 +237,7 @@ export const policies: Check[] = [
   {
     code: "policy_wrong",
     what: "has another rule in its policy {policy}",
-    why: "USING and WITH CHECK must both be {wall} = (select current_tenant_id()), for all commands and all roles",
+    why: "USING and WITH CHECK must both be {wall} = (select current_tenant_id()), or true in tenant_may, for all commands and all roles",
     mend: REMAKE,
     sql: `select * from judged where verdict = 'wrong'`,
   },
@@ -243,9 +246,8 @@ export const policies: Check[] = [
     what: "verifies the context once a row in its policy {policy}",
     why: "without (select …) one large query of one tenant's takes minutes, index or not, and stalls the others",
     mend: "{mend}",
-    sql: `select object, policy, case when is_ours then format('DROP POLICY %1$s ON %2$s; CREATE POLICY %1$s ON'
-        ' %2$s AS %3$s FOR ALL TO %4$s USING (%5$I = (SELECT public.current_tenant_id()))'
-        ' WITH CHECK (%5$I = (SELECT public.current_tenant_id()))', policy, object, kind, roles, wall)
+    sql: `select object, policy, case when is_ours then format('ALTER POLICY %1$s ON %2$s RENAME TO old_policy; CREATE'
+        ' POLICY %1$s ON %2$s AS %3$s FOR ALL TO %4$s %5$s; DROP POLICY old_policy ON %2$s', policy, object, kind, roles, rule)
         else format('DROP POLICY %s ON %s', policy, object) end as mend
       from judged where verdict = 'per row'`,
   },

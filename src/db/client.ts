@@ -105,9 +105,9 @@ export function openTenantDb(
   { id, deadline, onAnswer }: ForRequest,
 ): AccountDb {
   const { reader, writer, role } = logins[login];
-  // What has no name answers nothing.
-  const enterTenant = (): Batch => ({
-    "": enter({ context: contextOf(role, tenant, actor), request: id }),
+  // What has no name answers nothing. A read leaves nothing in the audit trail, which alone asks for the request's id.
+  const entering = (request?: string): Batch => ({
+    "": enter({ context: contextOf(role, tenant, actor), request }),
   });
   /** Runs all in one transaction, and returns the results by the statements' names. */
   const send = async (client: Client, ...parts: Batch[]): Promise<never> => {
@@ -126,10 +126,10 @@ export function openTenantDb(
     }
   };
   return {
-    read: (queries) => send(reader, enterTenant(), built(queries)),
-    write: (queries) => send(writer, enterTenant(), built(queries)),
+    read: (queries) => send(reader, entering(), built(queries)),
+    write: (queries) => send(writer, entering(id), built(queries)),
     writeAround: ({ before = {}, within: inside, after }) =>
-      send(writer, built(before), enterTenant(), built(inside), { "": leaveTenant({}) }, built(after)),
+      send(writer, built(before), entering(id), built(inside), { "": leaveTenant({}) }, built(after)),
   };
 }
 
@@ -150,9 +150,9 @@ const built = <B extends Batch>(queries: Queries<B>): B =>
   typeof queries === "function" ? queries(builder) : queries;
 
 // The context is always a bind parameter: a literal would be readable in pg_stat_activity.
-const enter = query((db, { context, request }: Given<{ context: string; request: string }>) =>
+const enter = query((db, { context, request }: Given<{ context: string; request: string | undefined }>) =>
   db.execute(
-    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true), set_config('app.request', ${request}, true)`,
+    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)${request && sql`, set_config('app.request', ${request}, true)`}`,
   ),
 );
 const leaveTenant = query((db) => db.execute(sql`select set_config('app.tenant', '', true)`));
