@@ -2,7 +2,7 @@ import { exports } from "cloudflare:workers";
 import createClient from "openapi-fetch";
 import { expect, it } from "vitest";
 import type { paths } from "./support/api.d.ts";
-import { PASSWORD } from "./support/client.ts";
+import { answered, login, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 // A client as a front end has it: typed by `npm run client`, against the whole Worker.
 
@@ -57,4 +57,32 @@ it("signs up, creates projects, and pages through them, by types made from /open
   // @ts-expect-error The checker knows that a name is text.
   const { error } = await client.POST("/v1/projects", { body: { name: 5 } });
   expect(error?.errors?.[0]?.pointer).toBe("/name");
+});
+
+/** All that is stored and answered of a tenant just made; what differs by chance is replaced by its kind. */
+async function shapeOf({ tenant, user, token }: SignedIn): Promise<unknown> {
+  const rows = await login("IDENTITY_DATABASE_URL")`
+    select (select json_agg(t) from tenants t where t.id = ${tenant.id}) as tenants,
+      (select json_agg(u) from users u where u.id = ${user.id}) as users,
+      (select json_agg(m) from memberships m where m.tenant_id = ${tenant.id}) as memberships,
+      (select json_agg(s) from sessions s where s.tenant_id = ${tenant.id}) as sessions`;
+  const answers: unknown[] = [];
+  for (const path of ["/v1/me", "/v1/tenant", "/v1/tenant/limits", "/v1/sessions", "/v1/audit-events"])
+    answers.push(await answered(200, request("GET", path, { token })));
+  const text = JSON.stringify([rows, answers])
+    .replaceAll(tenant.slug, "slug")
+    .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "id")
+    .replaceAll(/\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)/g, "time")
+    .replaceAll(/scrypt\$16384\$8\$5\$[\w-]{43}/g, "password")
+    .replaceAll(/\\\\x[\da-f]{64}/g, "hash");
+  return JSON.parse(text);
+}
+
+it.each([null, undefined])("newTenant(%s) makes what sign-up makes, but for the password", async (limits) => {
+  const made = await shapeOf(await newTenant(limits));
+  expect(made).toEqual(await shapeOf(await signedUp(limits)));
+  expect(made).toMatchObject([
+    [{ users: [{ id: "id", email: "owner@slug.test", password_hash: "password" }] }],
+    [{ role: "owner" }, { slug: "slug", plan: "solo" }],
+  ]);
 });

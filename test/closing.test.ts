@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import type { Session } from "../src/identity/session.ts";
-import { answered, newTenant, operate, PASSWORD, request, type SignedIn } from "./support/client.ts";
+import { answered, operate, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 describe.each(["closing", "suspended"] as const)("a tenant that is %s", (status) => {
   let first: SignedIn;
@@ -10,7 +10,7 @@ describe.each(["closing", "suspended"] as const)("a tenant that is %s", (status)
   const end = ({ tenant }: Session) => operate(tenant.id, { status });
 
   beforeEach(async () => {
-    first = await newTenant();
+    first = await signedUp();
     others = [];
     for (let index = 2; index <= 3; index++) {
       const slug = `${first.tenant.slug}-${index}`;

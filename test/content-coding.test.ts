@@ -1,10 +1,10 @@
 import { beforeAll, expect, it } from "vitest";
 import { gzipSync } from "node:zlib";
-import { answered, newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
+import { answered, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 let ada: SignedIn;
 beforeAll(async () => {
-  ada = await newTenant();
+  ada = await signedUp();
 });
 
 const FORM = "application/x-www-form-urlencoded";

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import { countCalls } from "./support/calls.ts";
-import { answered, newTenant, PASSWORD, request } from "./support/client.ts";
+import { answered, newTenant, PASSWORD, request, signedUp } from "./support/client.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -27,7 +27,7 @@ async function untilRefused(limit: number, fail: () => Promise<number>): Promise
 
 describe("guessing a password", () => {
   it("is refused after some failures from one address, and costs no database request then", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     const address = anywhere();
     const guess = async () => (await signIn(user.email, "not the password", address)).status;
     expect(await untilRefused(SIGN_INS, guess)).toBeGreaterThanOrEqual(SIGN_INS);
@@ -42,7 +42,7 @@ describe("guessing a password", () => {
   });
 
   it("shuts out neither the owner elsewhere nor others at the same address, and ends after a minute", async () => {
-    const [victim, neighbour] = [await newTenant(), await newTenant()];
+    const [victim, neighbour] = [await signedUp(), await signedUp()];
     const address = anywhere();
     await untilRefused(SIGN_INS, async () => (await signIn(victim.user.email, "wrong", address)).status);
     expect((await signIn(victim.user.email, PASSWORD, anywhere())).status).toBe(201);
@@ -52,7 +52,7 @@ describe("guessing a password", () => {
   });
 
   it("is counted by network, of whose IPv6 addresses a client has many", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     const network = `2001:db8:${Math.floor(Math.random() * 0xffff).toString(16)}`;
     let host = 0;
     const guess = async () => (await signIn(user.email, "wrong", `${network}::${(host += 1)}`)).status;
@@ -62,7 +62,7 @@ describe("guessing a password", () => {
   });
 
   it("is refused as well when it is done by signing up, and counted together", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     const address = anywhere();
     const guess = async () => {
       const tenant = { name: "x", slug: `s-${crypto.randomUUID().slice(0, 13)}` };
@@ -74,7 +74,7 @@ describe("guessing a password", () => {
   });
 
   it("at once gives no more guesses, right or wrong, than one after the other", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     const address = anywhere();
     const guesses = Array.from({ length: 40 }, (_, index) => `wrong ${index}`);
     const answers = await Promise.all(guesses.map((password) => signIn(user.email, password, address)));
@@ -84,7 +84,7 @@ describe("guessing a password", () => {
   });
 
   it("from many addresses slows the account down, for whoever knows the password and whoever does not", async () => {
-    const [victim, other] = [await newTenant(), await newTenant()];
+    const [victim, other] = [await signedUp(), await signedUp()];
     const waits = vi.spyOn(scheduler, "wait");
     const delays = () => waits.mock.calls.filter(([ms]) => ms === 1_500).length;
     const guess = async () => (await signIn(victim.user.email, "wrong", anywhere())).status;
@@ -102,14 +102,14 @@ describe("guessing a password", () => {
   }, 60_000);
 
   it("never counts a sign-in that succeeds", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     const address = anywhere();
     for (let turn = 0; turn < 3 * SIGN_INS; turn++)
       expect((await signIn(user.email, PASSWORD, address)).status).toBe(201);
   });
 
   it("tells and keeps no email", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
     const address = anywhere();
     await untilRefused(SIGN_INS, async () => {

@@ -9,6 +9,7 @@ import {
   newTask,
   newTenant,
   PASSWORD,
+  signedUp,
   request,
   type SignedIn,
 } from "./support/client.ts";
@@ -249,7 +250,7 @@ it("takes an expiry that the calendar and Postgres have, and no other", async ()
 
 it("keeps a client's name without half of the character that it is cut in", async () => {
   const agents = [`${"x".repeat(199)}🏠🏠`, "🏠".repeat(150), `x${"🏠".repeat(150)}`];
-  const { user, token } = await newTenant();
+  const { user, token } = await signedUp();
   const body = { email: user.email, password: PASSWORD };
   for (const agent of agents)
     await answered(201, request("POST", "/v1/sessions", { body, headers: { "user-agent": agent } }));

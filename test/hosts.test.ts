@@ -1,14 +1,14 @@
 import { beforeAll, describe, expect, it, vi } from "vitest";
 import type { Session } from "../src/identity/session.ts";
 import { countCalls } from "./support/calls.ts";
-import { answered, newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
+import { answered, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 const hostOf = (slug: string) => `${slug}.partywall.test`;
 const NOBODY = hostOf("nobody-is-here");
 
 let [ada, bob]: SignedIn[] = [];
 beforeAll(async () => {
-  [ada, bob] = await Promise.all([newTenant(), newTenant()]);
+  [ada, bob] = await Promise.all([signedUp(), newTenant()]);
 });
 
 const get = (host: string | undefined, path = "/v1/projects", token = ada?.token) =>

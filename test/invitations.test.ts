@@ -9,6 +9,7 @@ import {
   PASSWORD,
   request,
   signIn,
+  signedUp,
   type SignedIn,
 } from "./support/client.ts";
 import { countCalls } from "./support/calls.ts";
@@ -95,7 +96,7 @@ describe("an invitation", () => {
 
   it("proves the mailbox: its password becomes the account's, and ends all that a squatter had", async () => {
     // Somebody signed up with an address that is not theirs.
-    const squatter = await newTenant();
+    const squatter = await signedUp();
     const { email } = squatter.user;
     const token = await invited(email, "admin");
     // Nobody has shown that the account is this mailbox's, so it is not let in as it stands.

@@ -2,13 +2,13 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { identityDb } from "../src/db/client.ts";
 import { memberships } from "../src/db/schema.ts";
 import {
+  anotherSession,
   answered,
   newMember,
   newProject,
   newTask,
   newTenant,
   request,
-  signIn,
   type Row,
   type SignedIn,
 } from "./support/client.ts";
@@ -129,7 +129,7 @@ it("keeps one person's tenants apart, and one tenant's people", async () => {
   await identityDb
     .insert(memberships)
     .values({ tenant_id: bob.tenant.id, user_id: eve.user.id, role: "member" });
-  const there = await signIn(eve.user.email, bob.tenant.slug);
+  const there = await anotherSession(eve, bob.tenant.slug);
   const seen = async (token: string) =>
     (await answered<Page>(200, request("GET", "/v1/projects", { token }))).data.map(({ id }) => id);
   // One after the other, and back: contexts are remembered.

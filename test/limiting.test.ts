@@ -13,7 +13,7 @@ import type { Policy } from "../src/policy.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import { IDLE_MS } from "../src/tenant/limits/ledger.ts";
 import { WITHOUT_OBJECT } from "../src/tenant/plans.ts";
-import { HOST, newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
+import { HOST, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];
 const ask = async ({ token }: SignedIn) => (await request("GET", "/v1/tenant/limits", { token })).status;
@@ -69,7 +69,7 @@ it("refuses a tenant that is known to be over without asking its object", async 
 });
 
 it("turns nobody away from a route without a token, whatever token is sent along", async () => {
-  const over = await newTenant(minute(1));
+  const over = await signedUp(minute(1));
   await askAtOnce(over, 2);
   expect(await ask(over)).toBe(429);
   const body = { email: over.user.email, password: PASSWORD };
@@ -177,7 +177,7 @@ describe("when the object fails", () => {
   });
 
   it("answers a sign-in with 503 as well: no token is given out on what the object does not know", async () => {
-    const { user } = await newTenant();
+    const { user } = await signedUp();
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     vi.spyOn(Tenant.prototype, "learn").mockRejectedValue(new Error("down"));
     const body = { email: user.email, password: PASSWORD };

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
-import { answered, newProject, newTenant, PASSWORD, request } from "./support/client.ts";
+import { answered, newProject, newTenant, PASSWORD, request, signedUp } from "./support/client.ts";
 
 beforeEach(() => {
   settings.LOG_REQUESTS = true;
@@ -46,7 +46,7 @@ it("names the route of a request without a token as well, and none of a path tha
 
 it("writes of what went wrong, too, and never what is personal or secret", async () => {
   const [log, errors] = [listen(), vi.spyOn(console, "error").mockImplementation(() => undefined)];
-  const { token, user, refresh_token } = await newTenant();
+  const { token, user, refresh_token } = await signedUp();
   const body = { name: "CI", scopes: ["projects:read"] };
   const { key } = await answered<{ key: string }>(201, request("POST", "/v1/api-keys", { token, body }));
   await answered(200, request("GET", "/v1/projects", { token: key }));

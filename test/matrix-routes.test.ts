@@ -4,7 +4,7 @@ import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { SCOPES } from "../src/authority.ts";
 import { MISSING } from "./support/attacks.ts";
-import { answered, newMember, newProject, newTenant, request, signIn } from "./support/client.ts";
+import { anotherSession, answered, newMember, newProject, newTenant, request } from "./support/client.ts";
 import type { SignedIn } from "./support/client.ts";
 
 // Every route that takes a token, attacked in every way there is to touch another tenant's row. A new route joins by
@@ -162,7 +162,7 @@ async function own(route: Route, who: SignedIn): Promise<string> {
 /** Resources without a route that makes one. */
 const MAKERS: Record<string, (who: SignedIn) => Promise<string>> = {
   members: async ({ tenant }) => (await newMember(tenant.id, "member")).user.id,
-  sessions: async ({ user, tenant }) => (await signIn(user.email, tenant.slug)).session.id,
+  sessions: async (who) => (await anotherSession(who, who.tenant.slug)).session.id,
   // Each change is one; no route takes the id of an event.
   "audit-events": async ({ token }) => (await newProject(token)).id,
 };

@@ -11,6 +11,7 @@ import { Tenant } from "../src/index.ts";
 import { teachTenant, tenantObject } from "../src/tenant/stub.ts";
 import { countCalls } from "./support/calls.ts";
 import {
+  anotherSession,
   answered,
   login,
   newMember,
@@ -18,7 +19,6 @@ import {
   newTask,
   newTenant,
   request,
-  signIn,
   type SignedIn,
 } from "./support/client.ts";
 
@@ -179,7 +179,7 @@ describe("who may change whom", () => {
     expect(await statusOf(ada.token)).toBe(200);
     await answered(200, change(ada, ada, "viewer"));
     expect(await statusOf(ada.token)).toBe(401);
-    expect((await remove(await signIn(bea.user.email), bea)).status).toBe(409);
+    expect((await remove(await anotherSession(bea), bea)).status).toBe(409);
   });
 });
 
@@ -228,12 +228,12 @@ describe("a changed role", () => {
 describe("a removed member", () => {
   it("has no session, no token and no key left in this tenant, and all of them in others", async () => {
     const bea = await join("member");
-    const [key, phone] = [await newKey(bea, ["projects:read"]), await signIn(bea.user.email)];
+    const [key, phone] = [await newKey(bea, ["projects:read"]), await anotherSession(bea)];
     const bob = await newTenant();
     await identityDb
       .insert(memberships)
       .values({ tenant_id: bob.tenant.id, user_id: bea.user.id, role: "viewer" });
-    const there = await signIn(bea.user.email, bob.tenant.slug);
+    const there = await anotherSession(bea, bob.tenant.slug);
     await answered(204, remove(ada, bea));
     for (const token of [bea.token, phone.token, key.text]) expect(await statusOf(token)).toBe(401);
     for (const session of [bea, phone]) expect((await refresh(session)).status).toBe(401);

@@ -11,7 +11,15 @@ import { tenantObject } from "../src/tenant/stub.ts";
 import { Credentials, GONE, type Floor } from "../src/tenant/credentials.ts";
 import type { KeyRecord } from "../src/tenant/record.ts";
 import { countCalls } from "./support/calls.ts";
-import { answered, newTenant, request, signIn } from "./support/client.ts";
+import {
+  anotherSession,
+  answered,
+  newTenant,
+  PASSWORD,
+  request,
+  signIn,
+  signedUp,
+} from "./support/client.ts";
 
 afterEach(() => {
   neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
@@ -25,7 +33,7 @@ const quiet = () => vi.spyOn(console, "error").mockImplementation(() => undefine
 describe("a session", () => {
   it("is over at the next request after its end was acknowledged, and no other one is", async () => {
     const [first, second] = [await newTenant(), await newTenant()];
-    const again = await signIn(first.user.email);
+    const again = await anotherSession(first);
     expect(await status(first.token)).toBe(200);
     await answered(204, signOut(first.token));
     const refused = await request("GET", "/v1/tenant", { token: first.token });
@@ -38,8 +46,9 @@ describe("a session", () => {
   });
 
   it("spends nothing of the tenant's limits once it is over, and asks its object once", async () => {
-    const { token, user } = await newTenant([{ name: "minute", limit: 5, window: 60 }]);
-    const other = await signIn(user.email);
+    const ada = await newTenant([{ name: "minute", limit: 5, window: 60 }]);
+    const { token } = ada;
+    const other = await anotherSession(ada);
     await answered(204, signOut(token));
     const calls = countCalls();
     for (let attempt = 0; attempt < 10; attempt++) expect(await status(token)).toBe(401);
@@ -49,7 +58,7 @@ describe("a session", () => {
 
   it("is listed with the others of the same user in the same tenant, and ended by its id", async () => {
     const [ada, bob] = [await newTenant(), await newTenant()];
-    const phone = await signIn(ada.user.email);
+    const phone = await anotherSession(ada);
     type Listed = { data: { id: string; current: boolean }[] };
     const list = () => answered<Listed>(200, request("GET", "/v1/sessions", { token: ada.token }));
     const { data } = await list();
@@ -66,7 +75,7 @@ describe("a session", () => {
   });
 
   it("is over together with all others of the user in the tenant, not in another", async () => {
-    const ada = await newTenant();
+    const ada = await signedUp();
     const phone = await signIn(ada.user.email);
     const slug = `${ada.tenant.slug}-2`;
     const second = await answered<Session>(
@@ -74,7 +83,7 @@ describe("a session", () => {
       request("POST", "/v1/signup", {
         body: {
           email: ada.user.email,
-          password: "correct horse battery staple",
+          password: PASSWORD,
           tenant: { name: "2", slug },
         },
       }),
@@ -96,11 +105,11 @@ describe("a session", () => {
   });
 
   it("switches to another tenant of the user, and to no other", async () => {
-    const [ada, bob] = [await newTenant(), await newTenant()];
+    const [ada, bob] = [await signedUp(), await newTenant()];
     const slug = `${ada.tenant.slug}-2`;
     const body = {
       email: ada.user.email,
-      password: "correct horse battery staple",
+      password: PASSWORD,
       tenant: { name: "2", slug },
     };
     await answered(201, request("POST", "/v1/signup", { body }));
@@ -126,8 +135,9 @@ describe("when something fails on the way, an acknowledgement still means what i
   });
 
   it("Postgres commits and the object is out of reach: 503, and the same request again ends it", async () => {
-    const { token, session, user } = await newTenant();
-    const other = await signIn(user.email);
+    const ada = await newTenant();
+    const { token, session } = ada;
+    const other = await anotherSession(ada);
     quiet();
     vi.spyOn(Tenant.prototype, "learn").mockRejectedValue(new Error("down"));
     const failed = await signOut(token);

@@ -3,7 +3,16 @@ import { describe, expect, it } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { settings } from "../src/env.ts";
 import type { Session } from "../src/identity/session.ts";
-import { answered, login, newMember, newTenant, PASSWORD, request, signIn } from "./support/client.ts";
+import {
+  answered,
+  login,
+  newMember,
+  newTenant,
+  PASSWORD,
+  request,
+  signIn,
+  signedUp,
+} from "./support/client.ts";
 
 const slug = () => `s-${crypto.randomUUID().slice(0, 13)}`;
 const signUp = (email: string, password: string, tenantSlug: string) =>
@@ -34,7 +43,7 @@ describe("sign-up", () => {
   });
 
   it("adds the tenant to a user whose password it is, and else answers as a wrong sign-in does", async () => {
-    const first = await newTenant();
+    const first = await signedUp();
     const second = slug();
     const wrong = await signUp(first.user.email, "not the password", second);
     const signInWrong = await request("POST", "/v1/sessions", {
@@ -95,7 +104,7 @@ describe("sign-up", () => {
 
 describe("sign-in", () => {
   it("tells a wrong password, an unknown email and a foreign tenant apart in nothing", async () => {
-    const [{ user }, other] = await Promise.all([newTenant(), newTenant()]);
+    const [{ user }, other] = await Promise.all([signedUp(), newTenant()]);
     const told = async (body: object) => {
       const response = await request("POST", "/v1/sessions", { body });
       const { instance: _, ...problem } = await response.json<Record<string, unknown>>();
@@ -198,7 +207,7 @@ describe("refresh", () => {
 });
 
 it("keeps no token and no password in the database", async () => {
-  const { token, refresh_token } = await newTenant();
+  const { token, refresh_token } = await signedUp();
   const dump = JSON.stringify(
     await login("IDENTITY_DATABASE_URL")`
     select (select json_agg(u) from users u) as users, (select json_agg(s) from sessions s) as sessions`,

@@ -11,6 +11,7 @@ import {
   PASSWORD,
   request,
   signIn,
+  signedUp,
   type SignedIn,
 } from "./support/client.ts";
 import {
@@ -435,7 +436,7 @@ describe("a tenant with an issuer that asserts anybody's email", () => {
   const other = (who: SignedIn) => who.user.email.slice(who.user.email.indexOf("@") + 1);
 
   it("gets nothing of another tenant or of its people's accounts", async () => {
-    const [victim, attacker] = await Promise.all([newTenant(), newTenant()]);
+    const [victim, attacker] = await Promise.all([signedUp(), newTenant()]);
     const issuer = newIssuer();
     await trust(attacker, issuer, { email_domains: [other(victim)], default_role: "admin" });
     const before = await sql`select * from users where email = ${victim.user.email}`;

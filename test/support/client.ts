@@ -1,13 +1,13 @@
 import { neon } from "@neondatabase/serverless";
-import { exports } from "cloudflare:workers";
+import { env, exports } from "cloudflare:workers";
 import { v7 as uuidv7 } from "uuid";
 import { inject } from "vitest";
 import { identityDb } from "../../src/db/client.ts";
 import { memberships, users } from "../../src/db/schema.ts";
 import { settings } from "../../src/env.ts";
 import type { Role } from "../../src/authority.ts";
-import { hashPassword } from "../../src/identity/password.ts";
-import { signIn as grantSession, type Session } from "../../src/identity/session.ts";
+import { granted } from "../../src/identity/grant.ts";
+import { signIn as grantSession, signUp as grantTenant, type Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/policy.ts";
 import { checkDocumented } from "./contract.ts";
 
@@ -72,34 +72,58 @@ export const operate = (tenantId: string, change: object) =>
     request("PATCH", `/v1/operator/tenants/${tenantId}`, { token: settings.OPERATOR_TOKEN, body: change }),
   );
 
-/** A new tenant, with its owner signed in. Its limits are its own, and roomy; with null they are its plan's. */
-export async function newTenant(limits: Policy[] | null = ROOMY): Promise<SignedIn> {
-  const slug = `t-${crypto.randomUUID().slice(0, 13)}`;
-  const email = `owner@${slug}.test`;
-  const body = { email, password: PASSWORD, tenant: { name: slug, slug } };
-  const session = await answered<Session>(201, request("POST", "/v1/signup", { body }));
+/** A hash that no password has: what does not test passwords does not wait 140 ms for each. */
+const NO_PASSWORD = `scrypt$16384$8$5$${"A".repeat(43)}`;
+
+/** The session, with its access token at hand; the tenant has these limits of its own, with null its plan's. */
+async function entered(session: Session, limits: Policy[] | null): Promise<SignedIn> {
   if (limits) await operate(session.tenant.id, { limits });
   return { ...session, token: session.access_token };
 }
 
+const nobody = (email: string) => ({ email, hash: NO_PASSWORD, isHost: false, userAgent: "" });
+const newSlug = () => `t-${crypto.randomUUID().slice(0, 13)}`;
+
+/**
+ * A new tenant, with its owner signed in, made as sign-up makes them, but for a password. Its limits are its own, and
+ * roomy; with null they are its plan's.
+ */
+export async function newTenant(limits: Policy[] | null = ROOMY): Promise<SignedIn> {
+  const slug = newSlug();
+  const grant = await grantTenant({ ...nobody(`owner@${slug}.test`), slug, name: slug });
+  return entered(await granted(env.TENANT, grant, "the slug or the email is taken"), limits);
+}
+
+/** A new tenant, with its owner signed in, made by sign-up: the owner's password is PASSWORD. */
+export async function signedUp(limits: Policy[] | null = ROOMY): Promise<SignedIn> {
+  const slug = newSlug();
+  const body = { email: `owner@${slug}.test`, password: PASSWORD, tenant: { name: slug, slug } };
+  return entered(await answered<Session>(201, request("POST", "/v1/signup", { body })), limits);
+}
+
+/** A session of somebody whose password is PASSWORD. */
 export async function signIn(email: string, tenant?: string): Promise<SignedIn> {
   const session = await answered<Session>(
     201,
     request("POST", "/v1/sessions", { body: { email, password: PASSWORD, tenant } }),
   );
-  return { ...session, token: session.access_token };
+  return entered(session, null);
 }
 
-/** Another user of the tenant, signed in. */
+/** A session more of an owner of newTenant() or of a newMember(), in the tenant of this slug if they are in several. */
+export async function anotherSession({ user }: SignedIn, slug?: string): Promise<SignedIn> {
+  const grant = await grantSession({ ...nobody(user.email), slug });
+  return entered(await granted(env.TENANT, grant, "that is nobody without a password"), null);
+}
+
+/** Another user of the tenant, without a password, signed in. */
 export async function newMember(tenantId: string, role: Role): Promise<SignedIn> {
   const [id, email] = [uuidv7(), `${crypto.randomUUID()}@members.test`];
-  const hash = await hashPassword(email, PASSWORD);
-  await identityDb.insert(users).values({ id, email, password_hash: hash });
+  await identityDb.insert(users).values({ id, email, password_hash: NO_PASSWORD });
   await identityDb.insert(memberships).values({ tenant_id: tenantId, user_id: id, role });
-  // Behind the route, which would take another tenth of a second to hash the password again.
-  const granted = await grantSession({ email, hash, slug: undefined, isHost: false, userAgent: "" });
-  if (!granted) throw new Error("the new member cannot sign in");
-  return { ...granted.session, token: granted.session.access_token };
+  const grant = await grantSession({ ...nobody(email), slug: undefined });
+  if (!grant) throw new Error("the new member cannot sign in");
+  return entered(grant.session, null);
 }
 
 export type Row = { id: string };
