@@ -4,7 +4,8 @@ import { Agent, request } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeBed, makeTenant, runSql, signIn, type Bed } from "./bench/bed.ts";
-import { bundleDeployed, makeFolder, serve, type Bundle, type Served } from "./bench/workerd.ts";
+import { makeFolder, serve, type Bundle, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
 import { faultsOf, type History } from "./support/node/history.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
 
@@ -41,7 +42,7 @@ beforeAll(
     // The bed trades durability for speed: here what Postgres acknowledges has left it.
     await runSql(bed.superuserUrl, "alter database partywall set synchronous_commit = on");
     proxy = await startProxy(resources, Number(new URL(bed.variables.NEON_FETCH_ENDPOINT).port));
-    bundle = await bundleDeployed(resources);
+    bundle = await deployedBundle();
     objects = makeFolder(resources);
     await start();
     const roomy = [{ name: "minute", limit: 1_000_000, window: 60 }];

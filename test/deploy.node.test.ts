@@ -28,9 +28,9 @@ afterAll(async () => {
 
 /** Goes through everything that a deployment does, but for what it would change. */
 async function deploy(env: Record<string, string>) {
-  const { PATH = "", HOME = "" } = process.env;
+  const { PATH = "", HOME = "", NODE_COMPILE_CACHE = "" } = process.env;
   const child = spawn(process.execPath, ["drizzle/deploy.ts", "--dry-run"], {
-    env: { PATH, HOME, WRANGLER_SEND_METRICS: "false", ...env },
+    env: { PATH, HOME, NODE_COMPILE_CACHE, WRANGLER_SEND_METRICS: "false", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const [out, error, [code]] = await Promise.all([

@@ -3,7 +3,8 @@ import { Agent, request, type ClientRequest, type IncomingMessage } from "node:h
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
 import { startLoad } from "./bench/load.ts";
-import { bundleDeployed, serve, type Served } from "./bench/workerd.ts";
+import { serve, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
 
 // On bare workerd, from the bundle that is deployed: the Vitest pool's runtime lets no request wait for another. The
@@ -22,7 +23,7 @@ beforeAll(async () => {
   bed = await makeBed(resources, 24);
   proxy = await startProxy(resources, Number(new URL(bed.variables.NEON_FETCH_ENDPOINT).port));
   const variables = { ...bed.variables, NEON_FETCH_ENDPOINT: `http://127.0.0.1:${proxy.port}/sql` };
-  worker = await serve(resources, await bundleDeployed(resources), variables);
+  worker = await serve(resources, await deployedBundle(), variables);
 }, 60_000);
 afterEach(() => proxy.become("passes"));
 afterAll(() => resources.disposeAsync());

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { Agent, request, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { makeBed, makeTenant, signIn, ask as askJson, type Bed } from "./bench/bed.ts";
-import { bundleDeployed, bundleWorker, serve, type Served } from "./bench/workerd.ts";
+import { bundleWorker, serve, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
 
 // On bare workerd, from the bundle that is deployed: the Vitest pool's runtime lets no request wait for another.
 
@@ -16,7 +17,7 @@ let slow: Served;
 beforeAll(async () => {
   bed = await makeBed(resources, 8);
   const [deployed, slowed] = await Promise.all([
-    bundleDeployed(resources),
+    deployedBundle(),
     bundleWorker(resources, join(import.meta.dirname, "support/workers/slow.ts"), [
       { name: "TENANT", class_name: "Tenant" },
     ]),

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeBed, makeTenant, runSql, signIn, type Bed, type Member } from "./bench/bed.ts";
-import { bundleDeployed, makeFolder, serveIsolates, type Bundle, type Served } from "./bench/workerd.ts";
+import { makeFolder, serveIsolates, type Bundle, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
 
 // Three isolates on bare workerd, each with its own memo of verified tokens, that share nothing but the tenants'
 // objects: as on Cloudflare, where the next request may come to any isolate.
@@ -15,7 +16,7 @@ let ben: Member;
 
 beforeAll(async () => {
   bed = await makeBed(resources, 16);
-  bundle = await bundleDeployed(resources);
+  bundle = await deployedBundle();
   objects = makeFolder(resources);
   await serve();
   for (const slug of ["acme", "ben"])

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
-import { bundleDeployed, makeFolder, serve, type Served } from "./bench/workerd.ts";
+import { makeFolder, serve, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
 import { startMail } from "./support/node/mail.ts";
 
 // What somebody finds who has stolen a dump of the database and the objects' storage.
@@ -33,7 +34,7 @@ beforeAll(async () => {
     MAIL_FROM: "partywall <no-reply@partywall.test>",
     INVITATION_URL: "https://app.partywall.test/join#{token}",
   };
-  worker = await serve(resources, await bundleDeployed(resources), variables, { objects });
+  worker = await serve(resources, await deployedBundle(), variables, { objects });
   given = await giveOut(mail.url);
   [dump, stored] = [await dumped(bed), storage(objects)];
 }, 60_000);

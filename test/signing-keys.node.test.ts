@@ -16,7 +16,8 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { rotate } from "../drizzle/rotate.ts";
 import { makeSigningKey } from "../drizzle/variables.ts";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
-import { bundleDeployed, makeFolder, serve, type Bundle, type Served } from "./bench/workerd.ts";
+import { makeFolder, serve, type Bundle, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
 
 // On bare workerd: a deployment's keys are read when its Worker starts, so each step of a rotation is a process.
 
@@ -26,7 +27,7 @@ let bundle: Bundle;
 
 beforeAll(async () => {
   bed = await makeBed(resources, 16);
-  bundle = await bundleDeployed(resources);
+  bundle = await deployedBundle();
 }, 60_000);
 afterAll(() => resources.disposeAsync());
 

@@ -10,6 +10,8 @@ const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
 
 Object.assign(process.env, OFFLINE);
+// Tests start many a Node: what it compiles is kept for the next one.
+process.env["NODE_COMPILE_CACHE"] ??= join(root, "node_modules/.cache/node");
 
 // The run's own secrets come from postgres.ts, as bindings; without these, wrangler warns that there are none.
 for (const name of unstable_readConfig({ config: configPath }).secrets?.required ?? [])
@@ -45,6 +47,7 @@ export default defineConfig({
           name: "node",
           root,
           include: NODE_TESTS,
+          globalSetup: "test/support/node/folder.ts",
           environment: "node",
           testTimeout: 30_000,
         },

@@ -1,0 +1,11 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestProject } from "vitest/node";
+
+/** Makes a folder for what test files share, and deletes it after the run. */
+export default function setup(project: TestProject) {
+  const folder = mkdtempSync(join(tmpdir(), "partywall-run-"));
+  project.provide("folder", folder);
+  return () => rmSync(folder, { recursive: true, force: true });
+}
