@@ -1,15 +1,15 @@
 /**
- * Breaks the wall on purpose, one way at a time, each in a temporary copy of the project, and prints what notices:
+ * Breaks the wall on purpose, one way at a time, in a temporary copy of the project, and prints what notices:
  * `node test/defects.ts [part of a name]`. Fails if a defect passes unseen, or if a text to replace is not there. With
  * `--quick`, for a project whose tests have just passed, one who notices is enough; `--check` only looks for the texts.
  */
 import { spawn } from "node:child_process";
-import { chmod, cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { startStack } from "../drizzle/local/stack.ts";
+import pg from "pg";
+import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 
 type Edit = { file: string; from: string; to: string };
@@ -482,10 +482,35 @@ const DEFECTS: Defect[] = [
 const root = join(import.meta.dirname, "..");
 const COPIED = ["src", "drizzle", "test", "package.json", "tsconfig.json", "wrangler.toml", ".oxlintrc.json"];
 
-/** Copies the project into `path`; the packages are linked. */
-async function copy(path: string): Promise<void> {
+/** A copy of the project and a Postgres, in which one defect after another is looked for. */
+type Bench = { path: string; stack: Stack };
+
+/** Copies the project into a new folder, where the packages are linked, and starts a Postgres. */
+async function makeBench(bench: AsyncDisposableStack): Promise<Bench> {
+  const path = await mkdtemp(join(tmpdir(), "defects-"));
+  bench.defer(() => rm(path, { recursive: true, force: true }));
+  // Postgres runs as another user when this runs as root, and reaches its data in here.
+  await chmod(path, 0o711);
   for (const name of COPIED) await cp(join(root, name), join(path, name), { recursive: true });
   await symlink(join(root, "node_modules"), join(path, "node_modules"));
+  const stack = await startStack({ dir: join(path, "database"), ephemeral: true });
+  bench.defer(() => stack.stop());
+  return { path, stack };
+}
+
+/** Leaves nothing in Postgres of what was there before: no database, no role, no setting. */
+async function empty({ superuserUrl }: Stack): Promise<void> {
+  const client = new pg.Client({ connectionString: superuserUrl });
+  await client.connect();
+  try {
+    await client.query("drop database if exists partywall with (force)");
+    const { rows } = await client.query<{ name: string }>(
+      "select quote_ident(rolname) as name from pg_roles where rolname <> current_user and rolname !~ '^pg_'",
+    );
+    for (const { name } of rows) await client.query(`drop role ${name}`);
+  } finally {
+    await client.end();
+  }
 }
 
 /** The file as the edit changes it. Throws if its text is not there exactly once. */
@@ -495,14 +520,15 @@ async function edited(path: string, { file, from, to }: Edit, name: string): Pro
   return source.replace(from, () => to);
 }
 
-/** Runs a program of the copy to its end: its exit code and what it printed. */
+/** Runs Node in the copy to its end: its exit code and what it printed. */
 async function run(
   path: string,
-  program: string,
   args: string[],
+  env: Record<string, string> = {},
 ): Promise<{ code: number | null; output: string }> {
-  const child = spawn(process.execPath, [join(path, program), ...args], {
+  const child = spawn(process.execPath, args, {
     cwd: path,
+    env: { ...process.env, ...env },
     stdio: ["ignore", "pipe", "ignore"],
     timeout: 180_000,
   });
@@ -523,91 +549,90 @@ type Report = {
  * The name of the first test of the file that fails; undefined if all pass. Throws if none runs, twice: that is no
  * test that notices, and a busy machine may have been the reason.
  */
-async function test(path: string, file: string, attempts = 2): Promise<string | undefined> {
+async function test(bench: Bench, file: string, attempts = 2): Promise<string | undefined> {
+  const { path, stack } = bench;
   const report = join(path, `${file}.json`);
-  const { code } = await run(path, "node_modules/vitest/vitest.mjs", [
-    "run",
-    "--config=test/vitest.config.ts",
-    "--project=workers",
-    "--bail=1",
-    "--reporter=json",
-    `--outputFile=${report}`,
-    `test/${file}.test.ts`,
-  ]);
+  await rm(report, { force: true });
+  await empty(stack);
+  const { endpoint, postgresPort, superuserUrl } = stack;
+  const { code } = await run(
+    path,
+    [
+      "node_modules/vitest/vitest.mjs",
+      "run",
+      "--config=test/vitest.config.ts",
+      "--project=workers",
+      "--bail=1",
+      "--reporter=json",
+      `--outputFile=${report}`,
+      `--fsModuleCachePath=${join(path, "cache")}`,
+      `test/${file}.test.ts`,
+    ],
+    { TEST_STACK: JSON.stringify({ endpoint, postgresPort, superuserUrl }) },
+  );
   if (code === 0) return undefined;
   const { testResults }: Report = JSON.parse(await readFile(report, "utf8"));
   const failed = testResults
     .flatMap((result) => result.assertionResults)
     .find(({ status }) => status === "failed");
   if (failed) return `test/${file}.test.ts: ${failed.fullName.trim()}`;
-  if (attempts > 1) return test(path, file, attempts - 1);
+  if (attempts > 1) return test(bench, file, attempts - 1);
   throw new Error(`test/${file}.test.ts does not run: ${testResults[0]?.message.split("\n")[0] ?? ""}`);
 }
 
 /** What the linter says first; undefined if nothing. */
 async function lint(path: string): Promise<string | undefined> {
-  const { code, output } = await run(path, "node_modules/oxlint/bin/oxlint", [
-    "--deny-warnings",
-    "--format=json",
-    "src",
-  ]);
+  const linter = "node_modules/oxlint/bin/oxlint";
+  const { code, output } = await run(path, [linter, "--deny-warnings", "--format=json", "src"]);
   if (code === 0) return undefined;
   const { diagnostics }: { diagnostics: { code: string; filename: string }[] } = JSON.parse(output);
   return `oxlint: ${diagnostics.map((found) => `${found.code} in ${found.filename}`).join(", ")}`;
 }
 
+/** Prepares a database with the copy's code, which this process would load only once. Prints why it cannot. */
+const PREPARE = `
+  const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
+  await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env).catch((error) => {
+    console.log(error.message);
+    process.exitCode = 1;
+  });`;
+
 /** What the doctor finds in a database made from the copy; undefined if nothing. */
-async function doctor(path: string): Promise<string | undefined> {
-  const dir = join(path, "database");
-  await mkdir(dir, { mode: 0o711 });
-  const stack = await startStack({ dir, ephemeral: true });
-  try {
-    const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-    const { prepareLocalDatabase }: typeof import("../drizzle/local-database.ts") = await import(
-      pathToFileURL(join(path, "drizzle/local-database.ts")).href
-    );
-    try {
-      await prepareLocalDatabase(stack.superuserUrl, variables);
-    } catch (error) {
-      return `db:migrate: ${error instanceof Error ? error.message : String(error)}`;
-    }
-    const { code, output } = await run(path, "drizzle/doctor.ts", [
-      "--json",
-      variables.OPERATOR_DATABASE_URL,
-    ]);
-    if (code === 0) return undefined;
-    const found: { code: string; object: string; severity: string }[] = JSON.parse(output);
-    const errors = found.filter(({ severity }) => severity === "error");
-    return `doctor: ${errors.map((error) => `${error.code} ${error.object}`).join(", ")}`;
-  } finally {
-    await stack.stop();
-  }
+async function doctor({ path, stack }: Bench): Promise<string | undefined> {
+  await empty(stack);
+  const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
+  const prepare = ["--input-type=module", "--eval", PREPARE];
+  const prepared = await run(path, prepare, { ...variables, SUPERUSER_URL: stack.superuserUrl });
+  if (prepared.code !== 0) return `db:migrate: ${prepared.output.trim()}`;
+  const { code, output } = await run(path, ["drizzle/doctor.ts", "--json", variables.OPERATOR_DATABASE_URL]);
+  if (code === 0) return undefined;
+  const found: { code: string; object: string; severity: string }[] = JSON.parse(output);
+  const errors = found.filter(({ severity }) => severity === "error");
+  return `doctor: ${errors.map((error) => `${error.code} ${error.object}`).join(", ")}`;
 }
 
 /** What the watcher says; undefined if it notices nothing. */
-function look(path: string, watcher: string): Promise<string | undefined> {
-  if (watcher === "doctor") return doctor(path);
-  return watcher === "lint" ? lint(path) : test(path, watcher);
+function look(bench: Bench, watcher: string): Promise<string | undefined> {
+  if (watcher === "doctor") return doctor(bench);
+  return watcher === "lint" ? lint(bench.path) : test(bench, watcher);
 }
 
-/** What notices, of those who watch, or the first of them that does. Leaves nothing behind. */
-async function hunt(watch: string[], defect?: Defect): Promise<string[]> {
-  const path = await mkdtemp(join(tmpdir(), "defects-"));
+/** What notices, of those who watch, or the first of them that does. Leaves the copy as it was. */
+async function hunt(bench: Bench, watch: string[], defect?: Defect): Promise<string[]> {
+  const { path } = bench;
+  const edits = defect?.edits ?? [];
   try {
-    // Postgres runs as another user when this runs as root, and reaches its data in here.
-    await chmod(path, 0o711);
-    await copy(path);
-    for (const change of defect?.edits ?? [])
+    for (const change of edits)
       await writeFile(join(path, change.file), await edited(path, change, defect?.name ?? ""));
     const seen: string[] = [];
     for (const watcher of watch) {
-      const line = await look(path, watcher);
+      const line = await look(bench, watcher);
       if (line !== undefined) seen.push(line);
       if (line !== undefined && options.quick) break;
     }
     return seen;
   } finally {
-    await rm(path, { recursive: true, force: true });
+    for (const { file } of edits) await cp(join(root, file), join(path, file));
   }
 }
 
@@ -624,14 +649,22 @@ for (const text of stale) if (text.status === "rejected") console.error(String(t
 if (options.check || stale.some(({ status }) => status === "rejected"))
   process.exit(stale.some(({ status }) => status === "rejected") ? 1 : 0);
 
-const alarms = options.quick ? [] : await hunt([...new Set(chosen.flatMap(({ watch }) => watch))]);
+// Many a Node is started: what it compiles is kept for the next one.
+process.env["NODE_COMPILE_CACHE"] ??= join(root, "node_modules/.cache/node");
+
+await using resources = new AsyncDisposableStack();
+const benches = await Promise.all(Array.from({ length: availableParallelism() }, () => makeBench(resources)));
+
+const [firstBench] = benches;
+const watchers = [...new Set(chosen.flatMap(({ watch }) => watch))];
+const alarms = options.quick || !firstBench ? [] : await hunt(firstBench, watchers);
 if (alarms.length > 0) throw new Error(`without any defect this is reported already: ${alarms.join("; ")}`);
 
 let unseen = 0;
 const queue = [...chosen];
-async function work(): Promise<void> {
+async function work(bench: Bench): Promise<void> {
   for (let next = queue.shift(); next; next = queue.shift()) {
-    const seen = await hunt(next.watch, next).catch((error: unknown) => {
+    const seen = await hunt(bench, next.watch, next).catch((error: unknown) => {
       process.exitCode = 1;
       return [`FAULT: ${error instanceof Error ? error.message : String(error)}`];
     });
@@ -641,6 +674,6 @@ async function work(): Promise<void> {
     for (const other of others) console.log(`${"".padEnd(54)}  ${other}`);
   }
 }
-await Promise.all(Array.from({ length: availableParallelism() }, work));
+await Promise.all(benches.map(work));
 console.log(`${chosen.length} defects, ${unseen} unseen`);
 if (unseen > 0) process.exitCode = 1;

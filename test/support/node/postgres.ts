@@ -3,18 +3,26 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TestProject } from "vitest/node";
 import { prepareLocalDatabase } from "../../../drizzle/local-database.ts";
-import { startStack } from "../../../drizzle/local/stack.ts";
+import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
 import { rotate } from "../../../drizzle/rotate.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
 
-/** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
-export default async function setup(project: TestProject) {
+type Served = Pick<Stack, "endpoint" | "postgresPort" | "superuserUrl" | "stop">;
+
+/** A stack of the run's own, or the one in TEST_STACK, which whoever starts one run after another keeps and empties. */
+async function stackOf(given: string | undefined): Promise<Served> {
+  if (given) return { ...(JSON.parse(given) as Served), stop: async () => undefined };
   const dir = mkdtempSync(join(tmpdir(), "partywall-test-"));
   // As root, Postgres runs as another user, who then reaches its data here.
   chmodSync(dir, 0o711);
-  const stack = await startStack({ dir, ephemeral: true });
+  return startStack({ dir, ephemeral: true });
+}
+
+/** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
+export default async function setup(project: TestProject) {
+  const stack = await stackOf(process.env["TEST_STACK"]);
   const mail = await startMail();
   const issuers = await startIssuers();
   const stop = () => {
