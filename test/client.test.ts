@@ -9,7 +9,7 @@ import { answered, login, newTenant, PASSWORD, request, signedUp, type SignedIn 
 const newClient = (token?: string) =>
   createClient<paths>({
     baseUrl: "https://api.partywall.test",
-    fetch: (request) => exports.default.fetch(request),
+    fetch: (asked) => exports.default.fetch(asked),
     headers: {
       "cf-connecting-ip": crypto.randomUUID(),
       ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),

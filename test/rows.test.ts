@@ -1,6 +1,6 @@
 import { eq } from "drizzle-orm";
 import * as v from "valibot";
-import { beforeAll, describe, expect, it, vi } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { factory } from "../src/context.ts";
 import { openTenantDb } from "../src/db/client.ts";
 import { query, type Given } from "../src/db/query.ts";
@@ -35,10 +35,10 @@ beforeAll(async () => {
 
 type Page = { data: { id: string; name: string }[]; next_cursor: string | null };
 
-async function ask(query: string): Promise<{ status: number; page: Page }> {
+async function ask(parameters: string): Promise<{ status: number; page: Page }> {
   const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
   const headers = { authorization: `Bearer ${ada.token}` };
-  const response = await app.request(`/?${query}`, { headers }, {}, context);
+  const response = await app.request(`/?${parameters}`, { headers }, {}, context);
   return { status: response.status, page: await response.json() };
 }
 
@@ -77,13 +77,14 @@ describe("a list with orders of its own", () => {
 });
 
 describe("a query", () => {
-  const build = vi.fn((db, { status, name }: Given<{ status?: "active" | "archived"; name?: string }>) =>
-    db
+  let built = 0;
+  const find = query((db, { status, name }: Given<{ status?: "active" | "archived"; name?: string }>) => {
+    built += 1;
+    return db
       .select({ name: projects.name })
       .from(projects)
-      .where(name ? eq(projects.name, name) : status && eq(projects.status, status)),
-  );
-  const find = query(build as Parameters<typeof query>[0]) as (values: object) => ReturnType<typeof build>;
+      .where(name ? eq(projects.name, name) : status && eq(projects.status, status));
+  });
 
   it("is built once for each set of values that it is given, and answers each request with its own", async () => {
     const db = openTenantDb(
@@ -92,12 +93,12 @@ describe("a query", () => {
       { id: ada.user.id, as: "owner" },
       { id: "test", deadline: new Deadline(), onAnswer: () => undefined },
     );
-    const namesOf = async (values: object) =>
-      (await db.read({ found: find(values) })).found.map(({ name }: { name: string }) => name).sort();
+    const namesOf = async (values: Parameters<typeof find>[0]) =>
+      (await db.read({ found: find(values) })).found.map(({ name }) => name).sort();
     expect(await namesOf({ name: "alpha" })).toEqual(["alpha", "alpha"]);
     expect(await namesOf({ name: "gamma" })).toEqual(["gamma"]);
-    expect(await namesOf({ name: undefined, status: "active" })).toEqual(NAMES.toSorted());
+    expect(await namesOf({ status: "active" })).toEqual(NAMES.toSorted());
     expect(await namesOf({ status: "archived" })).toEqual([]);
-    expect(build).toHaveBeenCalledTimes(2);
+    expect(built).toBe(2);
   });
 });

@@ -1,5 +1,5 @@
 import { neon } from "@neondatabase/serverless";
-import { env, exports } from "cloudflare:workers";
+import { exports } from "cloudflare:workers";
 import { v7 as uuidv7 } from "uuid";
 import { inject } from "vitest";
 import { identityDb } from "../../src/db/client.ts";
@@ -91,7 +91,7 @@ const newSlug = () => `t-${crypto.randomUUID().slice(0, 13)}`;
 export async function newTenant(limits: Policy[] | null = ROOMY): Promise<SignedIn> {
   const slug = newSlug();
   const grant = await grantTenant({ ...nobody(`owner@${slug}.test`), slug, name: slug });
-  return entered(await granted(env.TENANT, grant, "the slug or the email is taken"), limits);
+  return entered(await granted(grant, "the slug or the email is taken"), limits);
 }
 
 /** A new tenant, with its owner signed in, made by sign-up: the owner's password is PASSWORD. */
@@ -113,7 +113,7 @@ export async function signIn(email: string, tenant?: string): Promise<SignedIn> 
 /** A session more of an owner of newTenant() or of a newMember(), in the tenant of this slug if they are in several. */
 export async function anotherSession({ user }: SignedIn, slug?: string): Promise<SignedIn> {
   const grant = await grantSession({ ...nobody(user.email), slug });
-  return entered(await granted(env.TENANT, grant, "that is nobody without a password"), null);
+  return entered(await granted(grant, "that is nobody without a password"), null);
 }
 
 /** Another user of the tenant, without a password, signed in. */
