@@ -6,7 +6,7 @@ export type Builder = Omit<NeonHttpDatabase, "batch" | "$client" | "transaction"
 
 /** The queries of one transaction, by the names that their results go by. They run in this order. */
 export type Batch = Record<string, BatchItem<"pg">>;
-export type Results<B extends Batch> = { [Name in keyof B]: B[Name]["_"]["result"] };
+type Results<B extends Batch> = { [Name in keyof B]: B[Name]["_"]["result"] };
 /** Queries, or what builds them. */
 export type Queries<B extends Batch> = B | ((db: Builder) => B);
 

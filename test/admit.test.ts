@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { settings } from "../src/env.ts";
 import { PLAN_POLICIES } from "../src/tenant/plans.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
-import { answered, login, newTenant, operate, request } from "./support/client.ts";
+import { answered, login, newTenant, operate, PASSWORD, request, signedUp } from "./support/client.ts";
 
 type Item = { name: string; [parameter: string]: unknown };
 
@@ -78,14 +78,14 @@ it("keeps the history when the plan changes", async () => {
 });
 
 it("shuts a suspended tenant out at the next request, and lets it in again when it is reinstated", async () => {
-  const { token, tenant, user, refresh_token } = await newTenant();
+  const { token, tenant, user, refresh_token } = await signedUp();
   const get = () => request("GET", "/v1/projects", { token });
   expect((await get()).status).toBe(200);
   await operate(tenant.id, { status: "suspended" });
   const refused = await get();
   expect(refused.status).toBe(403);
   expect(await refused.json()).toMatchObject({ type: "/problems/tenant_suspended" });
-  const signIn = { email: user.email, password: "correct horse battery staple" };
+  const signIn = { email: user.email, password: PASSWORD };
   expect((await request("POST", "/v1/sessions", { body: signIn })).status).toBe(403);
   expect((await request("POST", "/v1/sessions/refresh", { body: { refresh_token } })).status).toBe(401);
   await operate(tenant.id, { status: "active" });

@@ -204,7 +204,7 @@ describe("the default of tenant_id, which reads a context without verifying it,"
 
   // The check verifies at the first row, the default reads at each: here what is forged at the second of three.
   const switched = (forged: string, genuine: string) =>
-    `insert into projects (id, name, description) select gen_random_uuid(), 'switched', left(set_config('app.tenant',
+    `insert into projects (id, name, created_by, description) select gen_random_uuid(), 'switched', gen_random_uuid(), left(set_config('app.tenant',
       case n when 2 then $loot$${forged}$loot$ else $loot$${genuine}$loot$ end, true), 1) from generate_series(1, 3) n`;
 
   it("gives nobody a row when the context changes in mid-statement", async () => {

@@ -34,7 +34,7 @@ const MODULES = join(import.meta.dirname, "../node_modules");
 const NOBODY = 65_534;
 const asRoot = process.getuid?.() === 0;
 const onLinux = process.platform === "linux";
-const GONE = { timeout: 20_000, interval: 20 };
+const GONE = { timeout: 20_000, interval: 50 };
 
 // A parent that starts a stack, reports, and then does nothing until it is told to crash.
 const PARENT = `

@@ -1,11 +1,11 @@
 import { afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import { countCalls } from "./support/calls.ts";
-import { newProject, newTenant, request, type SignedIn } from "./support/client.ts";
+import { newProject, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 let ada: SignedIn;
 let project: string;
 beforeAll(async () => {
-  ada = await newTenant();
+  ada = await signedUp();
   project = (await newProject(ada.token)).id;
 });
 
@@ -58,7 +58,7 @@ it("GET /v1/tenant/limits makes one object call and no database request", async 
 });
 
 it.each([
-  ["/v1/sessions", () => ({ email: ada.user.email, password: "correct horse battery staple" }), 201, 1],
+  ["/v1/sessions", () => ({ email: ada.user.email, password: PASSWORD }), 201, 1],
   ["/v1/sessions", () => ({ email: ada.user.email, password: "wrong" }), 401, 0],
   ["/v1/sessions/refresh", () => ({ refresh_token: ada.refresh_token }), 200, 1],
 ] as const)(

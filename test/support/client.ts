@@ -7,6 +7,7 @@ import { memberships, users } from "../../src/db/schema.ts";
 import { settings } from "../../src/env.ts";
 import type { Role } from "../../src/authority.ts";
 import { granted } from "../../src/identity/grant.ts";
+import { hashPassword } from "../../src/identity/password.ts";
 import { signIn as grantSession, signUp as grantTenant, type Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/policy.ts";
 import { checkDocumented } from "./contract.ts";
@@ -116,12 +117,13 @@ export async function anotherSession({ user }: SignedIn, slug?: string): Promise
   return entered(await granted(grant, "that is nobody without a password"), null);
 }
 
-/** Another user of the tenant, without a password, signed in. */
-export async function newMember(tenantId: string, role: Role): Promise<SignedIn> {
+/** Another user of the tenant, signed in; without a password unless one is given. */
+export async function newMember(tenantId: string, role: Role, password?: string): Promise<SignedIn> {
   const [id, email] = [uuidv7(), `${crypto.randomUUID()}@members.test`];
-  await identityDb.insert(users).values({ id, email, password_hash: NO_PASSWORD });
+  const hash = password === undefined ? NO_PASSWORD : await hashPassword(email, password);
+  await identityDb.insert(users).values({ id, email, password_hash: hash });
   await identityDb.insert(memberships).values({ tenant_id: tenantId, user_id: id, role });
-  const grant = await grantSession({ ...nobody(email), slug: undefined });
+  const grant = await grantSession({ ...nobody(email), hash, slug: undefined });
   if (!grant) throw new Error("the new member cannot sign in");
   return entered(grant.session, null);
 }
