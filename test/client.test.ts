@@ -74,6 +74,8 @@ async function shapeOf({ tenant, user, token }: SignedIn): Promise<unknown> {
     .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, "id")
     .replaceAll(/\d{4}-\d\d-\d\d[T ][\d:.]+(Z|\+00:00)/g, "time")
     .replaceAll(/"reset":\d+/g, '"reset":"time"')
+    // What is left of a second depends on when in it the test asks.
+    .replaceAll(/("name":"second"[^}]*"remaining":)\d+/g, '$1"time"')
     .replaceAll(/scrypt\$16384\$8\$5\$[\w-]{43}/g, "password")
     .replaceAll(/\\\\x[\da-f]{64}/g, "hash");
   return JSON.parse(text);
