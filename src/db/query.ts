@@ -7,8 +7,12 @@ import type { Builder } from "../tenant-db.ts";
 /** Builds queries, and can send none. */
 export const builder: Builder = drizzle.mock();
 
-/** The values of a query, as it is built: a placeholder for each one that is given. */
-export type Given<Of> = { [Name in keyof Of]: Placeholder<Name & string, Of[Name]> };
+/** The values of a query while it is built: a placeholder for each one that is given. */
+export type Given<Of> = {
+  [Name in keyof Of]:
+    | Placeholder<Name & string, Exclude<Of[Name], undefined>>
+    | (undefined extends Of[Name] ? undefined : never);
+};
 
 /** An id, or the placeholder of one. */
 export type Id = string | Placeholder;
@@ -26,9 +30,10 @@ type Text = { prepared: Prepared; sql: string; fill: ((values: Values) => unknow
 type Values = Record<string, unknown>;
 
 /**
- * A query whose text is built once, and sent with other values each time, over any connection: building it costs more
- * than all else that a request does with it. A value that is undefined is not given, so `build` may leave out what it is
- * for; the text is built once for each set of names that are given. Where a value is SQL, it is built for this once.
+ * A query whose text is built once, and sent over any connection with the values of each request: building a text costs
+ * more CPU than the call to the tenant's object. A value that is undefined is not given, and `build` may leave out the
+ * part that needs it; there is one text for each set of names that are given. If a value is SQL, the text is built for
+ * that call only.
  *
  *     const byId = query((db, { id }: Given<{ id: string }>) => db.select().from(notes).where(eq(notes.id, id)));
  *     const { note: [row] } = await c.get("db").read({ note: byId({ id }) });
@@ -77,7 +82,7 @@ function filling(param: unknown): (values: Values) => unknown {
   const { encoder, value } = param;
   return (values) => {
     const own = values[value.name];
-    // As Drizzle does: NULL is no column's business.
+    // As Drizzle does: a column never encodes NULL.
     return own === null ? null : encoder.mapToDriverValue(own);
   };
 }
