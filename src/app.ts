@@ -1,9 +1,10 @@
 import { factory } from "./context.ts";
-import { describeApi } from "./openapi/document.ts";
+import { admit } from "./edge/admit.ts";
 import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
+import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
 import { methodsOf, takenMethods } from "./edge/methods.ts";
-import { identify } from "./edge/identify.ts";
+import { describeApi } from "./openapi/document.ts";
 import { Problem } from "./problem.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { auditEventRoutes } from "./routes/audit-events.ts";
@@ -12,8 +13,8 @@ import { acceptanceRoutes, invitationRoutes } from "./routes/invitations.ts";
 import { issuerRoutes } from "./routes/issuers.ts";
 import { meRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
-import { platformRoutes } from "./routes/platform.ts";
 import { operatorRoutes } from "./routes/operator.ts";
+import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { projectRoutes } from "./routes/projects.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
@@ -21,7 +22,6 @@ import { signInRoutes, signupRoutes } from "./routes/sign-in.ts";
 import { projectTaskRoutes, taskRoutes } from "./routes/tasks.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
-import { admit } from "./edge/admit.ts";
 
 const methodsAt = (path: string): string[] => methodsOf(app, path);
 

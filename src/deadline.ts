@@ -1,6 +1,6 @@
 /** Every request is answered within this time, with 503 if need be. */
 const REQUEST_TIMEOUT_MS = 20_000;
-/** How long a timer runs at most before the waits are looked through: no longer than most of them may take. */
+/** The timer runs no longer than this before it checks all waits. */
 const TICK_MS = 5_000;
 
 /** One thing that is waited for, until `at`, in ms. */
@@ -12,7 +12,7 @@ export class Deadline {
   readonly at = Date.now() + REQUEST_TIMEOUT_MS;
   /** Aborts when the client leaves, as far as the runtime can tell: not for one that only stops sending. */
   readonly client: AbortSignal | undefined;
-  // Setting and clearing a timer costs more than all else about a wait, so all of a request's share one.
+  // Setting and clearing a timer is the most expensive part of a wait, so all waits of a request share one timer.
   readonly #waits = new Set<Wait>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #rings = Infinity;
@@ -38,8 +38,8 @@ export class Deadline {
   }
 
   /**
-   * The promise's value, or an error when it takes longer than `ms`, or than the request may take. What it waited for goes
-   * on, until the request ends.
+   * The promise's value, or an error when it takes longer than `ms` or than the request may take. The work itself goes on
+   * until the request ends.
    */
   within<T>(ms: number, promise: Promise<T>): Promise<T> {
     const now = Date.now();

@@ -8,6 +8,6 @@ export function listOf<Item extends v.GenericSchema>(item: Item, min: number, ma
     Array.isArray(dataset.value) && dataset.value.length > max
       ? tooLong["~run"](dataset, config)
       : list["~run"](dataset, config);
-  // Valibot's schemas are plain objects that name what they are made of; only how this one runs differs.
+  // A valibot schema is a plain object: this copy describes itself in the same way, and only runs differently.
   return Object.assign({}, list, { "~run": run });
 }

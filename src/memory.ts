@@ -17,7 +17,7 @@ const MOST = {
   guessers: 10_000,
   /** Refusals by tenants' objects. Costs one call to the object. */
   denials: 10_000,
-  /** What refused requests would have cost, by method and address of 250 characters at most. Costs the whole way once. */
+  /** The cost of refused requests, by method and address (250 characters at most). Costs one full refusal. */
   refused_costs: 10_000,
   /** Plans and slugs of tenants. Costs one call to the object. */
   tenants: 10_000,
@@ -31,17 +31,17 @@ const MOST = {
   reaches: 100,
   /** Whether all parts of the service answer. Costs one probe. */
   probes: 1,
-  /** The keys of issuers. Costs one fetch, as do the other two. */
+  /** The keys of issuers. Forgetting one of this kind or the next two costs one fetch. */
   issuer_keys: 200,
   /** Issuers that did not answer, and when. */
   issuer_failures: 200,
   /** Issuers that are being asked for their keys. */
   issuer_fetches: 200,
-  /** Issuers that some tenant trusts. Costs one query, as does the other. */
+  /** Issuers that some tenant trusts. Forgetting one of this kind or the next costs one query. */
   trusted_issuers: 1000,
   /** Tenants that trust an issuer for an email domain. */
   trusts: 1000,
 } as const;
 
-/** A memory of this kind, empty. The one module that keeps it makes it when the Worker starts. */
+/** An empty memory of this kind. Each kind is made by one module, when the Worker starts (texts: one for each query). */
 export const remembers = <Value>(what: keyof typeof MOST) => new BoundedMap<string, Value>(MOST[what]);

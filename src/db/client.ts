@@ -105,7 +105,7 @@ export function openTenantDb(
   { id, deadline, onAnswer }: ForRequest,
 ): AccountDb {
   const { reader, writer, role } = logins[login];
-  // What has no name answers nothing. A read leaves nothing in the audit trail, which alone asks for the request's id.
+  // A statement without a name has no result. A read needs no request id: only the audit trail stores it.
   const entering = (request?: string): Batch => ({
     "": enter({ context: contextOf(role, tenant, actor), request }),
   });
@@ -133,7 +133,7 @@ export function openTenantDb(
   };
 }
 
-/** Sends these as one transaction, as Drizzle's batch() does, and bounds it by the request's own deadline. */
+/** Sends these as one transaction, as Drizzle's batch() does, within the request's deadline. */
 async function runBatch(client: Client, items: BatchItem<"pg">[], deadline: Deadline): Promise<unknown[]> {
   const batch = items.map(prepare);
   const queries = batch.map((item) => {

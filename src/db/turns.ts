@@ -28,8 +28,8 @@ export class Turns {
     const leave = () => {
       if (inside.delete(visitor)) this.#letIn(name, line);
     };
-    // What is cut off runs no code of its own any more, but this. The first half of a line needs none, which costs as
-    // much as a call: while the other half moves, the line does, and at the deadline all leave.
+    // A request that the runtime cuts off runs only this listener. A listener is costly, so the first half of the places
+    // goes without: the other half keeps the line moving, and the deadline frees the rest.
     if (endsWithClient && inside.size >= this.#max / 2) deadline.client?.addEventListener("abort", leave);
     if (inside.size < this.#max || !CAN_JOIN) {
       inside.add(visitor);
@@ -39,7 +39,7 @@ export class Turns {
     const turn = new Promise<void>((resolve) => (visitor.enter = resolve));
     waiting.push(visitor);
     this.#letIn(name, line);
-    // With a timer of its own: without, workerd now and then ran what follows, but no I/O of the request any more.
+    // within(), not deadline.within(): without a timer of its own, workerd sometimes ran what follows but none of its I/O.
     await within(deadline.bound(Infinity), turn);
     return leave;
   }

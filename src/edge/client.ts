@@ -12,6 +12,6 @@ export function networkOf(c: Context<Edge>): string {
   return [...head, ...zeros, ...tail].slice(0, 4).join(":");
 }
 
-/** What the client calls itself, to tell a user's sessions apart by; a character that it is cut in goes whole. */
+/** The client's User-Agent, by which a user tells their sessions apart; never cut in the middle of a character. */
 export const userAgent = (c: Context<Edge>) =>
   (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT).replace(/[\uD800-\uDBFF]$/, "");

@@ -53,7 +53,7 @@ export async function slowGuessing<T>(
       countFailure(bindings.ACCOUNT_GUARD, account),
     ]);
   }
-  // Again, as of many attempts at once all but the first would have been let through. The right one is told no more.
+  // Rechecked: parallel guesses all pass the first check. A correct password gets the same answer.
   if (isOver(pair)) throw tooMany();
   return outcome;
 }

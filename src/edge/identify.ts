@@ -11,7 +11,7 @@ import { bearerToken, invalidToken } from "../identity/bearer.ts";
 export const identify = factory.createMiddleware(async function identify(c, next) {
   const token = bearerToken(c.req.raw.headers);
   if (!token) {
-    // A request without credentials is told no error code.
+    // RFC 6750, 3.1: no error code for a request without credentials.
     throw new Problem("unauthenticated", { headers: { "www-authenticate": 'Bearer realm="partywall"' } });
   }
   const credential = looksLikeApiKey(token) ? readApiKey(token) : await verifyAccessToken(token);

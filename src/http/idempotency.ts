@@ -88,7 +88,7 @@ export function creation<T extends PgTable, Shown extends Columns>(table: T, sho
   const columns = getTableColumns(table);
 
   const insert = query((db, values: Given<Values>) =>
-    // As Drizzle's types do not know which table it is.
+    // The cast: Drizzle's types do not know which table this is.
     db
       .insert(table)
       .values(values as PgInsertValue<T>)
@@ -102,7 +102,7 @@ export function creation<T extends PgTable, Shown extends Columns>(table: T, sho
       )
       update ${idempotencyKeys} set answer = to_jsonb(made.*) from made where ${mine(values)} returning 1`),
   );
-  // As a row of its table again, so that its columns are read as any row's are.
+  // Read as a row of its table, so that its columns are decoded like those of any row.
   const readFirst = query((db, given: Given<Keying>) =>
     db.select(shown).from(
       new Subquery(
@@ -148,7 +148,7 @@ export function creation<T extends PgTable, Shown extends Columns>(table: T, sho
   };
 }
 
-/** The values with those that Drizzle would make, such as ids: a query is built once, its values are made each time. */
+/** The values, and those that Drizzle makes, such as ids: the query is built once, but its values are made each time. */
 function withDefaults(columns: Columns, given: Values): Values {
   const values: Values = {};
   for (const [name, column] of Object.entries(columns)) {

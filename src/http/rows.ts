@@ -29,7 +29,7 @@ type Parameters<F extends Filters> = {
 
 type Options<F extends Filters> = {
   filters?: F;
-  /** What a list may be ordered by with `?sort=`, or `?sort=-…` for falling, beside newest first; each needs its index. */
+  /** Columns that a list may be ordered by: `?sort=name` rising, `?sort=-name` falling. Each needs an index. */
   sorts?: readonly string[];
   /** Makes a Problem of what Postgres refuses to write; rethrows the rest. */
   refuse?: (error: unknown) => never;
@@ -38,8 +38,8 @@ type Options<F extends Filters> = {
 type Values = Record<string, unknown>;
 
 /**
- * The rows of a tenant's table as its routes list, show, create, change and delete them. What a row shows are the columns
- * that `shape` names. Each verb is one round trip, and tells by itself whether it found its row.
+ * What the routes of a tenant table need: list, show, create, change and delete rows. A row shows the columns that
+ * `shape` names. Each verb is one round trip, and knows from its own write whether the row was there.
  */
 export function rowsOf<T extends Table, Shape extends Entries, F extends Filters = Record<never, never>>(
   table: T,
@@ -127,7 +127,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       undefined
     >,
 
-    /** The rows of one page as a query of a batch, for a route that reads more than that. */
+    /** The query of one page, for a route that reads more than the page in its batch. */
     list,
 
     /** Answers one page of the list. */
@@ -158,7 +158,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       return row[0] as Row;
     },
 
-    /** Deletes the path's row; null, as there is nothing to answer. Throws `not_found` and `precondition_failed`. */
+    /** Deletes the path's row and returns null, the answer's body. Throws `not_found` and `precondition_failed`. */
     async remove(c: Targeted): Promise<null> {
       const target = targetOf(c);
       const { gone, there } = await c
@@ -171,7 +171,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
   };
 }
 
-/** A row that a request wants to change: its id, and which versions of it. Named so that no column is. */
+/** The row that a request wants to change, and which versions of it. The $ keeps these names apart from columns. */
 type Target = { $id: string; $versions: string | undefined };
 
 /** New values of some of a row's columns; what is undefined stays as it is. */

@@ -61,7 +61,7 @@ function checkScopes(maker: SignedIn, scopes: readonly ApiKeyScope[]): void {
 const asMaker = (maker: SignedIn) =>
   sql`select a.user_id, ${vouchedBy(maker)} as vouched_by from memberships a where ${isActing(maker)} for share`;
 
-// Keys are made one at a time in a tenant: of two at once, each would be the hundredth.
+// Keys are made one at a time in a tenant: two parallel requests would both count 99 keys, and make 101.
 const inTurn = ({ tenantId }: SignedIn) =>
   sql`select pg_advisory_xact_lock(hashtextextended(${tenantId}, 0))`;
 

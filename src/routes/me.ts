@@ -22,8 +22,8 @@ nameSchemas({ Me, TenantMembership: OwnTenant });
 const Row = v.object({ name: v.string(), tenants: v.array(OwnTenant) });
 
 /**
- * In no tenant's context: a user's other tenants are not this one's business. Those of a user for whom only this tenant's
- * issuer vouches are not shown here. A tenant that cannot be entered does not count.
+ * Runs without a tenant's context, as it lists the user's other tenants. A session that an issuer of this tenant vouched
+ * for does not see them. Tenants that the user cannot enter are left out.
  */
 const ofUser = query(
   (db, { id, tenantId, sessionId }: Given<{ id: string; tenantId: string; sessionId: string }>) =>

@@ -56,7 +56,7 @@ export const sessionRoutes = factory
   .get(
     "/",
     operation({
-      summary: "List one's sessions in this tenant, newest first",
+      summary: "List your sessions in this tenant, newest first",
       tag,
       answers: { 200: pageOf(Listed) },
     }),
@@ -76,7 +76,7 @@ export const sessionRoutes = factory
   .post(
     "/switch",
     operation({
-      summary: "Start a session in another tenant of one's own",
+      summary: "Start a session in another of your tenants",
       tag,
       answers: { 201: Session },
       problems: ["not_found"],

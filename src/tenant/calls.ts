@@ -74,7 +74,7 @@ const newWaiter = (demand: Demand, deadline: Deadline): Waiter => ({
   ...Promise.withResolvers<Admission | "free">(),
 });
 
-/** Waits for one's turn, and not in vain: for 2 s while nobody asks, and for as long as a call may take once somebody does. */
+/** Waits 2 s to be picked up, then as long as a call may take. within(), not deadline.within(): see turns.ts. */
 async function turnOf(waiter: Waiter): Promise<Outcome> {
   try {
     return await within(waiter.deadline.bound(TURN_TIMEOUT_MS), waiter.promise);

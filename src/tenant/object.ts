@@ -19,8 +19,8 @@ const REMEMBERED_CALLS = 64;
 export type Demand = readonly [cost: number, ...proof: Proof];
 
 /**
- * May a request pass, by its credential, the tenant's status and its limits? `revoked` also is what a key is that never
- * was. `key` is there when an API key was shown.
+ * May a request pass, by its credential, the tenant's status and its limits? An unknown key is also `revoked`. `key` is
+ * set when an API key was shown.
  */
 export type Admission =
   | { status: "active"; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes"> }
@@ -130,14 +130,14 @@ export class Tenant extends DurableObject<Env> {
       try {
         const { learned } = this.#credentials;
         const known = await loadRecord(this.ctx.id.name ?? "");
-        // Nor at every request for a tenant that is not there.
+        // Unknown tenant: retry in 10 s, not on every request.
         this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
         if (known) this.#credentials.replaceKeys(known.keys, learned, Date.now());
         if (known) await this.#takeNewer(known.tenant);
         else this.#take(undefined);
       } catch (error) {
         if (!this.#record) throw error;
-        // Not at every request: a database that is down is not helped by that.
+        // Retry in 10 s, not on every request: that would not help a database that is down.
         this.#refreshedAt = Date.now() - RECORD_REFRESH_MS + RECORD_RETRY_MS;
         console.error({
           message: "tenant record not refreshed",

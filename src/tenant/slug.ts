@@ -5,8 +5,8 @@ const BASE = settings.BASE_DOMAIN && `.${settings.BASE_DOMAIN}`;
 
 /** What stands before the base domain in a URL's host; undefined for a host that is not under it. */
 export function labelUnder(url: string): string | undefined {
-  // A trailing dot is the root of DNS: it makes no other host.
   if (!BASE) return undefined;
+  // A trailing dot is the root of DNS, not part of the name.
   const host = new URL(url).hostname.replace(/\.+$/, "");
   return host.endsWith(BASE) ? host.slice(0, -BASE.length) : undefined;
 }

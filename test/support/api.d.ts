@@ -429,7 +429,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List one's sessions in this tenant, newest first */
+        /** List your sessions in this tenant, newest first */
         get: operations["listSessions"];
         put?: never;
         /** Sign in */
@@ -484,7 +484,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start a session in another tenant of one's own */
+        /** Start a session in another of your tenants */
         post: operations["switchSession"];
         delete?: never;
         options?: never;
@@ -3245,7 +3245,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description List one's sessions in this tenant, newest first */
+            /** @description List your sessions in this tenant, newest first */
             200: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3412,7 +3412,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Start a session in another tenant of one's own */
+            /** @description Start a session in another of your tenants */
             201: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
