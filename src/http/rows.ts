@@ -7,6 +7,7 @@ import * as v from "valibot";
 import type { Edge } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
 import { Problem } from "../problem.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { hasVersion, versionsOf, type IfMatch } from "./etag.ts";
 import { creation, type Keyed } from "./idempotency.ts";
 import { answerPage, newestFirst, pageFrom, PageQuery, type PageStart } from "./page.ts";
@@ -120,6 +121,20 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
   );
   const create = creation(table, versioned);
 
+  /** The row that a write returns. Only with `If-Match` it may be there and yet not match, so only then it is looked for. */
+  async function written(
+    db: TenantDb,
+    { $id, $versions }: Target,
+    row: RunnableQuery<object[], "pg">,
+  ): Promise<object> {
+    const queries: Record<string, RunnableQuery<object[], "pg">> = { row };
+    if ($versions !== undefined) queries["there"] = isThere({ id: $id });
+    const answers = await db.write(queries).catch(refuse);
+    const [found] = answers["row"] ?? [];
+    if (found) return found;
+    throw new Problem(answers["there"]?.[0] ? "precondition_failed" : "not_found");
+  }
+
   return {
     /** The query of the list: `?limit=`, `?cursor=`, the filters and `?sort=`. */
     query: v.object({ ...PageQuery.entries, ...parameters, ...sort }) as unknown as v.ObjectSchema<
@@ -150,22 +165,13 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     /** Changes what the patch names of the path's row, and returns it. Throws `not_found` and `precondition_failed`. */
     async change(c: Targeted, patch: Patch<T>): Promise<Row> {
       const target = targetOf(c);
-      const { row, there } = await c
-        .get("db")
-        .write({ row: update({ ...target, ...patch }), there: isThere({ id: target.$id }) })
-        .catch(refuse);
-      if (!row[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
-      return row[0] as Row;
+      return (await written(c.get("db"), target, update({ ...target, ...patch }))) as Row;
     },
 
     /** Deletes the path's row and returns null, the answer's body. Throws `not_found` and `precondition_failed`. */
     async remove(c: Targeted): Promise<null> {
       const target = targetOf(c);
-      const { gone, there } = await c
-        .get("db")
-        .write({ gone: remove(target), there: isThere({ id: target.$id }) })
-        .catch(refuse);
-      if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
+      await written(c.get("db"), target, remove(target));
       return null;
     },
   };
