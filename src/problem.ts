@@ -219,5 +219,5 @@ export class Problem extends Error {
 /** The document that RFC 9457 names `application/problem+json`, with the request id as its instance. */
 export function problemDocument(code: ProblemCode, details: ProblemDetails, requestId: string): string {
   const { status, title, help, type = `/problems/${code}` }: Kind = PROBLEMS[code];
-  return JSON.stringify({ type, title, status, detail: help, ...details, instance: requestId });
+  return JSON.stringify({ code, type, title, status, detail: help, ...details, instance: requestId });
 }

@@ -2,13 +2,14 @@ import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { app } from "../src/app.ts";
 import { settings } from "../src/env.ts";
-import { PROBLEMS } from "../src/problem.ts";
+import { PROBLEMS, type ProblemCode } from "../src/problem.ts";
 import { countCalls } from "./support/calls.ts";
 import { answered, newProject, newTask, newTenant, request, type Row } from "./support/client.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
 type Problem = {
+  code: ProblemCode;
   type: string;
   status: number;
   instance: string;
@@ -57,6 +58,8 @@ describe("a body", () => {
       expect(response.headers.get("content-type")).toBe("application/problem+json");
       const problem = await response.json<Problem>();
       expect(problem.status).toBe(status);
+      expect(PROBLEMS[problem.code].status).toBe(status);
+      expect(problem.type).toBe(`/problems/${problem.code}`);
       expect(problem.instance).toBe(response.headers.get("x-request-id"));
       expect((problem.errors ?? []).map(({ pointer }) => pointer)).toEqual(pointers);
       const page = await answered<{ data: Row[] }>(200, request("GET", "/v1/projects", { token }));

@@ -122,8 +122,14 @@ export const PARAMETERS: Record<string, Partial<Parameter>> = {
 export const PROBLEM: Schema = {
   type: "object",
   description: "What went wrong (RFC 9457).",
-  required: ["type", "title", "status", "detail", "instance"],
+  required: ["code", "type", "title", "status", "detail", "instance"],
   properties: {
+    code: {
+      type: "string",
+      pattern: "^[a-z_]{1,64}$",
+      description: "The problem's short name. /problems/{code} explains it; more may be added.",
+      examples: ["not_found"],
+    },
     type: {
       type: "string",
       format: "uri-reference",

@@ -925,6 +925,11 @@ export interface components {
         };
         /** @description What went wrong (RFC 9457). */
         Problem: {
+            /**
+             * @description The problem's short name. /problems/{code} explains it; more may be added.
+             * @example not_found
+             */
+            code: string;
             /** @description What to do about it. */
             detail: string;
             /** @description The error code that OAuth clients expect (RFC 6749, 5.2). */
