@@ -6,6 +6,7 @@ import { logged } from "./edge/log.ts";
 import { methodsOf, takenMethods } from "./edge/methods.ts";
 import { describeApi } from "./openapi/document.ts";
 import { Problem } from "./problem.ts";
+import { productRoutes } from "./product/routes.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { auditEventRoutes } from "./routes/audit-events.ts";
 import { docsRoutes } from "./routes/docs.ts";
@@ -16,10 +17,8 @@ import { memberRoutes } from "./routes/members.ts";
 import { operatorRoutes } from "./routes/operator.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
-import { projectRoutes } from "./routes/projects.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { signInRoutes, signupRoutes } from "./routes/sign-in.ts";
-import { projectTaskRoutes, taskRoutes } from "./routes/tasks.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
 
@@ -47,10 +46,8 @@ export const app = factory
   .route("/v1/members", memberRoutes)
   .route("/v1/invitations", invitationRoutes)
   .route("/v1/api-keys", apiKeyRoutes)
-  .route("/v1/projects", projectRoutes)
-  .route("/v1/projects", projectTaskRoutes)
-  .route("/v1/tasks", taskRoutes)
   .route("/v1/audit-events", auditEventRoutes)
+  .route("/v1", productRoutes)
 
   .notFound(() => {
     throw new Problem("not_found");

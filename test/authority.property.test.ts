@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, inject, it } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
-import { memberships, users } from "../src/db/schema.ts";
+import { memberships, users } from "../src/db/control.ts";
 import { MANAGES, SCOPES, type Role, ROLES } from "../src/authority.ts";
 import { signIn as grantSession, type Session } from "../src/identity/session.ts";
 import { answered, login, newTenant, request, type Row } from "./support/client.ts";

@@ -224,7 +224,7 @@ const DEFECTS: Defect[] = [
     "a handler trusts the body's tenant_id",
     ["isolation"],
     edit(
-      "src/routes/projects.ts",
+      "src/product/projects.ts",
       "const NewProject = v.strictObject({\n",
       "const NewProject = v.strictObject({\n  tenant_id: v.optional(v.string()),\n",
     ),
@@ -241,7 +241,7 @@ const DEFECTS: Defect[] = [
   broken(
     "SQL is put together from a request's text",
     ["lint"],
-    edit("src/routes/tasks.ts", "lt(tasks.due_on, day)", "sql.raw(`due_on < '${String(day)}'`)"),
+    edit("src/product/tasks.ts", "lt(tasks.due_on, day)", "sql.raw(`due_on < '${String(day)}'`)"),
   ),
   broken(
     "the context outlives its transaction",
@@ -382,7 +382,7 @@ const DEFECTS: Defect[] = [
     "a body says who acts",
     ["isolation"],
     edit(
-      "src/routes/projects.ts",
+      "src/product/projects.ts",
       "const NewProject = v.strictObject({\n",
       "const NewProject = v.strictObject({\n  created_by: v.optional(v.string()),\n",
     ),

@@ -41,7 +41,7 @@ it("README shows a handler as the source has it", () => {
   const flat = (code: string) => code.replaceAll(/\s+/g, "").replaceAll(/,(?=[)\]}])/g, "");
   const [, handler = ""] = /```ts\n([\s\S]*?)```/.exec(read("README.md")) ?? [];
   expect(handler.trim().split("\n").length).toBeLessThanOrEqual(10);
-  expect(flat(read("src/routes/projects.ts"))).toContain(flat(handler));
+  expect(flat(read("src/product/projects.ts"))).toContain(flat(handler));
 });
 
 it("the tour in docs/getting-started.md is the one that `npm run dev` prints", () => {

@@ -2,7 +2,7 @@ import fc, { type Arbitrary } from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
-import { memberships, users } from "../src/db/schema.ts";
+import { memberships, users } from "../src/db/control.ts";
 import { settings } from "../src/env.ts";
 import { answered, newMember, newProject, newTask, newTenant, request, type Row } from "./support/client.ts";
 import { documented, type Parameter, type Route } from "./support/contract.ts";

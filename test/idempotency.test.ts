@@ -2,7 +2,8 @@ import { eq, sql } from "drizzle-orm";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
-import { auditEvents, idempotencyKeys, projects } from "../src/db/schema.ts";
+import { auditEvents, idempotencyKeys } from "../src/db/site.ts";
+import { projects } from "../src/product/schema.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
 import { countCalls } from "./support/calls.ts";
 import {

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import { identityDb } from "../src/db/client.ts";
-import { memberships } from "../src/db/schema.ts";
+import { memberships } from "../src/db/control.ts";
 import {
   anotherSession,
   answered,

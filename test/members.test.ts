@@ -3,7 +3,7 @@ import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
-import { apiKeys, memberships } from "../src/db/schema.ts";
+import { apiKeys, memberships } from "../src/db/control.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import type { Role, ApiKeyScope } from "../src/authority.ts";
 import type { Session } from "../src/identity/session.ts";

@@ -1,27 +1,14 @@
 import { sql } from "drizzle-orm";
 import type { BuildExtraConfigColumns } from "drizzle-orm";
 import {
-  integer,
   pgPolicy,
   pgTable,
   primaryKey,
-  timestamp,
   uuid,
   type PgColumnBuilderBase,
   type PgTableExtraConfigValue,
 } from "drizzle-orm/pg-core";
-import { v7 as uuidv7 } from "uuid";
-
-/** RFC 3339 instants with milliseconds, which is also what a JavaScript Date keeps. */
-export const instant = (name: string) => timestamp(name, { withTimezone: true, precision: 3, mode: "date" });
-
-/** Columns that the database keeps by itself: `touch_row()` renews both on every UPDATE. */
-export const rowHistory = () => ({
-  created_at: instant("created_at").notNull().defaultNow(),
-  updated_at: instant("updated_at").notNull().defaultNow(),
-  /** Counts the row's updates; its ETag. */
-  version: integer("version").notNull().default(1),
-});
+import { newId, rowHistory } from "./columns.ts";
 
 // The subselect makes Postgres verify the context once a statement, not once a row.
 const mine = sql`tenant_id = (select current_tenant_id())`;
@@ -41,9 +28,7 @@ const tenantColumns = () => ({
   tenant_id: uuid("tenant_id")
     .notNull()
     .default(sql`claimed_tenant_id()`),
-  id: uuid("id")
-    .notNull()
-    .$defaultFn(() => uuidv7()),
+  id: newId(),
   ...rowHistory(),
 });
 

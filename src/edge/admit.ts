@@ -4,7 +4,7 @@ import { SCOPES } from "../authority.ts";
 import type { Caller, Credential } from "../caller.ts";
 import { factory, timed, type Edge } from "../context.ts";
 import { identityDb, openTenantDb, rethrow } from "../db/client.ts";
-import { tenants } from "../db/schema.ts";
+import { tenants } from "../db/control.ts";
 import { bindings } from "../env.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import type { Decision } from "../policy.ts";

@@ -19,7 +19,7 @@ import * as v from "valibot";
 import type { Edge } from "../context.ts";
 import { sqlState } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
-import { idempotencyKeys } from "../db/schema.ts";
+import { idempotencyKeys } from "../db/site.ts";
 import { Problem, type ProblemCode } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 

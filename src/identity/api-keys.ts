@@ -6,7 +6,7 @@ import * as v from "valibot";
 import type { ApiKeyScope } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
-import { apiKeys } from "../db/schema.ts";
+import { apiKeys } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
 import { KeyRecord, keyRecord } from "../tenant/record.ts";

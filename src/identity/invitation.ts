@@ -3,7 +3,7 @@ import { sql } from "drizzle-orm";
 import { parse as parseUuid, stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { Deadline } from "../deadline.ts";
-import { invitations, sessions, TENANT_STATUSES } from "../db/schema.ts";
+import { invitations, sessions, TENANT_STATUSES } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
 import type { Floor } from "../tenant/credentials.ts";

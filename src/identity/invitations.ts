@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { MANAGES, type Role } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
-import { invitations } from "../db/schema.ts";
+import { invitations } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
 import { isActing, ownersOnly, vouchedBy } from "./acting.ts";

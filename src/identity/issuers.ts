@@ -4,7 +4,7 @@ import type { ISSUED_ROLES } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query, type Given, type Id } from "../db/query.ts";
-import { issuers } from "../db/schema.ts";
+import { issuers } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb, Builder } from "../tenant-db.ts";
 import { teachTenant } from "../tenant/stub.ts";

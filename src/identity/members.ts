@@ -2,7 +2,7 @@ import { and, asc, eq, inArray, sql, type SQL } from "drizzle-orm";
 import type { Role } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
-import { memberships, users } from "../db/schema.ts";
+import { memberships, users } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb, Builder } from "../tenant-db.ts";
 import type { Floor } from "../tenant/credentials.ts";

@@ -2,7 +2,7 @@ import { and, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { ISSUED_ROLES } from "../authority.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { issuers, tenants } from "../db/schema.ts";
+import { issuers, tenants } from "../db/control.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import { NO_MEMBER, refusedToken, unknownToken, type Origin, type Subject } from "./subject-token.ts";

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
-import { apiKeys } from "../db/schema.ts";
+import { apiKeys } from "../db/control.ts";
 import { needs, signedIn } from "../edge/needs.ts";
 import { Instant } from "../http/calendar.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";

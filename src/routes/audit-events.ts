@@ -2,7 +2,7 @@ import { and, eq } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
-import { ACTOR_TYPES, AUDIT_ACTIONS, auditEvents } from "../db/schema.ts";
+import { ACTOR_TYPES, AUDIT_ACTIONS, auditEvents } from "../db/site.ts";
 import { needs } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";

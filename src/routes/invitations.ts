@@ -4,7 +4,7 @@ import { ROLES } from "../authority.ts";
 import { factory, timed } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
-import { invitations } from "../db/schema.ts";
+import { invitations } from "../db/control.ts";
 import { userAgent } from "../edge/client.ts";
 import { costs } from "../edge/cost.ts";
 import { floodGuard } from "../edge/flood-guard.ts";

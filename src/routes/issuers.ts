@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { ISSUED_ROLES } from "../authority.ts";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
-import { issuers } from "../db/schema.ts";
+import { issuers } from "../db/control.ts";
 import { needs, signedIn } from "../edge/needs.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { ROLES } from "../authority.ts";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
-import { memberships, users } from "../db/schema.ts";
+import { memberships, users } from "../db/control.ts";
 import { needs, requireScope, signedIn } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";

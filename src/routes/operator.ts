@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { operatorDb, rethrow } from "../db/client.ts";
-import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
+import { PLANS, TENANT_STATUSES } from "../db/control.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { settings } from "../env.ts";

@@ -2,7 +2,7 @@ import { and, eq, gt, isNull, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
-import { sessions, users } from "../db/schema.ts";
+import { sessions, users } from "../db/control.ts";
 import { userAgent } from "../edge/client.ts";
 import { signedIn } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query } from "../db/query.ts";
-import { PLANS, TENANT_STATUSES, tenants } from "../db/schema.ts";
+import { PLANS, TENANT_STATUSES, tenants } from "../db/control.ts";
 import { needs } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";

@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
 import { identityDb, rethrow } from "../db/client.ts";
-import { PLANS, TENANT_STATUSES } from "../db/schema.ts";
+import { PLANS, TENANT_STATUSES } from "../db/control.ts";
 import type { Policy } from "../policy.ts";
 import { listOf } from "../list-of.ts";
 import { within } from "../within.ts";

@@ -3,7 +3,7 @@ import { exports } from "cloudflare:workers";
 import { v7 as uuidv7 } from "uuid";
 import { inject } from "vitest";
 import { identityDb } from "../../src/db/client.ts";
-import { memberships, users } from "../../src/db/schema.ts";
+import { memberships, users } from "../../src/db/control.ts";
 import { settings } from "../../src/env.ts";
 import type { Role } from "../../src/authority.ts";
 import { granted } from "../../src/identity/grant.ts";

@@ -2,8 +2,6 @@ import { sql } from "drizzle-orm";
 import {
   boolean,
   check,
-  customType,
-  date,
   foreignKey,
   index,
   integer,
@@ -16,32 +14,14 @@ import {
   uuid,
   type AnyPgColumn,
 } from "drizzle-orm/pg-core";
-import { v7 as uuidv7 } from "uuid";
 import type { Policy } from "../policy.ts";
 import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
-import { instant, rowHistory, tenantPolicies, tenantTable } from "./tenant-table.ts";
+import { bytea, instant, newId, oneOf, rowHistory } from "./columns.ts";
 
-const bytea = customType<{ data: Uint8Array; driverData: string }>({
-  dataType: () => "bytea",
-  toDriver: (bytes) => `\\x${Buffer.from(bytes).toString("hex")}`,
-});
-
-const ids = {
-  id: uuid("id")
-    .primaryKey()
-    .$defaultFn(() => uuidv7()),
-};
-
-// Text with a CHECK, not an enum: an enum's comparisons are not leakproof, so RLS would keep them from indexes.
-const oneOf = (column: string, values: readonly string[]) =>
-  check(`${column}_known`, sql.raw(`${column} in (${values.map((value) => `'${value}'`).join(", ")})`));
+// The control plane: who there is. Served by partywall_identity; a tenant request sees its own tenants row alone.
 
 export const PLANS = ["solo", "startup", "enterprise"] as const;
 export const TENANT_STATUSES = ["active", "suspended", "closing"] as const;
-export const PROJECT_STATUSES = ["active", "archived"] as const;
-export const TASK_STATUSES = ["todo", "doing", "done"] as const;
-
-// --- Identity: who there is. Served by partywall_identity; a tenant request sees its own tenants row alone. ---
 
 const ownTenant = sql`id = (select current_tenant_id())`;
 
@@ -56,7 +36,7 @@ const ownInContext = sql`${noContext} or id = (select context_tenant_id())`;
 export const tenants = pgTable(
   "tenants",
   {
-    ...ids,
+    id: newId().primaryKey(),
     slug: text("slug").notNull(),
     name: text("name").notNull(),
     plan: text("plan", { enum: PLANS }).notNull().default("solo"),
@@ -110,7 +90,7 @@ const ofItsIssuer = sql`issuer_id in (select i.id from issuers i)`;
 export const users = pgTable(
   "users",
   {
-    ...ids,
+    id: newId().primaryKey(),
     email: text("email").notNull(),
     password_hash: text("password_hash"),
     issuer_id: uuid("issuer_id").references(() => issuers.id, { onDelete: "cascade" }),
@@ -166,7 +146,7 @@ const byMember = (name: string, t: { tenant_id: AnyPgColumn; user: AnyPgColumn }
 export const sessions = pgTable(
   "sessions",
   {
-    ...ids,
+    id: newId().primaryKey(),
     tenant_id: uuid("tenant_id").notNull(),
     user_id: uuid("user_id").notNull(),
     /** How many times the refresh token was rotated. */
@@ -196,7 +176,7 @@ const vouched = () => ({ vouched_by: uuid("vouched_by") });
 export const invitations = pgTable(
   "invitations",
   {
-    ...ids,
+    id: newId().primaryKey(),
     tenant_id: ofTenant(),
     email: text("email").notNull(),
     role: text("role", { enum: ROLES }).notNull(),
@@ -220,7 +200,7 @@ export const invitations = pgTable(
 export const apiKeys = pgTable(
   "api_keys",
   {
-    ...ids,
+    id: newId().primaryKey(),
     tenant_id: ofTenant(),
     name: text("name").notNull(),
     scopes: text("scopes", { enum: API_KEY_SCOPES }).array().notNull(),
@@ -249,7 +229,7 @@ export const apiKeys = pgTable(
 export const issuers = pgTable(
   "issuers",
   {
-    ...ids,
+    id: newId().primaryKey(),
     tenant_id: ofTenant(),
     issuer: text("issuer").notNull(),
     audience: text("audience").notNull(),
@@ -280,118 +260,5 @@ export const issuers = pgTable(
         and octet_length(role_map::text) <= 16384`,
     ),
     oneTenant(),
-  ],
-);
-
-// --- Tenant tables: what a tenant owns. Served by partywall_app, behind the wall. Add yours here. ---
-
-export const projects = tenantTable(
-  "projects",
-  {
-    name: text("name").notNull(),
-    description: text("description").notNull().default(""),
-    status: text("status", { enum: PROJECT_STATUSES }).notNull().default("active"),
-    created_by: uuid("created_by")
-      .notNull()
-      .default(sql`current_actor_id()`),
-  },
-  (t) => [
-    // Ascending: read backwards it is "newest first" with Postgres' own null order.
-    index("projects_newest").on(t.tenant_id, t.created_at, t.id),
-    index("projects_of_status").on(t.tenant_id, t.status, t.created_at, t.id),
-    oneOf("status", PROJECT_STATUSES),
-  ],
-);
-
-export const tasks = tenantTable(
-  "tasks",
-  {
-    project_id: uuid("project_id").notNull(),
-    title: text("title").notNull(),
-    notes: text("notes").notNull().default(""),
-    status: text("status", { enum: TASK_STATUSES }).notNull().default("todo"),
-    assignee_id: uuid("assignee_id"),
-    due_on: date("due_on", { mode: "string" }),
-    created_by: uuid("created_by")
-      .notNull()
-      .default(sql`current_actor_id()`),
-  },
-  (t) => [
-    foreignKey({
-      name: "tasks_project",
-      columns: [t.tenant_id, t.project_id],
-      foreignColumns: [projects.tenant_id, projects.id],
-    }).onDelete("cascade"),
-    // A task is assigned to a member of its own tenant, or to nobody, as when that one leaves (0002_triggers.sql).
-    foreignKey({
-      name: "tasks_assignee",
-      columns: [t.tenant_id, t.assignee_id],
-      foreignColumns: [memberships.tenant_id, memberships.user_id],
-    }),
-    index("tasks_newest").on(t.tenant_id, t.created_at, t.id),
-    index("tasks_of_project").on(t.tenant_id, t.project_id, t.created_at, t.id),
-    index("tasks_of_assignee").on(t.tenant_id, t.assignee_id, t.created_at, t.id),
-    index("tasks_of_status").on(t.tenant_id, t.status, t.created_at, t.id),
-    oneOf("status", TASK_STATUSES),
-  ],
-);
-
-export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
-export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
-
-/** Who did what to which row: written by audit_row() in the change's own transaction, and by nobody else. */
-export const auditEvents = pgTable(
-  "audit_events",
-  {
-    tenant_id: uuid("tenant_id")
-      .notNull()
-      .default(sql`current_tenant_id()`),
-    id: uuid("id")
-      .notNull()
-      .default(sql`gen_random_uuid()`),
-    created_at: instant("created_at")
-      .notNull()
-      .default(sql`clock_timestamp()`),
-    actor_id: uuid("actor_id").notNull(),
-    actor_type: text("actor_type", { enum: ACTOR_TYPES }).notNull(),
-    action: text("action", { enum: AUDIT_ACTIONS }).notNull(),
-    /** The table, and the row's id in it. */
-    resource: text("resource").notNull(),
-    resource_id: uuid("resource_id").notNull(),
-    /** Names of the columns that an update changed; no values, which may be anyone's secrets. */
-    changed: text("changed").array().notNull(),
-    request_id: text("request_id"),
-  },
-  (t) => [
-    primaryKey({ columns: [t.tenant_id, t.id] }),
-    index("audit_events_newest").on(t.tenant_id, t.created_at, t.id),
-    index("audit_events_of_row").on(t.tenant_id, t.resource_id, t.created_at, t.id),
-    // For a tenant's object, which is to hear what ended lately.
-    index("audit_events_of_credentials")
-      .on(t.tenant_id, t.created_at)
-      .where(sql`resource in ('api_keys', 'memberships')`),
-    ...tenantPolicies(),
-  ],
-);
-
-/** The first answer to each POST that carried an Idempotency-Key, for a day; it commits with the row that it made. */
-export const idempotencyKeys = pgTable(
-  "idempotency_keys",
-  {
-    tenant_id: uuid("tenant_id")
-      .notNull()
-      .default(sql`current_tenant_id()`),
-    actor_id: uuid("actor_id")
-      .notNull()
-      .default(sql`current_actor_id()`),
-    key: text("key").notNull(),
-    request_hash: bytea("request_hash").notNull(),
-    answer: jsonb("answer"),
-    created_at: instant("created_at").notNull().defaultNow(),
-  },
-  (t) => [
-    primaryKey({ columns: [t.tenant_id, t.actor_id, t.key] }),
-    index("idempotency_keys_oldest").on(t.tenant_id, t.created_at),
-    ...tenantPolicies(),
   ],
 );

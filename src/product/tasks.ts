@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
-import { projects, TASK_STATUSES, tasks } from "../db/schema.ts";
+import { projects, TASK_STATUSES, tasks } from "./schema.ts";
 import { needs } from "../edge/needs.ts";
 import { Day } from "../http/calendar.ts";
 import { answerNew, answerRow, IfMatch } from "../http/etag.ts";

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
-import { PROJECT_STATUSES, projects } from "../db/schema.ts";
+import { PROJECT_STATUSES, projects } from "./schema.ts";
 import { needs } from "../edge/needs.ts";
 import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";

@@ -1,0 +1,66 @@
+import { sql } from "drizzle-orm";
+import { index, jsonb, pgTable, primaryKey, text, uuid } from "drizzle-orm/pg-core";
+import { bytea, instant } from "./columns.ts";
+import { tenantPolicies } from "./tenant-table.ts";
+
+// What partywall itself keeps beside a tenant's content.
+
+export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
+export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
+
+/** Who did what to which row: written by audit_row() in the change's own transaction, and by nobody else. */
+export const auditEvents = pgTable(
+  "audit_events",
+  {
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .default(sql`current_tenant_id()`),
+    id: uuid("id")
+      .notNull()
+      .default(sql`gen_random_uuid()`),
+    created_at: instant("created_at")
+      .notNull()
+      .default(sql`clock_timestamp()`),
+    actor_id: uuid("actor_id").notNull(),
+    actor_type: text("actor_type", { enum: ACTOR_TYPES }).notNull(),
+    action: text("action", { enum: AUDIT_ACTIONS }).notNull(),
+    /** The table, and the row's id in it. */
+    resource: text("resource").notNull(),
+    resource_id: uuid("resource_id").notNull(),
+    /** Names of the columns that an update changed; no values, which may be anyone's secrets. */
+    changed: text("changed").array().notNull(),
+    request_id: text("request_id"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.id] }),
+    index("audit_events_newest").on(t.tenant_id, t.created_at, t.id),
+    index("audit_events_of_row").on(t.tenant_id, t.resource_id, t.created_at, t.id),
+    // For a tenant's object, which is to hear what ended lately.
+    index("audit_events_of_credentials")
+      .on(t.tenant_id, t.created_at)
+      .where(sql`resource in ('api_keys', 'memberships')`),
+    ...tenantPolicies(),
+  ],
+);
+
+/** The first answer to each POST that carried an Idempotency-Key, for a day; it commits with the row that it made. */
+export const idempotencyKeys = pgTable(
+  "idempotency_keys",
+  {
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .default(sql`current_tenant_id()`),
+    actor_id: uuid("actor_id")
+      .notNull()
+      .default(sql`current_actor_id()`),
+    key: text("key").notNull(),
+    request_hash: bytea("request_hash").notNull(),
+    answer: jsonb("answer"),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.actor_id, t.key] }),
+    index("idempotency_keys_oldest").on(t.tenant_id, t.created_at),
+    ...tenantPolicies(),
+  ],
+);
