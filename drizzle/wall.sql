@@ -13,17 +13,21 @@ GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_a
 GRANT EXECUTE ON FUNCTION claimed_tenant_id() TO partywall_app;
 -- Its policies ask for it, whoever reads the table.
 GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_app, partywall_identity, partywall_operator;
-GRANT EXECUTE ON FUNCTION credentials_changed() TO partywall_identity;
+GRANT EXECUTE ON FUNCTION lock_outbox(uuid) TO partywall_identity, partywall_operator;
 -- The triggers of memberships ask for these.
 GRANT EXECUTE ON FUNCTION acting_as(), manages(text, text), role_scopes(text) TO partywall_identity;
 
--- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
-GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
+GRANT SELECT ON tenants TO partywall_app;
 
-GRANT SELECT, INSERT, UPDATE (name, slug, status) ON tenants TO partywall_identity;
+-- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
+GRANT SELECT, INSERT, UPDATE (name, slug, status, updated_at) ON tenants TO partywall_identity;
 GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, sessions, invitations, api_keys, issuers TO partywall_identity;
 -- Whose issuer's somebody is never changes, and a user ends with that issuer alone.
 GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_at) ON users TO partywall_identity;
+
+-- tell() writes it, as its owner.
+GRANT SELECT, DELETE ON outbox TO partywall_identity;
+GRANT SELECT ON outbox_heads TO partywall_identity, partywall_operator;
 
 GRANT SELECT, UPDATE (plan, status, limits) ON tenants TO partywall_operator;
 GRANT SELECT ON memberships TO partywall_operator;

@@ -6,7 +6,7 @@ export type Builder = Omit<NeonHttpDatabase, "batch" | "$client" | "transaction"
 
 /** The queries of one transaction, by the names that their results go by. They run in this order. */
 export type Batch = Record<string, BatchItem<"pg">>;
-type Results<B extends Batch> = { [Name in keyof B]: B[Name]["_"]["result"] };
+export type Results<B extends Batch> = { [Name in keyof B]: B[Name]["_"]["result"] };
 /** Queries, or what builds them. */
 export type Queries<B extends Batch> = B | ((db: Builder) => B);
 
@@ -23,12 +23,11 @@ export type TenantDb = {
 /** A tenant's people and their credentials. */
 export type AccountDb = TenantDb & {
   /**
-   * As write(), with statements before and after that run in no tenant's context: what is of all tenants, such as an
-   * account. These name their tenant themselves.
+   * As write(), after statements that run in no tenant's context: on what is of all tenants, such as an account. These name
+   * their tenant themselves.
    */
-  writeAround<Within extends Batch, After extends Batch, Before extends Batch = Record<never, never>>(parts: {
-    before?: Queries<Before>;
-    within: Queries<Within>;
-    after: Queries<After>;
-  }): Promise<Results<Before> & Results<Within> & Results<After>>;
+  writeAfter<Before extends Batch, Within extends Batch>(
+    before: Queries<Before>,
+    within: Queries<Within>,
+  ): Promise<Results<Before> & Results<Within>>;
 };

@@ -300,7 +300,7 @@ describe("making a key with an Idempotency-Key", () => {
   it("shows it again when the answer was lost on the way to the object", async () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     const name = crypto.randomUUID();
-    const learn = vi.spyOn(Tenant.prototype, "learn").mockRejectedValue(new Error("lost"));
+    const learn = vi.spyOn(Tenant.prototype, "receive").mockRejectedValue(new Error("lost"));
     expect((await makeOnce(ada, name)).status).toBe(503);
     learn.mockRestore();
     const { key } = await answered<Made>(201, makeOnce(ada, name));
@@ -394,7 +394,7 @@ describe("rotating a key", () => {
 it("a revocation that did not reach the object is taught when it is asked for again", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   const [deleted, ended] = await Promise.all([newKey(ada), newKey(ada)]);
-  const learn = vi.spyOn(Tenant.prototype, "learn").mockRejectedValue(new Error("lost"));
+  const learn = vi.spyOn(Tenant.prototype, "receive").mockRejectedValue(new Error("lost"));
   expect((await remove(ada, deleted.id)).status).toBe(503);
   expect((await rotate(ada, ended.id, { overlap_s: 0 })).status).toBe(503);
   learn.mockRestore();
@@ -499,6 +499,6 @@ describe("last_used_at", () => {
     const object = tenantObject(owner.tenant.id);
     const names = () =>
       runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
-    expect(await names()).toEqual(["keys", "limits", "record"]);
+    expect(await names()).toEqual(["confirmed", "keys", "limits", "record"]);
   });
 });

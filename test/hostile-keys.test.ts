@@ -2,10 +2,8 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { settings } from "../src/env.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
-import { teachTenant } from "../src/tenant/stub.ts";
-import type { KeyRecord } from "../src/tenant/record.ts";
 import { answerTo, countCalls, REFUSED } from "./support/calls.ts";
-import { answered, newTenant, request, type SignedIn } from "./support/client.ts";
+import { answered, newTenant, request, storedKey, type SignedIn } from "./support/client.ts";
 
 const ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const PREFIX = `pw_${settings.API_KEY_ENVIRONMENT}_`;
@@ -28,19 +26,7 @@ beforeAll(async () => {
 });
 afterEach(() => vi.restoreAllMocks());
 
-async function newKey(change: Partial<KeyRecord> = {}): Promise<string> {
-  const { text, hash } = makeApiKey(ada.tenant.id);
-  const record: KeyRecord = {
-    id: uuidv7(),
-    hash: Buffer.from(hash).toString("base64url"),
-    scopes: ["projects:read"],
-    expiresAt: null,
-    version: 1,
-    ...change,
-  };
-  await teachTenant(ada.tenant.id, { keys: [record] });
-  return text;
-}
+const newKey = async (change: Parameters<typeof storedKey>[1] = {}) => (await storedKey(ada, change)).text;
 
 const use = (token: string) => request("GET", "/v1/projects", { token });
 
@@ -172,7 +158,7 @@ function toBase62(value: bigint, length = TENANT): string {
 describe("what this server made, but is no key by now, costs one call of the object that would know it", () => {
   it.each<[string, () => string | Promise<string>]>([
     ["a new key that nobody stored", () => makeApiKey(ada.tenant.id).text],
-    ["a key that has expired", () => newKey({ expiresAt: Date.now() - 1 })],
+    ["a key that has expired", () => newKey({ expires_at: new Date(Date.now() - 1) })],
   ])("%s", async (_name, forge) => {
     expect(await answerTo(await forge())).toEqual({ ...REFUSED, calls: { object: 1, sql: 0 } });
   });

@@ -3,12 +3,12 @@ import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { identityDb } from "../src/db/client.ts";
-import { apiKeys, memberships } from "../src/db/control.ts";
+import { memberships } from "../src/db/control.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import type { Role, ApiKeyScope } from "../src/authority.ts";
 import type { Session } from "../src/identity/session.ts";
 import { Tenant } from "../src/index.ts";
-import { teachTenant, tenantObject } from "../src/tenant/stub.ts";
+import { tenantObject } from "../src/tenant/stub.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   anotherSession,
@@ -20,6 +20,7 @@ import {
   newTenant,
   PASSWORD,
   request,
+  storedKey,
   type SignedIn,
 } from "./support/client.ts";
 
@@ -47,17 +48,7 @@ const problem = async (response: Response) => {
   return { status: response.status, type, detail };
 };
 
-/** An API key that the user made, as the tenant's object knows it. */
-async function newKey({ tenant, user }: SignedIn, scopes: ApiKeyScope[]) {
-  const { text, hash, hint } = makeApiKey(tenant.id);
-  const id = uuidv7();
-  await identityDb
-    .insert(apiKeys)
-    .values({ id, tenant_id: tenant.id, name: "CI", scopes, hash, hint, created_by: user.id });
-  const key = { id, hash: Buffer.from(hash).toString("base64url"), scopes, expiresAt: null, version: 1 };
-  await teachTenant(tenant.id, { keys: [key] });
-  return { id, text };
-}
+const newKey = (maker: SignedIn, scopes: ApiKeyScope[]) => storedKey(maker, { scopes });
 /** Whether the tenant's object takes the key: the route needs no scope, and asks nobody else. */
 const isKey = async (token: string) => (await request("GET", "/v1/tenant/limits", { token })).status === 200;
 const scopesOf = async (token: string) =>
@@ -293,7 +284,7 @@ describe("when the object is out of reach, 503, and the same request again", () 
   /** What an action answers while nothing can be told to any object. */
   async function unheard(action: () => Promise<Response>): Promise<number> {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
-    vi.spyOn(Tenant.prototype, "learn").mockRejectedValue(new Error("down"));
+    vi.spyOn(Tenant.prototype, "receive").mockRejectedValue(new Error("down"));
     const { status } = await action();
     vi.restoreAllMocks();
     return status;
@@ -337,13 +328,12 @@ describe("at the same time", () => {
   const db = login("IDENTITY_DATABASE_URL");
 
   /**
-   * Holds memberships FOR SHARE, as whoever makes a key does, until so many requests wait for that, and then commits
-   * with the last statement. Returns when they are held.
+   * Holds the tenant's outbox, as each change does, until so many requests wait for it, and then commits with the last
+   * statement. Returns when it is held.
    */
-  async function hold(who: SignedIn[], waiters: number, last = db`select`) {
-    const ids = who.map(({ user }) => user.id);
+  async function hold(waiters: number, last = db`select`) {
     const done = db.transaction([
-      db`select from memberships where tenant_id = ${ada.tenant.id} and user_id = any (${ids}) for share`,
+      db`select lock_outbox(${ada.tenant.id})`,
       db`select pg_advisory_xact_lock(${HELD})`,
       db`select set_config('test.waiters', ${String(waiters)}, true)`,
       db`do $$ begin
@@ -377,7 +367,7 @@ describe("at the same time", () => {
 
   it("two owners of three who remove each other: the second one acts no more", async () => {
     const [bea, cy] = [await join("owner"), await join("owner")];
-    const { done } = await hold([bea, cy], 2);
+    const { done } = await hold(2);
     const answers = await Promise.all([remove(bea, cy), remove(cy, bea), done]);
     const statuses = [answers[0].status, answers[1].status].sort(ascending);
     expect(statuses).toEqual([204, 403]);
@@ -446,13 +436,12 @@ describe("at the same time", () => {
     }
   });
 
-  // What a route that makes keys does: it holds the maker's membership, FOR SHARE, until the key is there.
+  // What a route that makes keys does: it holds the tenant's outbox until the key is there.
   it.each(["PATCH", "DELETE"])("%s waits for a key that is being made, and has it void", async (method) => {
     const bea = await join("admin");
     const { text, hash, hint } = makeApiKey(ada.tenant.id);
     const id = uuidv7();
     const { done } = await hold(
-      [bea],
       1,
       db`insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by) values (${id}, ${ada.tenant.id},
         'late', '{audit:read}', ${`\\x${Buffer.from(hash).toString("hex")}`}, ${hint}, ${bea.user.id})`,
@@ -463,15 +452,6 @@ describe("at the same time", () => {
     });
     const [, response] = await Promise.all([done, other]);
     expect(response.ok).toBe(true);
-    // Its maker hears of the key last of all, and tells the object.
-    const key = {
-      id,
-      hash: Buffer.from(hash).toString("base64url"),
-      scopes: ["audit:read" as const],
-      expiresAt: null,
-      version: 1,
-    };
-    await teachTenant(ada.tenant.id, { keys: [key] });
     expect(await isKey(text)).toBe(false);
     expect(await db`select from api_keys where id = ${id}`).toEqual([]);
   });

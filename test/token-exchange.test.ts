@@ -8,6 +8,7 @@ import {
   login,
   newMember,
   newTenant,
+  operate,
   PASSWORD,
   request,
   signIn,
@@ -192,13 +193,11 @@ describe("a token exchange", () => {
     const { owner, subject } = await acme();
     const token = await subject("ann");
     const first = await exchanged(token);
-    await login(
-      "OPERATOR_DATABASE_URL",
-    )`update tenants set status = 'suspended' where id = ${owner.tenant.id}`;
+    await operate(owner.tenant.id, { status: "suspended" });
     const response = await exchange(token);
     expect(response.status).toBe(403);
     expect(await response.json()).toMatchObject({ title: "The tenant is suspended" });
-    await login("OPERATOR_DATABASE_URL")`update tenants set status = 'active' where id = ${owner.tenant.id}`;
+    await operate(owner.tenant.id, { status: "active" });
     expect(await status(first)).toBe(200);
     await request("DELETE", "/v1/tenant", { token: owner.token });
     expect((await exchange(token)).status).toBe(403);

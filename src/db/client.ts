@@ -128,8 +128,7 @@ export function openTenantDb(
   return {
     read: (queries) => send(reader, entering(), built(queries)),
     write: (queries) => send(writer, entering(id), built(queries)),
-    writeAround: ({ before = {}, within: inside, after }) =>
-      send(writer, built(before), entering(id), built(inside), { "": leaveTenant({}) }, built(after)),
+    writeAfter: (before, inside) => send(writer, built(before), entering(id), built(inside)),
   };
 }
 
@@ -155,7 +154,6 @@ const enter = query((db, { context, request }: Given<{ context: string; request:
     sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)${request && sql`, set_config('app.request', ${request}, true)`}`,
   ),
 );
-const leaveTenant = query((db) => db.execute(sql`select set_config('app.tenant', '', true)`));
 
 const contexts = remembers<{ text: string; until: number }>("contexts");
 

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
 import {
+  bigint,
   boolean,
   check,
   foreignKey,
@@ -261,4 +262,37 @@ export const issuers = pgTable(
     ),
     oneTenant(),
   ],
+);
+
+/** How far the numbers of a tenant's outbox go. Whoever changes its control plane keeps the row locked until commit. */
+export const outboxHeads = pgTable(
+  "outbox_heads",
+  {
+    tenant_id: ofTenant().primaryKey(),
+    head: bigint("head", { mode: "number" }).notNull().default(0),
+  },
+  () => [oneTenant()],
+);
+
+export const OUTBOX_KINDS = ["tenant", "api_key", "floor"] as const;
+
+/**
+ * What changed in a tenant's control plane, until the tenant's object has confirmed it: written by triggers in the
+ * change's own transaction, numbered without gaps in the order of commits.
+ */
+export const outbox = pgTable(
+  "outbox",
+  {
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .references(() => outboxHeads.tenant_id, { onDelete: "cascade" }),
+    seq: bigint("seq", { mode: "number" }).notNull(),
+    /** Its row changed; the key was made, changed or deleted; what bears the id is void below the version. */
+    kind: text("kind", { enum: OUTBOX_KINDS }).notNull(),
+    /** Of the tenant, the API key, the user or the session. */
+    subject: uuid("subject").notNull(),
+    version: bigint("version", { mode: "number" }),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.seq] }), oneOf("kind", OUTBOX_KINDS), oneTenant()],
 );

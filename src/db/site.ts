@@ -35,10 +35,6 @@ export const auditEvents = pgTable(
     primaryKey({ columns: [t.tenant_id, t.id] }),
     index("audit_events_newest").on(t.tenant_id, t.created_at, t.id),
     index("audit_events_of_row").on(t.tenant_id, t.resource_id, t.created_at, t.id),
-    // For a tenant's object, which is to hear what ended lately.
-    index("audit_events_of_credentials")
-      .on(t.tenant_id, t.created_at)
-      .where(sql`resource in ('api_keys', 'memberships')`),
     ...tenantPolicies(),
   ],
 );

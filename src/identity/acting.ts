@@ -15,9 +15,8 @@ export const isActing = ({ id, tenantId, role }: SignedIn) =>
 /** Whether isActing() finds the caller's row, as a condition of a write. */
 export const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
 
-/** Locks that row until the transaction ends, so that the role stays; answers no row when the caller may act no more. */
-export const holdActing = (caller: SignedIn) =>
-  sql`select 1 from memberships a where ${isActing(caller)} for share`;
+/** Answers a row while the caller may act. */
+export const ifActing = (caller: SignedIn) => sql`select 1 from memberships a where ${isActing(caller)}`;
 
 /** The issuer that vouched for the caller's session; null for a session of their own. */
 export const vouchedBy = ({ sessionId }: SignedIn) =>

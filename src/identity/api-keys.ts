@@ -9,8 +9,8 @@ import { query, type Given, type Id } from "../db/query.ts";
 import { apiKeys } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
+import { change } from "../tenant/change.ts";
 import { KeyRecord, keyRecord } from "../tenant/record.ts";
-import { teachTenant } from "../tenant/stub.ts";
 import { isActing, vouchedBy } from "./acting.ts";
 import { makeApiKey, repeatableApiKey } from "./api-key.ts";
 import { insufficientScope, invalidToken } from "./bearer.ts";
@@ -57,13 +57,9 @@ function checkScopes(maker: SignedIn, scopes: readonly ApiKeyScope[]): void {
   if (excess) throw insufficientScope(`The role ${maker.role} does not have the scope ${excess}.`, excess);
 }
 
-/** The maker's membership; it stays so until the transaction has ended. */
+/** The maker's membership, while they may act. */
 const asMaker = (maker: SignedIn) =>
-  sql`select a.user_id, ${vouchedBy(maker)} as vouched_by from memberships a where ${isActing(maker)} for share`;
-
-// Keys are made one at a time in a tenant: two parallel requests would both count 99 keys, and make 101.
-const inTurn = ({ tenantId }: SignedIn) =>
-  sql`select pg_advisory_xact_lock(hashtextextended(${tenantId}, 0))`;
+  sql`select a.user_id, ${vouchedBy(maker)} as vouched_by from memberships a where ${isActing(maker)}`;
 
 /** The key that the same request made within a day: the end of its id says which request that was. */
 const ofThisRequest = (tenantId: string, idEnd: string) =>
@@ -95,8 +91,7 @@ export async function createApiKey(
         );
   const { id, key } = repeatable ?? { id: uuidv7(), key: makeApiKey(tenantId) };
   const isThis = repeatable ? ofThisRequest(tenantId, repeatable.idEnd) : isKey(tenantId, id);
-  const { inserted, made, makers } = await db.write((q) => ({
-    turn: q.execute(inTurn(maker)),
+  const { inserted, made, makers } = await change(db, tenantId, (q) => ({
     inserted: q.execute(sql`
       with maker as (${asMaker(maker)})
       insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
@@ -109,16 +104,14 @@ export async function createApiKey(
   }));
   if (makers.rows.length === 0) throw invalidToken();
   if (!made[0]) throw new Problem("too_many_api_keys");
-  const news = v.parse(KeyRecord, made[0].record);
-  const text = repeatable ? repeatable.textOf(news) : key.text;
+  const text = repeatable ? repeatable.textOf(v.parse(KeyRecord, made[0].record)) : key.text;
   if (text === undefined) throw new Problem("idempotency_key_reused");
-  await teachTenant(tenantId, { keys: [news] });
   return { row: { ...made[0].row, key: text }, isRepeat: inserted.rows.length === 0 };
 }
 
 /** Revokes a key, if `only` holds of it, as the tenant's object knows before this returns. */
 export async function deleteApiKey(db: AccountDb, tenantId: string, id: string, only?: SQL): Promise<void> {
-  const { gone, there } = await db.write((q) => ({
+  const { gone, there } = await change(db, tenantId, (q) => ({
     gone: q
       .delete(apiKeys)
       .where(and(eq(apiKeys.tenant_id, tenantId), eq(apiKeys.id, id), only))
@@ -126,8 +119,6 @@ export async function deleteApiKey(db: AccountDb, tenantId: string, id: string, 
     there: q.select({ id: k.id }).from(k).where(isKey(tenantId, id)),
   }));
   if (there.length > 0) throw new Problem("precondition_failed");
-  // Also when nothing was there: an earlier request may have deleted it, and not reached the object.
-  await teachTenant(tenantId, { deletedKeys: [id] });
   if (gone.length === 0) throw new Problem("not_found");
 }
 
@@ -150,16 +141,14 @@ export async function rotateApiKey(
     "",
   );
   const isThis = ofThisRequest(tenantId, next.idEnd);
-  const { makers, made, olds } = await db.write((q) => ({
-    turn: q.execute(inTurn(maker)),
-    // Before the key, as whoever changes the maker's role locks them.
+  const { makers, made, olds } = await change(db, tenantId, (q) => ({
     makers: q.execute(asMaker(maker)),
     // The new one is its maker's, who knows it now, whoever made the old one.
     replaced: q.execute(sql`
       with maker as (${asMaker(maker)}), old as (
         select k.* from api_keys k
         where ${and(isKey(tenantId, id), only)} and ${isLive}
-          and k.scopes <@ ${sql.param([...maker.scopes], k.scopes)}::text[] for update
+          and k.scopes <@ ${sql.param([...maker.scopes], k.scopes)}::text[]
       ), made as (
         insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
         select ${next.id}::uuid, old.tenant_id, old.name, old.scopes, ${sql.param(key.hash, k.hash)}::bytea,
@@ -174,7 +163,6 @@ export async function rotateApiKey(
     olds: q
       .select({
         row: versioned,
-        record,
         is_live: sql<boolean>`${isLive}`,
         matches: sql<boolean>`${only ?? sql`true`}`,
       })
@@ -185,19 +173,9 @@ export async function rotateApiKey(
   const [first] = made;
   if (makers.rows.length === 0) throw invalidToken();
   if (!old) throw new Problem("not_found");
-  const news = first && v.parse(KeyRecord, first.record);
-  const text = news && next.textOf(news);
-  if (!first || !news || text === undefined) {
-    checkScopes(maker, old.row.scopes);
-    // An earlier request may have ended it, and not reached the object.
-    if (!old.is_live) await teachTenant(tenantId, { deletedKeys: [id] });
-    if (!old.matches) throw new Problem("precondition_failed");
-    throw new Problem(old.is_live ? "too_many_api_keys" : "api_key_expired");
-  }
-  await teachTenant(
-    tenantId,
-    // Without an overlap, the two clocks must not differ either: the key is deleted, not left to expire.
-    overlapS === 0 ? { keys: [news], deletedKeys: [id] } : { keys: [news, v.parse(KeyRecord, old.record)] },
-  );
-  return { ...first.row, key: text };
+  const text = first && next.textOf(v.parse(KeyRecord, first.record));
+  if (first && text !== undefined) return { ...first.row, key: text };
+  checkScopes(maker, old.row.scopes);
+  if (!old.matches) throw new Problem("precondition_failed");
+  throw new Problem(old.is_live ? "too_many_api_keys" : "api_key_expired");
 }

@@ -3,24 +3,21 @@ import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { ISSUED_ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
-import { violatedConstraint } from "../db/client.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
-import type { News } from "../tenant/object.ts";
+import { change } from "../tenant/change.ts";
 import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
 import { mintAccessToken } from "./access-token.ts";
-import { endedLately, membersChanged, readEnded } from "./ended.ts";
 import { Member, member } from "./session.ts";
 import { NO_MEMBER, refusedToken, type Subject } from "./subject-token.ts";
 import type { Trust } from "./trust.ts";
 
 type IssuedRole = (typeof ISSUED_ROLES)[number];
 
-/** An access token for whom an issuer vouches, and what the tenant's object is to learn before it is given. */
-export type Exchange = { accessToken: string; role: IssuedRole; news: News };
+/** An access token for whom an issuer vouches. */
+export type Exchange = { accessToken: string; role: IssuedRole };
 
 const Held = v.object({ version: v.number(), tenant: EdgeRecord });
-const Vouched = v.object({ ...Member.entries, changed: v.boolean() });
 
 /**
  * Starts a session of whoever the issuer says has come, all or nothing: its own user of that subject; else the
@@ -36,73 +33,55 @@ export async function exchange(
   of: { slug: string | undefined; userAgent: string },
 ): Promise<Exchange | undefined> {
   const sessionId = uuidv7();
-  // i is locked by the first statement, and is what it was taken for, in a tenant that is open.
+  // The issuer as it was taken for, in a tenant that is open.
   const trusted = sql`issuers i join tenants t on t.id = i.tenant_id and t.status = 'active'
     and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
     and i.id = ${issuerId} and i.version = ${version} and i.suspended_at is null`;
   const own = sql`(select f.id from users f where f.issuer_id = ${issuerId} and f.subject = ${subject})`;
   const local = sql`(select l.id from users l join memberships lm on lm.user_id = l.id and lm.tenant_id = ${tenantId}
     where l.issuer_id is null and l.email = ${email})`;
-  const { held, vouched, ended, changed } = await db
-    .writeAround({
-      within: (q) => ({
-        // Against a change of the issuer, or its end: that waits for this, and then sees the session.
-        held: q.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
-        where i.id = ${issuerId} and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null}) for share of i`),
-        user: q.execute(sql`insert into users (id, email, issuer_id, subject)
-        select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
-        where i.just_in_time and not exists ${own} and not exists ${local}
-        on conflict (issuer_id, subject) do nothing`),
-        // The role follows what the issuer says; but who was made an owner here stays one.
-        membership: q.execute(sql`insert into memberships (tenant_id, user_id, role)
-        select i.tenant_id, u.id, ${role} from ${trusted} join users u on u.id = ${own}
-        where exists (select from memberships where tenant_id = i.tenant_id and user_id = u.id)
-          or (i.just_in_time and not exists ${local})
-        on conflict (tenant_id, user_id) do update set role = excluded.role
-          where memberships.role not in (excluded.role, 'owner')`),
-        email: q.execute(
-          sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
-        ),
-        // Each exchange makes one, so each clears away those that are over.
-        expired: q.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
-        and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
-        vouched: q.execute(sql`with who as (
-          select ${member}, u.issuer_id is not null as own,
-            u.version > 1 and u.issuer_id is not null and u.updated_at > now() - interval '1 hour' as changed
-          from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
-          where u.id in (${own}, ${local}) order by own desc limit 1
-        ), s as (
-          insert into sessions (id, tenant_id, user_id, issuer_id, user_agent, expires_at)
-          select ${sessionId}::uuid, ${tenantId}::uuid, user_id, ${issuerId}::uuid, ${of.userAgent},
-            now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
-        )
-        select * from who`),
-        ended: q.execute(endedLately(tenantId)),
-      }),
-      after: (q) => ({ changed: q.execute(membersChanged) }),
-    })
-    .catch((error: unknown) => {
-      // Whoever was removed meanwhile is no member.
-      if (violatedConstraint(error) === "sessions_membership") throw refusedToken(NO_MEMBER);
-      throw error;
-    });
+  const { held, vouched } = await change(db, tenantId, (q) => ({
+    held: q.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
+      where i.id = ${issuerId} and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})`),
+    user: q.execute(sql`insert into users (id, email, issuer_id, subject)
+      select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
+      where i.just_in_time and not exists ${own} and not exists ${local}`),
+    // The role follows what the issuer says; but who was made an owner here stays one.
+    membership: q.execute(sql`insert into memberships (tenant_id, user_id, role)
+      select i.tenant_id, u.id, ${role} from ${trusted} join users u on u.id = ${own}
+      where exists (select from memberships where tenant_id = i.tenant_id and user_id = u.id)
+        or (i.just_in_time and not exists ${local})
+      on conflict (tenant_id, user_id) do update set role = excluded.role
+        where memberships.role not in (excluded.role, 'owner')`),
+    email: q.execute(
+      sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
+    ),
+    // Each exchange makes one, so each clears away those that are over.
+    expired: q.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
+      and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
+    vouched: q.execute(sql`with who as (
+        select ${member}, u.issuer_id is not null as own
+        from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
+        where u.id in (${own}, ${local}) order by own desc limit 1
+      ), s as (
+        insert into sessions (id, tenant_id, user_id, issuer_id, user_agent, expires_at)
+        select ${sessionId}::uuid, ${tenantId}::uuid, user_id, ${issuerId}::uuid, ${of.userAgent},
+          now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
+      )
+      select * from who`),
+  }));
 
   const [trust] = v.parse(v.array(Held), held.rows);
   if (trust?.version !== version) return undefined;
   if (trust.tenant.status !== "active")
     throw new Problem(`tenant_${trust.tenant.status}`, { error: "invalid_target" });
-  const [who] = v.parse(v.array(Vouched), vouched.rows);
+  const [who] = v.parse(v.array(Member), vouched.rows);
   if (!who) throw refusedToken(NO_MEMBER);
   // What only owners may, they do with a session of their own: an admin, who can name an issuer, is none by that.
   const granted = who.role === "owner" ? "admin" : who.role;
-  const { user_id: userId, version: userVersion, tenant } = who;
+  const { user_id: userId, version: userVersion } = who;
   return {
     accessToken: await mintAccessToken({ tenantId, userId, sessionId, role: granted, version: userVersion }),
     role: granted,
-    news: {
-      record: tenant,
-      // Also when it was an earlier exchange that changed it: that one's news may have been lost.
-      ...(who.changed && readEnded(ended, changed)),
-    },
   };
 }

@@ -1,11 +1,11 @@
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/stub.ts";
+import { introduceTenant } from "../tenant/stub.ts";
 import type { Grant, Session } from "./session.ts";
 
 /** The session, once the tenant's object knows the record that it was granted on. Throws when there is no grant. */
 export async function granted(grant: Grant | undefined, refusal: string): Promise<Session> {
   if (!grant) throw refused(refusal);
-  await teachTenant(grant.record.id, { record: grant.record });
+  await introduceTenant(grant.record);
   return grant.session;
 }
 

@@ -6,7 +6,8 @@ import type { Deadline } from "../deadline.ts";
 import { invitations, sessions, TENANT_STATUSES } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
-import type { Floor } from "../tenant/credentials.ts";
+import { newsOf, readNews } from "../tenant/news.ts";
+import { tellTenant, updateTenant } from "../tenant/stub.ts";
 import { openToken, sealToken, secretHash } from "./opaque-token.ts";
 import { hashPassword } from "./password.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
@@ -55,23 +56,20 @@ export function readInvitation(text: string): Invitation | undefined {
 
 const Held = v.object({ status: v.picklist(TENANT_STATUSES) });
 const Started = v.object({ ...Member.entries, session_id: v.string() });
-const Known = v.object({ tenant_id: v.string(), user_id: v.string(), version: v.number() });
-
-/** A session in the tenant, and for each tenant of the account what its object is to learn before that is answered. */
-type Accepted = { grant: Grant; floors: Map<string, Floor[]> };
+const Head = v.object({ tenant_id: v.string(), head: v.number() });
 
 /**
  * Uses the invitation up: makes its email a member and starts a session, all or nothing. Its token was mailed to that
  * email, so whoever holds it owns the account: a password becomes the account's, and ends its earlier sessions in all
  * tenants; without one, the account has to be known as its email's already. `db` is the tenant's, in the name of the
- * invitation. Accepted again, it gives the same session until that is first refreshed. Throws `invitation_gone`,
- * `tenant_suspended`, `tenant_closing`, or `invalid_input` when it takes a password; the invitation then stays as it was.
+ * invitation. Accepted again, it gives the same session until that is first refreshed. Returns when the objects of all
+ * these tenants have confirmed it. Throws `invitation_gone`, `tenant_suspended`, `tenant_closing`, or `invalid_input` when it takes a password; the invitation then stays as it was.
  */
 export async function acceptInvitation(
   db: AccountDb,
   invitation: Invitation,
   of: { password: string | undefined; host: string | undefined; userAgent: string; deadline: Deadline },
-): Promise<Accepted> {
+): Promise<Grant> {
   const { id, email, tenantId } = invitation;
   of.deadline.check();
   const hash = of.password === undefined ? null : await hashPassword(email, of.password);
@@ -85,14 +83,18 @@ export async function acceptInvitation(
   const isAccount = sql`u.email = ${email} and u.issuer_id is null`;
   // In the tenant's context only members are seen, which the account is about to become.
   const account = sql`nullif(current_setting('app.account', true), '')::uuid`;
+  const isOfAccount = sql`select m.tenant_id from users u join memberships m on m.user_id = u.id where ${isAccount}`;
   const {
     open,
     started: starts,
-    accounts,
-  } = await db.writeAround({
-    before: (q) => ({
-      // Of those who accept at once, the second one waits here, and then finds it used.
-      open: q.execute(sql`select t.status from invitations i, tenants t where ${isGood} for update of i`),
+    heads,
+    news,
+  } = await db.writeAfter(
+    (q) => ({
+      // In one order. Of those who accept at once, the second one waits here, and then finds it used.
+      "": q.execute(sql`
+        select lock_outbox(tenant_id) from (select ${tenantId}::uuid as tenant_id union ${isOfAccount} order by 1) as locked`),
+      open: q.execute(sql`select t.status from invitations i, tenants t where ${isGood}`),
       account: q.execute(sql`
         insert into users (id, email, password_hash, email_verified_at)
         select ${uuidv7()}::uuid, i.email, ${hash}, now() from invitations i, tenants t where ${setsPassword}
@@ -104,13 +106,15 @@ export async function acceptInvitation(
       member: q.execute(sql`
         select set_config('app.account', u.id::text, true) from users u, invitations i, tenants t
         where ${isOpen} and ${isAccount} and u.email_verified_at is not null`),
+      heads: q.execute(sql`
+        select h.tenant_id, h.head::float8 from outbox_heads h where h.tenant_id in (${isOfAccount}) and h.tenant_id <> ${tenantId}`),
     }),
-    within: (q) => ({
-      // Somebody who is a member by now stays what they are; the UPDATE keeps them from being removed meanwhile.
+    (q) => ({
+      // Somebody who is a member by now stays what they are.
       membership: q.execute(sql`
         insert into memberships (tenant_id, user_id, role) select i.tenant_id, ${account}, i.role
         from invitations i, tenants t where ${isOpen} and ${account} is not null
-        on conflict (tenant_id, user_id) do update set updated_at = now()`),
+        on conflict (tenant_id, user_id) do nothing`),
       session: q.execute(sql`
         ${newSession(refresh, of.userAgent, { tenant: sql`t.id`, user: account })}
         from invitations i, tenants t where ${isOpen} and ${account} is not null`),
@@ -123,13 +127,13 @@ export async function acceptInvitation(
           join sessions s on s.tenant_id = m.tenant_id and s.user_id = m.user_id
         where ${isAccount} and ${isHere} and s.refresh_hash = ${sql.param(refresh.hash, sessions.refresh_hash)}
           and s.generation = 0 and s.revoked_at is null and (${hash}::text is null or u.password_hash = ${hash})`),
+      news: newsOf({ tenantId, after: 0 }),
     }),
-    after: (q) => ({
-      accounts: q.execute(sql`
-        select m.tenant_id, u.id as user_id, u.version from users u join memberships m on m.user_id = u.id
-        where ${isAccount}`),
-    }),
-  });
+  );
+  await Promise.all([
+    tellTenant(tenantId, readNews(news)),
+    ...v.parse(v.array(Head), heads.rows).map(({ tenant_id, head }) => updateTenant(tenant_id, head)),
+  ]);
 
   const [started] = v.parse(v.array(Started), starts.rows);
   const [held] = v.parse(v.array(Held), open.rows);
@@ -141,14 +145,5 @@ export async function acceptInvitation(
       "Choose a password of at least 8 characters: nobody has shown yet that this email is theirs.";
     throw new Problem("invalid_input", { errors: [{ pointer: "/password", detail }] });
   }
-  const known = hash === null ? [] : v.parse(v.array(Known), accounts.rows);
-  return {
-    grant: await grant(started, firstRefreshToken(started.session_id, invitation.sessionSecret)),
-    floors: new Map<string, Floor[]>([
-      [tenantId, []],
-      ...known.map(
-        ({ tenant_id, user_id, version }) => [tenant_id, [[user_id, version]]] as [string, Floor[]],
-      ),
-    ]),
-  };
+  return grant(started, firstRefreshToken(started.session_id, invitation.sessionSecret));
 }

@@ -6,6 +6,7 @@ import { query, type Given, type Id } from "../db/query.ts";
 import { invitations } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
+import { change } from "../tenant/change.ts";
 import { isActing, ownersOnly, vouchedBy } from "./acting.ts";
 import { invalidToken } from "./bearer.ts";
 import { makeInvitation } from "./invitation.ts";
@@ -54,12 +55,12 @@ export async function invite(db: AccountDb, caller: SignedIn, email: string, rol
   const { id, text, hash } = makeInvitation(tenantId, email);
   const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
     where m.tenant_id = ${tenantId} and u.email = ${email})`;
-  const { made, standing } = await db.write((q) => ({
+  const { made, standing } = await change(db, tenantId, (q) => ({
     inserted: q.execute(sql`
       insert into invitations (id, tenant_id, email, role, token_hash, invited_by, vouched_by, expires_at)
       select ${id}::uuid, a.tenant_id, ${email}, ${role}, ${sql.param(hash, invitations.token_hash)}::bytea,
         a.user_id, ${vouchedBy(caller)}, now() + ${INVITATION_TTL_DAYS} * interval '1 day'
-      from memberships a where ${isActing(caller)} and not ${isThere} for share of a
+      from memberships a where ${isActing(caller)} and not ${isThere}
       on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
         token_hash = excluded.token_hash, invited_by = excluded.invited_by, vouched_by = excluded.vouched_by,
         expires_at = excluded.expires_at, created_at = excluded.created_at`),
@@ -82,7 +83,7 @@ export async function deleteInvitation(
   id: string,
   only?: SQL,
 ): Promise<void> {
-  const { gone, there } = await db.write((q) => ({
+  const { gone, there } = await change(db, tenantId, (q) => ({
     gone: q
       .delete(invitations)
       .where(and(isInvitation(tenantId, id), only))

@@ -6,11 +6,10 @@ import { violatedConstraint } from "../db/client.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { issuers } from "../db/control.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb, Builder } from "../tenant-db.ts";
-import { teachTenant } from "../tenant/stub.ts";
-import { holdActing, isActing, refuseManaging, stands, vouchedBy } from "./acting.ts";
+import type { AccountDb } from "../tenant-db.ts";
+import { change } from "../tenant/change.ts";
+import { ifActing, isActing, refuseManaging, stands, vouchedBy } from "./acting.ts";
 import { invalidToken } from "./bearer.ts";
-import { endedLately, membersChanged, readEnded } from "./ended.ts";
 
 /** Entries of an issuer's role map, and email domains. */
 export const MAX_ENTRIES = 100;
@@ -56,10 +55,6 @@ export async function findIssuer(db: AccountDb, tenantId: string, id: string) {
   return found[0];
 }
 
-/** Locks the issuer, so that an exchange that is under way is done, and its session seen, before what follows. */
-const hold = (db: Builder, tenantId: string, id: string) =>
-  db.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)).for("update");
-
 function refuseIssuer(error: unknown): never {
   if (violatedConstraint(error) === "issuers_issuer") throw new Problem("issuer_exists", { cause: error });
   if (violatedConstraint(error) === "role_map_size") throw tooLargeMap();
@@ -96,21 +91,17 @@ export async function createIssuer(
 ) {
   const { tenantId } = caller;
   const id = uuidv7();
-  const { acting, row } = await db
-    .write((q) => ({
-      acting: q.execute(holdActing(caller)),
-      inserted: q.execute(sql`
-        insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
-          just_in_time, registered_by, vouched_by)
-        select ${id}::uuid, a.tenant_id, ${issuer}, ${audience}, ${role_claim ?? null},
-          ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
-          ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
-          a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
-      row: byId({ tenantId, id }),
-    }))
-    .catch(refuseIssuer);
-  if (acting.rows.length === 0) throw invalidToken();
-  if (!row[0]) throw new Error("the insert made no row");
+  const { row } = await change(db, tenantId, (q) => ({
+    inserted: q.execute(sql`
+      insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
+        just_in_time, registered_by, vouched_by)
+      select ${id}::uuid, a.tenant_id, ${issuer}, ${audience}, ${role_claim ?? null},
+        ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
+        ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
+        a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
+    row: byId({ tenantId, id }),
+  })).catch(refuseIssuer);
+  if (!row[0]) throw invalidToken();
   return row[0];
 }
 
@@ -129,30 +120,23 @@ export async function changeIssuer(
   // A merge patch goes into the map as well: null takes an entry, or all of them, away.
   const merged =
     role_map && sql`jsonb_strip_nulls(${issuers.role_map} || ${JSON.stringify(role_map)}::jsonb)`;
-  const { acting, row, there, ended, changed } = await db
-    .writeAround({
-      within: (q) => ({
-        acting: q.execute(holdActing(caller)),
-        row: q
-          .update(issuers)
-          .set({
-            ...patch,
-            ...(role_map !== undefined && { role_map: merged ?? {} }),
-            registered_by: caller.id,
-            vouched_by: vouchedBy(caller),
-            suspended_at: null,
-            updated_at: sql`now()`,
-          })
-          .where(and(isIssuer(tenantId, id), stands(caller), only))
-          .returning(versioned),
-        there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
-        ended: q.execute(endedLately(tenantId)),
-      }),
-      after: (q) => ({ changed: q.execute(membersChanged) }),
-    })
-    .catch(refuseIssuer);
+  const { acting, row, there } = await change(db, tenantId, (q) => ({
+    acting: q.execute(ifActing(caller)),
+    row: q
+      .update(issuers)
+      .set({
+        ...patch,
+        ...(role_map !== undefined && { role_map: merged ?? {} }),
+        registered_by: caller.id,
+        vouched_by: vouchedBy(caller),
+        suspended_at: null,
+        updated_at: sql`now()`,
+      })
+      .where(and(isIssuer(tenantId, id), stands(caller), only))
+      .returning(versioned),
+    there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+  })).catch(refuseIssuer);
   if (acting.rows.length === 0) throw invalidToken();
-  await teachTenant(tenantId, readEnded(ended, changed));
   if (!row[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
   return row[0];
 }
@@ -163,22 +147,14 @@ export async function changeIssuer(
  */
 export async function deleteIssuer(db: AccountDb, caller: SignedIn, id: string, only?: SQL): Promise<void> {
   const { tenantId } = caller;
-  const { acting, gone, there, ended, changed } = await db
-    .writeAround({
-      within: (q) => ({
-        acting: q.execute(holdActing(caller)),
-        held: hold(q, tenantId, id),
-        gone: q
-          .delete(issuers)
-          .where(and(isIssuer(tenantId, id), stands(caller), only))
-          .returning({ id: issuers.id }),
-        there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
-        ended: q.execute(endedLately(tenantId)),
-      }),
-      after: (q) => ({ changed: q.execute(membersChanged) }),
-    })
-    .catch(refuseIssuer);
+  const { acting, gone, there } = await change(db, tenantId, (q) => ({
+    acting: q.execute(ifActing(caller)),
+    gone: q
+      .delete(issuers)
+      .where(and(isIssuer(tenantId, id), stands(caller), only))
+      .returning({ id: issuers.id }),
+    there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+  })).catch(refuseIssuer);
   if (acting.rows.length === 0) throw invalidToken();
-  await teachTenant(tenantId, readEnded(ended, changed));
   if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
 }

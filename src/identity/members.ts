@@ -1,14 +1,12 @@
-import { and, asc, eq, inArray, sql, type SQL } from "drizzle-orm";
+import { and, eq, sql, type SQL } from "drizzle-orm";
 import type { Role } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { memberships, users } from "../db/control.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb, Builder } from "../tenant-db.ts";
-import type { Floor } from "../tenant/credentials.ts";
-import { teachTenant } from "../tenant/stub.ts";
-import { holdActing, ownersOnly, refuseTo, stands } from "./acting.ts";
-import { endedLately, membersChanged, readEnded } from "./ended.ts";
+import type { AccountDb } from "../tenant-db.ts";
+import { change } from "../tenant/change.ts";
+import { ifActing, ownersOnly, refuseTo, stands } from "./acting.ts";
 
 /** What is shown of a member. */
 export const shownMember = {
@@ -39,18 +37,6 @@ export async function findMember(db: AccountDb, tenantId: string, userId: string
 }
 
 /**
- * Locks the caller's and the member's rows, in one order: of two who change each other, the second one finds what the
- * first one left, and no key of the member's is made meanwhile.
- */
-const hold = (db: Builder, { tenantId, id }: SignedIn, userId: string) =>
-  db
-    .select({ user_id: memberships.user_id })
-    .from(memberships)
-    .where(and(eq(memberships.tenant_id, tenantId), inArray(memberships.user_id, [id, userId])))
-    .orderBy(asc(memberships.user_id))
-    .for("update");
-
-/**
  * Changes a member's role, on the caller's behalf, if `only` holds of the membership. Their API keys lose what the new
  * role does not allow, and their tokens are void: the tenant's object knows before this returns. Throws `not_found`,
  * `precondition_failed`, `last_owner`, and `insufficient_scope` when the caller may not.
@@ -59,39 +45,23 @@ export async function changeMember(
   db: AccountDb,
   caller: SignedIn,
   userId: string,
-  change: { role?: Role | undefined },
+  patch: { role?: Role | undefined },
   only?: SQL,
 ) {
   const { tenantId } = caller;
-  const { acting, written, now, ended, changed } = await db
-    .writeAround({
-      within: (q) => ({
-        held: hold(q, caller, userId),
-        acting: q.execute(holdActing(caller)),
-        written: q
-          .update(memberships)
-          .set({ ...change, updated_at: sql`now()` })
-          .where(and(isMember(tenantId, userId), stands(caller), only))
-          .returning({ user_id: memberships.user_id }),
-        now: q
-          .select({ row: versioned, version: users.version })
-          .from(memberships)
-          .innerJoin(users, eq(users.id, memberships.user_id))
-          .where(isMember(tenantId, userId)),
-        ended: q.execute(endedLately(tenantId)),
-      }),
-      after: (q) => ({ changed: q.execute(membersChanged) }),
-    })
-    .catch(refuseTo(caller));
+  const { acting, written, now } = await change(db, tenantId, (q) => ({
+    acting: q.execute(ifActing(caller)),
+    written: q
+      .update(memberships)
+      .set({ ...patch, updated_at: sql`now()` })
+      .where(and(isMember(tenantId, userId), stands(caller), only))
+      .returning({ user_id: memberships.user_id }),
+    now: byUser({ tenantId, userId }),
+  })).catch(refuseTo(caller));
   if (acting.rows.length === 0) throw ownersOnly();
-  const [member] = now;
-  const { floors = [], ...keys } = readEnded(ended, changed);
-  // Also for the role that the member already has: setting a role voids what was made before.
-  const own: Floor[] = member ? [[userId, member.version]] : [];
-  await teachTenant(tenantId, { ...keys, floors: [...floors, ...own] });
-  if (!member) throw new Problem("not_found");
+  if (!now[0]) throw new Problem("not_found");
   if (written.length === 0) throw new Problem("precondition_failed");
-  return member.row;
+  return now[0];
 }
 
 /**
@@ -105,23 +75,15 @@ export async function removeMember(
   only?: SQL,
 ): Promise<void> {
   const { tenantId } = caller;
-  const { acting, removed, there, ended, changed } = await db
-    .writeAround({
-      within: (q) => ({
-        held: hold(q, caller, userId),
-        acting: q.execute(holdActing(caller)),
-        removed: q
-          .delete(memberships)
-          .where(and(isMember(tenantId, userId), stands(caller), only))
-          .returning({ user_id: memberships.user_id }),
-        there: q.select({ user_id: memberships.user_id }).from(memberships).where(isMember(tenantId, userId)),
-        ended: q.execute(endedLately(tenantId)),
-      }),
-      after: (q) => ({ changed: q.execute(membersChanged) }),
-    })
-    .catch(refuseTo(caller));
+  const { acting, removed, there } = await change(db, tenantId, (q) => ({
+    acting: q.execute(ifActing(caller)),
+    removed: q
+      .delete(memberships)
+      .where(and(isMember(tenantId, userId), stands(caller), only))
+      .returning({ user_id: memberships.user_id }),
+    there: q.select({ user_id: memberships.user_id }).from(memberships).where(isMember(tenantId, userId)),
+  })).catch(refuseTo(caller));
   if (acting.rows.length === 0) throw ownersOnly();
-  await teachTenant(tenantId, readEnded(ended, changed));
   if (there.length > 0) throw new Problem("precondition_failed");
   if (removed.length === 0) throw new Problem("not_found");
 }

@@ -40,7 +40,6 @@ export const Member = v.object({
 });
 const Found = v.object({ members: v.array(Member), is_host: v.boolean() });
 const NOBODY: v.InferOutput<typeof Found> = { members: [], is_host: true };
-const Outcome = v.object({ outcome: v.string() });
 
 /** What a statement that starts a session answers of its member (a Member), from the aliases u, m and t. */
 export const member = sql`u.id as user_id, u.email, u.version, m.role, ${edgeRecord} as tenant`;
@@ -175,42 +174,51 @@ async function startSession(condition: SQL, userAgent: string, host: string | nu
   return { members: enterable, refresh };
 }
 
-/** A session that was revoked because an old refresh token of its was used again; its tenant's object is to be told. */
-export type Reuse = { reused: { tenantId: string; sessionId: string } };
+/** That a session is revoked, now or since an earlier request: its tenant's object is to confirm it before the answer. */
+export type Revoked = { tenantId: string; head: number };
+const RevokedRow = v.object({ tenant_id: v.string(), head: v.number() });
 
 /**
- * Replaces a refresh token by its successor, in one statement. The token before the last gets the same successor until
+ * Replaces a refresh token by its successor, in one transaction. The token before the last gets the same successor until
  * that one is first used, for a second tab and for an answer that was lost, however late; any older one is a stolen
  * token at work, and revokes the session. Undefined when refused, as at the host of another tenant.
  */
 export async function refreshSession(
   text: string,
   host: string | undefined,
-): Promise<Grant | Reuse | undefined> {
+): Promise<Grant | Revoked | undefined> {
   const tokens = readRefreshToken(text);
   if (!tokens) return undefined;
   const { presented, successor } = tokens;
   const isNewest = sql`(s.generation = ${presented.generation} and s.refresh_hash = ${hex(presented.hash)}::bytea)`;
   const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea)`;
-  // One UPDATE, so that of two at once the second one judges the row that the first one left.
-  const { rows } = await identityDb
-    .execute(sql`
-      update sessions s set
-        revoked_at = case when ${isNewest} or ${isRepeat} then null else now() end,
-        rotated_at = case when ${isNewest} then now() else s.rotated_at end,
-        expires_at = case when ${isNewest} then now() + ${REFRESH_TTL_S} * interval '1 second' else s.expires_at end,
-        generation = case when ${isNewest} then ${successor.generation} else s.generation end,
-        refresh_hash = case when ${isNewest} then ${hex(successor.hash)}::bytea else s.refresh_hash end
-      from users u, memberships m, tenants t
-      where s.id = ${presented.sessionId} and s.revoked_at is null and s.expires_at > now() and t.status = 'active'
-        and (${host ?? null}::text is null or t.slug = ${host ?? null}) and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
-      returning case when s.revoked_at is null then 'granted' else 'reused' end as outcome, ${member}`)
+  const isThis = sql`s.id = ${presented.sessionId}`;
+  const [, refreshed, revoked] = await identityDb
+    .batch([
+      identityDb.execute(sql`
+        select lock_outbox(s.tenant_id) from sessions s where ${isThis} and not (${isNewest} or ${isRepeat})`),
+      // One UPDATE, so that of two at once the second one judges the row that the first one left.
+      identityDb.execute(sql`
+        update sessions s set
+          revoked_at = case when ${isNewest} or ${isRepeat} then null else now() end,
+          rotated_at = now(),
+          expires_at = case when ${isNewest} then now() + ${REFRESH_TTL_S} * interval '1 second' else s.expires_at end,
+          generation = case when ${isNewest} then ${successor.generation} else s.generation end,
+          refresh_hash = case when ${isNewest} then ${hex(successor.hash)}::bytea else s.refresh_hash end
+        from users u, memberships m, tenants t
+        where ${isThis} and s.revoked_at is null and s.expires_at > now() and t.status = 'active'
+          and (${host ?? null}::text is null or t.slug = ${host ?? null})
+          and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
+        returning ${member}`),
+      identityDb.execute(sql`
+        select h.tenant_id, h.head::float8 from sessions s join outbox_heads h on h.tenant_id = s.tenant_id
+        where ${isThis} and s.revoked_at is not null`),
+    ])
     .catch(rethrow);
-  const [row] = rows;
-  if (!row) return undefined;
-  const who = v.parse(Member, row);
-  if (v.parse(Outcome, row).outcome === "granted") return grant(who, successor);
-  return { reused: { tenantId: who.tenant.id, sessionId: presented.sessionId } };
+  const [ended] = v.parse(v.array(RevokedRow), revoked.rows);
+  if (ended) return { tenantId: ended.tenant_id, head: ended.head };
+  const [who] = v.parse(v.array(Member), refreshed.rows);
+  return who && grant(who, successor);
 }
 
 /** What a member is told of the session that this refresh token is of. */

@@ -20,7 +20,6 @@ import { MAIL_COST } from "../identity/mail.ts";
 import { Session } from "../identity/session.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/stub.ts";
 
 const tag = "Members";
 
@@ -63,22 +62,13 @@ export const acceptanceRoutes = factory.createApp().post(
       onAnswer: (started) => timed(c, "db", started),
     });
     const host = slugOfHost(c.req.url);
-    const { grant, floors } = await acceptInvitation(db, invitation, {
+    const { session } = await acceptInvitation(db, invitation, {
       password,
       host,
       userAgent: userAgent(c),
       deadline: c.get("deadline"),
     });
-    // In each tenant of the account, the object ends its earlier sessions.
-    await Promise.all(
-      Array.from(floors, ([tenantId, ended]) =>
-        teachTenant(tenantId, {
-          floors: ended,
-          ...(tenantId === grant.record.id && { record: grant.record }),
-        }),
-      ),
-    );
-    return c.json(grant.session, 201);
+    return c.json(session, 201);
   },
 );
 

@@ -9,7 +9,7 @@ import { settings } from "../env.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { ById, valid } from "../http/valid.ts";
 import { Problem } from "../problem.ts";
-import { teachTenant } from "../tenant/stub.ts";
+import { updateTenant } from "../tenant/stub.ts";
 import { EdgeRecord, edgeRecord, Policies } from "../tenant/record.ts";
 
 const TenantChange = v.partial(
@@ -40,17 +40,23 @@ export const operatorRoutes = factory.createApp().patch(
     const { id } = c.req.valid("param");
     const change = c.req.valid("json");
     const started = performance.now();
-    const { rows } = await operatorDb
-      .execute(sql`
-        update tenants t set plan = coalesce(${change.plan ?? null}, plan),
-          status = coalesce(${change.status ?? null}, status),
-          limits = case when ${change.limits === undefined} then limits else ${JSON.stringify(change.limits ?? null)}::jsonb end
-        where t.id = ${id} returning ${edgeRecord} as tenant`)
+    // An operator sees no API keys, so the tenant's object reads the news by itself.
+    const [, changed, heads] = await operatorDb
+      .batch([
+        operatorDb.execute(sql`select lock_outbox(${id})`),
+        operatorDb.execute(sql`
+          update tenants t set plan = coalesce(${change.plan ?? null}, plan),
+            status = coalesce(${change.status ?? null}, status),
+            limits = case when ${change.limits === undefined} then limits else ${JSON.stringify(change.limits ?? null)}::jsonb end
+          where t.id = ${id} returning ${edgeRecord} as tenant`),
+        operatorDb.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
+      ])
       .catch(rethrow);
     timed(c, "db", started);
-    const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), rows);
-    if (!row) throw new Problem("not_found");
-    await teachTenant(id, { record: row.tenant });
+    const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), changed.rows);
+    const [told] = v.parse(v.array(v.object({ head: v.number() })), heads.rows);
+    if (!row || !told) throw new Problem("not_found");
+    await updateTenant(id, told.head);
     if (settings.LOG_REQUESTS)
       console.log(
         JSON.stringify({ message: "operator", request_id: c.get("requestId"), tenant: id, change }),

@@ -2,7 +2,7 @@ import { and, eq, gt, isNull, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
-import { sessions, users } from "../db/control.ts";
+import { memberships, sessions } from "../db/control.ts";
 import { userAgent } from "../edge/client.ts";
 import { signedIn } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
@@ -11,8 +11,8 @@ import { ById, valid } from "../http/valid.ts";
 import { Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { Slug } from "../tenant/slug.ts";
-import { teachTenant } from "../tenant/stub.ts";
-import { GONE } from "../tenant/credentials.ts";
+import { change } from "../tenant/change.ts";
+import { introduceTenant } from "../tenant/stub.ts";
 
 const tag = "Sessions";
 
@@ -87,7 +87,7 @@ export const sessionRoutes = factory
       const slug = c.req.valid("json").tenant;
       const grant = await switchTenant({ userId, sessionId, slug, userAgent: userAgent(c) });
       if (!grant) throw new Problem("not_found");
-      await teachTenant(grant.record.id, { record: grant.record });
+      await introduceTenant(grant.record);
       return c.json(grant.session, 201);
     },
   )
@@ -96,21 +96,19 @@ export const sessionRoutes = factory
     operation({ summary: "Sign out everywhere in this tenant", tag, answers: { 204: null } }),
     async (c) => {
       const { tenantId, id } = signedIn(c.get("caller"));
-      const { user } = await c.get("identity").write((q) => ({
+      await change(c.get("identity"), tenantId, (q) => ({
         ended: q
           .update(sessions)
           .set({ revoked_at: sql`now()` })
           .where(
             and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, id), isNull(sessions.revoked_at)),
           ),
-        // Tokens that were made for an older version of the user are void.
-        user: q
-          .update(users)
-          .set({ updated_at: sql`now()` })
-          .where(eq(users.id, id))
-          .returning({ version: users.version }),
+        // To set the role again voids the access tokens that were made before.
+        voided: q
+          .update(memberships)
+          .set({ role: sql`role` })
+          .where(and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, id))),
       }));
-      if (user[0]) await teachTenant(tenantId, { floors: [[id, user[0].version]] });
       return c.body(null, 204);
     },
   )
@@ -127,7 +125,7 @@ export const sessionRoutes = factory
       const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
       const { id } = c.req.valid("param");
       const ended = id === "current" ? sessionId : id;
-      const { gone } = await c.get("identity").write((q) => ({
+      const { gone } = await change(c.get("identity"), tenantId, (q) => ({
         gone: q
           .update(sessions)
           .set({ revoked_at: sql`coalesce(revoked_at, now())` })
@@ -135,7 +133,6 @@ export const sessionRoutes = factory
           .returning({ id: sessions.id }),
       }));
       if (!gone[0]) throw new Problem("not_found");
-      await teachTenant(tenantId, { floors: [[ended, GONE]] });
       return c.body(null, 204);
     },
   );

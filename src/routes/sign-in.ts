@@ -12,8 +12,7 @@ import { hashPassword } from "../identity/password.ts";
 import { refreshSession, Session, signIn, signUp } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { NewSlug, Slug } from "../tenant/slug.ts";
-import { teachTenant } from "../tenant/stub.ts";
-import { GONE } from "../tenant/credentials.ts";
+import { updateTenant } from "../tenant/stub.ts";
 import { TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";
@@ -96,9 +95,8 @@ export const signInRoutes = factory
     valid("json", Refresh),
     async (c) => {
       const grant = await refreshSession(c.req.valid("json").refresh_token, slugOfHost(c.req.url));
-      if (grant && "reused" in grant) {
-        const { tenantId, sessionId } = grant.reused;
-        await teachTenant(tenantId, { floors: [[sessionId, GONE]] });
+      if (grant && "head" in grant) {
+        await updateTenant(grant.tenantId, grant.head);
         throw refused(STALE_REFRESH);
       }
       return c.json(await granted(grant, STALE_REFRESH), 200);

@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { and, eq, ne, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
@@ -10,8 +10,8 @@ import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
 import { Problem } from "../problem.ts";
 import { NewSlug } from "../tenant/slug.ts";
-import { teachTenant } from "../tenant/stub.ts";
-import { EdgeRecord, edgeRecord, TenantName } from "../tenant/record.ts";
+import { change } from "../tenant/change.ts";
+import { TenantName } from "../tenant/record.ts";
 
 const tag = "Tenant";
 
@@ -51,12 +51,6 @@ const shown = {
 
 const ownTenant = query((db) => db.select(shown).from(tenants));
 
-/** The record in a query's one row, for the tenant's object. */
-function recordIn(rows: unknown[]) {
-  const [row] = v.parse(v.tuple([v.object({ tenant: EdgeRecord })]), rows);
-  return { record: row.tenant };
-}
-
 /** The caller's own tenant; the wall shows a request no other. */
 export const tenantRoutes = factory
   .createApp()
@@ -83,23 +77,18 @@ export const tenantRoutes = factory
     valid("json", TenantPatch),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const { row, known } = await c
-        .get("db")
-        .write((q) => ({
-          row: q
-            .update(tenants)
-            // `updated_at` is the trigger's; naming it keeps an empty patch a valid UPDATE.
-            .set({ ...c.req.valid("json"), updated_at: sql`now()` })
-            .where(ifMatch(tenants, c.req.valid("header")))
-            .returning(shown),
-          known: q.execute(sql`select ${edgeRecord} as tenant from tenants t`),
-        }))
-        .catch((error: unknown) => {
-          if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
-          throw error;
-        });
+      const { row } = await change(c.get("identity"), tenantId, (q) => ({
+        row: q
+          .update(tenants)
+          // `updated_at` is the trigger's; naming it keeps an empty patch a valid UPDATE.
+          .set({ ...c.req.valid("json"), updated_at: sql`now()` })
+          .where(and(eq(tenants.id, tenantId), ifMatch(tenants, c.req.valid("header"))))
+          .returning(shown),
+      })).catch((error: unknown) => {
+        if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
+        throw error;
+      });
       if (!row[0]) throw new Problem("precondition_failed");
-      await teachTenant(tenantId, recordIn(known.rows));
       return answerRow(c, row[0]);
     },
   )
@@ -109,14 +98,14 @@ export const tenantRoutes = factory
     needs("tenant:delete"),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const { closed } = await c.get("identity").write((q) => ({
-        closed: q.execute(
-          sql`update tenants t set status = 'closing' where t.id = ${tenantId} and t.status <> 'suspended' returning ${edgeRecord} as tenant`,
-        ),
+      const { closed } = await change(c.get("identity"), tenantId, (q) => ({
+        closed: q
+          .update(tenants)
+          .set({ status: "closing" })
+          .where(and(eq(tenants.id, tenantId), ne(tenants.status, "suspended")))
+          .returning({ id: tenants.id }),
       }));
-      if (closed.rows.length === 0) throw new Problem("tenant_suspended");
-      // Acknowledged only once the object refuses the next request.
-      await teachTenant(tenantId, recordIn(closed.rows));
+      if (!closed[0]) throw new Problem("tenant_suspended");
       return c.body(null, 204);
     },
   )

@@ -14,7 +14,6 @@ import { readSubjectToken, unknownToken, verifySubjectToken } from "../identity/
 import { chooseTrust, forgetTrusts, isTrusted, trustsOf } from "../identity/trust.ts";
 import { Problem } from "../problem.ts";
 import { Slug } from "../tenant/slug.ts";
-import { teachTenant } from "../tenant/stub.ts";
 
 const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 const TYPE = "urn:ietf:params:oauth:token-type:";
@@ -100,8 +99,7 @@ export const tokenRoutes = factory.createApp().post(
         userAgent: userAgent(c),
       });
       if (given) {
-        const { accessToken, role, news } = given;
-        await teachTenant(trust.tenant_id, news);
+        const { accessToken, role } = given;
         c.header("Cache-Control", "no-store");
         return c.json({
           access_token: accessToken,

@@ -1,10 +1,11 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
 import type { Decision, Policy } from "../policy.ts";
-import { Credentials, type CredentialNews, type Proof } from "./credentials.ts";
+import { Credentials, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./limits/ledger.ts";
-import { loadRecord, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
+import { loadTenant, type News } from "./news.ts";
+import { policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
 
 /** How old the tenant's record may grow while requests come in. */
 const RECORD_REFRESH_MS = 300_000;
@@ -29,9 +30,6 @@ export type Admission =
 /** The answers to a call's requests, in their order, with the tenant's plan and slug. */
 export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "plan" | "slug">>;
 
-/** What changed in Postgres: the tenant's row, and its credentials. */
-export type News = { record?: EdgeRecord } & CredentialNews;
-
 /**
  * One tenant's single authority at the edge, named by the tenant's id: its status, its credentials and its exact limits.
  * Postgres is the system of record for the first two; the counters live here alone.
@@ -41,10 +39,12 @@ export class Tenant extends DurableObject<Env> {
   readonly #credentials: Credentials;
   readonly #keyUsage: KeyUsage;
   readonly #recent = new BoundedMap<string, Promise<string>>(REMEMBERED_CALLS);
+  /** The outbox entries up to this one are in force here. */
+  #confirmed: number;
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
-  #refresh: Promise<void> | undefined;
+  #loading: Promise<void> | undefined;
   #write: Promise<boolean> | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -53,6 +53,7 @@ export class Tenant extends DurableObject<Env> {
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
     this.#credentials = new Credentials(ctx.storage);
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
+    this.#confirmed = ctx.storage.kv.get<number>("confirmed") ?? 0;
     this.#take(ctx.storage.kv.get<EdgeRecord>("record"));
     // What a crash cost is written down even if nobody calls again.
     this.#watchForIdleness();
@@ -73,7 +74,7 @@ export class Tenant extends DurableObject<Env> {
 
   async #decide(demands: Demand[]): Promise<string> {
     if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
-      const refreshed = this.#refreshRecord();
+      const refreshed = this.#refresh();
       // With any record at all the request need not wait for a newer one.
       if (!this.#record) await refreshed;
     }
@@ -102,21 +103,38 @@ export class Tenant extends DurableObject<Env> {
   }
 
   /**
-   * Learns what changed, in force for the next request and durable once it returns. What is older than what it knows
-   * changes nothing.
+   * Has the outbox in force up to the entry `head`, for the next request and durably, once it returns: from the news, or
+   * from Postgres where they leave a gap. What it has confirmed already changes nothing, however late it arrives.
    */
-  async learn({ record, ...credentials }: News): Promise<void> {
-    this.#credentials.learn(credentials, Date.now());
-    if (record) await this.#takeNewer(record);
+  async receive(head: number, news?: News): Promise<void> {
+    if (news && news.from <= this.#confirmed + 1) this.#apply(news);
+    if (this.#confirmed < head) await this.#load();
+    // That may have been a reading that began before.
+    if (this.#confirmed < head) await this.#load();
+    if (this.#confirmed < head) throw new Error("the outbox is shorter than its head");
+  }
+
+  /** Learns the tenant's record, so that its first request need not wait for it. An older one changes nothing. */
+  learn(record: EdgeRecord): void {
+    this.#takeNewer(record);
   }
 
   /** Does nothing, to tell whether objects answer. */
   async ping(): Promise<void> {}
 
-  async #takeNewer(record: EdgeRecord): Promise<void> {
+  #apply(news: News): void {
+    if (news.upto <= this.#confirmed) return;
+    this.#credentials.learn(news, Date.now());
+    if (news.record) this.#takeNewer(news.record);
+    this.#confirmed = news.upto;
+    // With what they say, or not at all: the storage commits together what is put without an await in between.
+    this.ctx.storage.kv.put("confirmed", this.#confirmed);
+  }
+
+  #takeNewer(record: EdgeRecord): void {
     if (this.#record && this.#record.version >= record.version) return;
     this.#take(record);
-    await this.ctx.storage.put("record", record);
+    this.ctx.storage.kv.put("record", record);
   }
 
   #take(record: EdgeRecord | undefined): void {
@@ -124,31 +142,50 @@ export class Tenant extends DurableObject<Env> {
     if (record) this.#policies = policiesOf(record);
   }
 
-  /** Re-reads the record from Postgres, once at a time. Fails only when there is no record to go on with. */
-  #refreshRecord(): Promise<void> {
-    this.#refresh ??= (async () => {
+  /** Re-reads what Postgres says of the tenant. Fails only when there is no record to go on with. */
+  async #refresh(): Promise<void> {
+    try {
+      await this.#load();
+    } catch (error) {
+      if (!this.#record) throw error;
+      // Retry in 10 s, not on every request: that would not help a database that is down.
+      this.#refreshedAt = Date.now() - RECORD_REFRESH_MS + RECORD_RETRY_MS;
+      console.error({
+        message: "tenant record not refreshed",
+        tenant: this.#record.id,
+        cause: String(error),
+      });
+    }
+  }
+
+  /** Reads the tenant's record, its keys and its outbox from Postgres, once at a time. */
+  #load(): Promise<void> {
+    this.#loading ??= (async () => {
       try {
-        const { learned } = this.#credentials;
-        const known = await loadRecord(this.ctx.id.name ?? "");
-        // Unknown tenant: retry in 10 s, not on every request.
-        this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
-        if (known) this.#credentials.replaceKeys(known.keys, learned, Date.now());
-        if (known) await this.#takeNewer(known.tenant);
-        else this.#take(undefined);
-      } catch (error) {
-        if (!this.#record) throw error;
-        // Retry in 10 s, not on every request: that would not help a database that is down.
-        this.#refreshedAt = Date.now() - RECORD_REFRESH_MS + RECORD_RETRY_MS;
-        console.error({
-          message: "tenant record not refreshed",
-          tenant: this.#record.id,
-          cause: String(error),
-        });
+        for (let isWhole = false; !isWhole;) isWhole = await this.#loadPage();
       } finally {
-        this.#refresh = undefined;
+        this.#loading = undefined;
       }
     })();
-    return this.#refresh;
+    return this.#loading;
+  }
+
+  /** Returns whether nothing is left to read. */
+  async #loadPage(): Promise<boolean> {
+    const known = await loadTenant(this.ctx.id.name ?? "", this.#confirmed);
+    // Unknown tenant: retry in 10 s, not on every request.
+    this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
+    if (!known) {
+      this.#take(undefined);
+      return true;
+    }
+    const { tenant, keys, news } = known;
+    // What arrived meanwhile is newer than what was read.
+    if (news.upto < this.#confirmed) return false;
+    this.#credentials.replaceKeys(keys);
+    this.#takeNewer(tenant);
+    this.#apply(news);
+    return news.upto === news.head;
   }
 
   /** Writes the row that the ledger wants on disk, if any, and the next one when that is done. */

@@ -1,11 +1,9 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
-import { identityDb, rethrow } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES } from "../db/control.ts";
 import type { Policy } from "../policy.ts";
 import { listOf } from "../list-of.ts";
-import { within } from "../within.ts";
 import { MAX_WINDOW_S } from "./limits/limits.ts";
 import { MAX_UNITS } from "./limits/sliding-log.ts";
 import { PLAN_POLICIES } from "./plans.ts";
@@ -54,27 +52,6 @@ export type KeyRecord = Readonly<v.InferOutput<typeof KeyRecord>>;
 export const keyRecord = sql`json_build_object('id', k.id,
   'hash', translate(encode(k.hash, 'base64'), '+/=', '-_'), 'scopes', k.scopes,
   'expiresAt', floor(extract(epoch from k.expires_at) * 1000), 'version', k.version)`;
-
-const Known = v.array(v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) }));
-
-/** Less than a request waits for its tenant's object, so that this fails before whoever waits for it gives up. */
-const LOAD_TIMEOUT_MS = 4_000;
-
-/**
- * The tenant's record and its API keys as Postgres has them now, or undefined when there is no such tenant. Throws when
- * that takes longer than 4 s.
- */
-export async function loadRecord(tenantId: string): Promise<v.InferOutput<typeof Known>[number] | undefined> {
-  const reading = identityDb
-    .execute(
-      sql`select ${edgeRecord} as tenant, coalesce((select json_agg(${keyRecord}) from api_keys k
-        where k.tenant_id = t.id and (k.expires_at is null or k.expires_at > now())), '[]') as keys
-        from tenants t where t.id = ${tenantId}`,
-    )
-    .catch(rethrow);
-  const { rows } = await within(LOAD_TIMEOUT_MS, reading);
-  return v.parse(Known, rows)[0];
-}
 
 /** The tenant's own policies if an operator set any, else its plan's. */
 export const policiesOf = ({ limits, plan }: EdgeRecord): readonly Policy[] => limits ?? PLAN_POLICIES[plan];

@@ -5,7 +5,8 @@ import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
 import { Denials } from "./denials.ts";
-import type { Admission, Answers, Demand, News, Tenant } from "./object.ts";
+import type { News } from "./news.ts";
+import type { Admission, Answers, Demand, Tenant } from "./object.ts";
 import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
 
@@ -50,10 +51,25 @@ export async function askTenant(
   return answer;
 }
 
-/** Has the tenant's object confirm the news, durably, so that its next answer goes by it. Throws `unavailable`. */
-export async function teachTenant(tenantId: string, news: News): Promise<void> {
+/**
+ * Has the tenant's object confirm the news, durably, so that its next answer goes by them; there are none of a tenant that
+ * does not exist. Throws `unavailable`.
+ */
+export async function tellTenant(tenantId: string, news: News | undefined): Promise<void> {
+  if (news) await confirmed(tenantObject(tenantId).receive(news.head, news));
+}
+
+/** Has the tenant's object read the news up to the entry `head` by itself, and confirm them. Throws `unavailable`. */
+export const updateTenant = (tenantId: string, head: number): Promise<void> =>
+  confirmed(tenantObject(tenantId).receive(head));
+
+/** Has the tenant's object know its record, so that its first request need not wait for it. Throws `unavailable`. */
+export const introduceTenant = (record: EdgeRecord): Promise<void> =>
+  confirmed(tenantObject(record.id).learn(record));
+
+async function confirmed(call: Promise<void>): Promise<void> {
   try {
-    await within(LEARN_TIMEOUT_MS, tenantObject(tenantId).learn(news));
+    await within(LEARN_TIMEOUT_MS, call);
   } catch (cause) {
     throw outOfReach(cause);
   }

@@ -10,7 +10,7 @@ const USES = "update api_keys k set last_used_at";
 export function countCalls(): { object: number; sql: number } {
   vi.restoreAllMocks();
   const calls = { object: 0, sql: 0 };
-  for (const method of ["admit", "learn", "ping"] as const) {
+  for (const method of ["admit", "learn", "receive", "ping"] as const) {
     const original: (...args: never[]) => unknown = Tenant.prototype[method];
     vi.spyOn(Tenant.prototype, method).mockImplementation(function counted(this: Tenant, ...args: unknown[]) {
       calls.object += 1;

@@ -1,15 +1,18 @@
 import { neon } from "@neondatabase/serverless";
 import { exports } from "cloudflare:workers";
+import { eq } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import { inject } from "vitest";
 import { identityDb } from "../../src/db/client.ts";
-import { memberships, users } from "../../src/db/control.ts";
+import { apiKeys, memberships, outboxHeads, users } from "../../src/db/control.ts";
 import { settings } from "../../src/env.ts";
 import type { Role } from "../../src/authority.ts";
+import { makeApiKey } from "../../src/identity/api-key.ts";
 import { granted } from "../../src/identity/grant.ts";
 import { hashPassword } from "../../src/identity/password.ts";
 import { signIn as grantSession, signUp as grantTenant, type Session } from "../../src/identity/session.ts";
 import type { Policy } from "../../src/policy.ts";
+import { updateTenant } from "../../src/tenant/stub.ts";
 import { checkDocumented } from "./contract.ts";
 
 export const HOST = "api.partywall.test";
@@ -135,3 +138,25 @@ export const newProject = (token: string, body: object = { name: "Roof" }): Prom
 
 export const newTask = (token: string, project: string, body: object = { title: "Tiles" }): Promise<Row> =>
   answered<Row>(201, request("POST", `/v1/projects/${project}/tasks`, { token, body }));
+
+/** Has the tenant's object confirm what changed in Postgres without it. */
+export async function catchUp(tenantId: string): Promise<void> {
+  const [row] = await identityDb
+    .select({ head: outboxHeads.head })
+    .from(outboxHeads)
+    .where(eq(outboxHeads.tenant_id, tenantId));
+  await updateTenant(tenantId, row?.head ?? 0);
+}
+
+/** An API key of the user's, as the tenant's object knows it. */
+export async function storedKey(
+  { tenant, user }: Session,
+  change: Partial<typeof apiKeys.$inferInsert> = {},
+): Promise<{ id: string; text: string }> {
+  const { text, hash, hint } = makeApiKey(tenant.id);
+  const id = uuidv7();
+  const key = { id, tenant_id: tenant.id, name: "CI", scopes: ["projects:read" as const], hash, hint };
+  await identityDb.insert(apiKeys).values({ ...key, created_by: user.id, ...change });
+  await catchUp(tenant.id);
+  return { id, text };
+}

@@ -1,13 +1,12 @@
 import { decodeJwt } from "jose";
-import { v7 as uuidv7 } from "uuid";
 import { factory } from "../../../src/context.ts";
 import { answerProblem, observe } from "../../../src/edge/gateway.ts";
-import { makeApiKey } from "../../../src/identity/api-key.ts";
+import { signedIn } from "../../../src/edge/needs.ts";
+import { createApiKey } from "../../../src/identity/api-keys.ts";
 import type { Credential } from "../../../src/caller.ts";
 import { identify } from "../../../src/edge/identify.ts";
 import { admit } from "../../../src/edge/admit.ts";
 import { bearerToken } from "../../../src/identity/bearer.ts";
-import { teachTenant } from "../../../src/tenant/stub.ts";
 
 let believed: Credential | undefined;
 
@@ -35,11 +34,9 @@ export default factory
   .createApp()
   .use(observe)
   .post("/bench/keys", identify, admit, async (c) => {
-    const { tenantId } = c.get("credential");
-    const { text, hash } = makeApiKey(tenantId);
-    const key = { id: uuidv7(), hash: Buffer.from(hash).toString("base64url"), expiresAt: null, version: 1 };
-    await teachTenant(tenantId, { keys: [{ ...key, scopes: ["projects:read"] }] });
-    return c.json({ key: text });
+    const key = { name: "bench", scopes: ["projects:read" as const], expiresAt: null };
+    const { row } = await createApiKey(c.get("identity"), signedIn(c.get("caller")), key, undefined);
+    return c.json({ key: row.key });
   })
   .use("/bench/believed", believe, admit)
   .use("/bench/verified", identify, admit)
