@@ -42,7 +42,7 @@ beforeAll(async () => {
   await root.connect();
   for (const id of [ADA, BOB]) {
     await root.query(
-      "insert into tenants (id, slug, name) values ($1::uuid, 't' || right($1::text, 1), 'T')",
+      "insert into tenants (id, slug, name, plan) values ($1::uuid, 't' || right($1::text, 1), 'T', 'solo')",
       [id],
     );
     await root.query(
