@@ -11,6 +11,7 @@ import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import * as v from "valibot";
+import { testsMigrations } from "./support/node/product.ts";
 
 const DOCTOR = join(import.meta.dirname, "../drizzle/doctor.ts");
 const LOGINS = [
@@ -35,7 +36,7 @@ beforeAll(async () => {
   chmodSync(dir, 0o711);
   stack = await startStack({ dir, ephemeral: true });
   variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-  await prepareLocalDatabase(stack.superuserUrl, variables);
+  await prepareLocalDatabase(stack.superuserUrl, variables, testsMigrations());
   const url = new URL(stack.superuserUrl);
   url.pathname = "/partywall";
   root = new pg.Client({ connectionString: url.href });

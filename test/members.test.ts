@@ -48,7 +48,8 @@ const problem = async (response: Response) => {
 };
 
 /** An API key that the user made, as the tenant's object knows it. */
-async function newKey({ tenant, user }: SignedIn, scopes: ApiKeyScope[]) {
+async function newKey({ tenant, user }: SignedIn, names: string[]) {
+  const scopes = names as ApiKeyScope[];
   const { text, hash, hint } = makeApiKey(tenant.id);
   const id = uuidv7();
   await identityDb
