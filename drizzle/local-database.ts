@@ -1,5 +1,5 @@
 import pg from "pg";
-import { migrate, type MigrationVariables } from "./migrate.ts";
+import { migrate, type MigrationOptions, type MigrationVariables } from "./migrate.ts";
 
 /**
  * Makes the database and the migrating login in a local Postgres, if they are not there, and migrates. The login is
@@ -8,6 +8,7 @@ import { migrate, type MigrationVariables } from "./migrate.ts";
 export async function prepareLocalDatabase(
   superuserUrl: string,
   variables: MigrationVariables,
+  options: MigrationOptions = {},
 ): Promise<void> {
   const { username, password, pathname } = new URL(variables.MIGRATION_DATABASE_URL);
   const client = new pg.Client({ connectionString: superuserUrl });
@@ -22,5 +23,5 @@ export async function prepareLocalDatabase(
   } finally {
     await client.end();
   }
-  await migrate(variables);
+  await migrate(variables, options);
 }

@@ -1,7 +1,9 @@
+import { productTour, TOUR_PLANS } from "../src/product/tour.ts";
+
 const PASSWORD = "correct horse battery staple";
 const TENANTS = [
-  { email: "ada@acme.test", plan: "startup", tenant: { name: "Acme", slug: "acme" } },
-  { email: "bob@globex.test", plan: "solo", tenant: { name: "Globex", slug: "globex" } },
+  { email: "ada@acme.test", plan: TOUR_PLANS.acme, tenant: { name: "Acme", slug: "acme" } },
+  { email: "bob@globex.test", plan: TOUR_PLANS.globex, tenant: { name: "Globex", slug: "globex" } },
 ];
 
 /** Makes the two tenants of the tour through the API, where their slugs are not taken yet. */
@@ -38,17 +40,7 @@ partywall is up at ${api}. Two tenants, one database. Try this in another termin
   # sign in as each tenant's owner
   ${signIn("ADA", TENANTS[0]?.email ?? "")}
   ${signIn("BOB", TENANTS[1]?.email ?? "")}
-
-  # create a project in acme, and list acme's projects
-  PROJECT=$(curl -s ${api}/v1/projects -H "authorization: Bearer $ADA" ${json} -d '{"name":"Roof"}' | sed 's/.*"id":"\\([^"]*\\)".*/\\1/'); echo $PROJECT
-  curl -s ${api}/v1/projects -H "authorization: Bearer $ADA"; echo
-
-  # globex cannot tell acme's project from one that does not exist: the same 404
-  curl -si ${api}/v1/projects/$PROJECT -H "authorization: Bearer $BOB"; echo
-
-  # 25 requests at once on the plan solo, 20 a second: 20 answers are 200, the others 429
-  sleep 1; curl -sZ --no-progress-meter -o /dev/null -w '%{http_code}\\n' "${api}/v1/projects?limit=[1-25]" -H "authorization: Bearer $BOB" | sort | uniq -c
-
+${productTour(api)}
   # what is left, and the contract
   curl -s ${api}/v1/tenant/limits -H "authorization: Bearer $ADA"; echo
   curl -s ${api}/openapi.json | head -c 300; echo

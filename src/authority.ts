@@ -1,6 +1,8 @@
 // Who may do what, and to whom. Routes and tests read it here; `npm run db:migrate` gives Postgres the same as
 // functions (drizzle/authority.ts), so that its triggers hold on every path: routes, cascades and bulk changes alike.
 
+import { PRODUCT_KEY_SCOPES, PRODUCT_SCOPES } from "./product/scopes.ts";
+
 export const ROLES = ["viewer", "member", "admin", "owner"] as const;
 export type Role = (typeof ROLES)[number];
 
@@ -12,20 +14,24 @@ export type ActingAs = Role | "api_key" | "invitation" | "issuer";
 
 /** What a role may do; a scope is `resource:action`. Each role may also do what the one before it may. */
 const OWN_SCOPES = {
-  viewer: ["projects:read", "tasks:read", "members:read", "usage:read", "tenant:read"],
-  member: ["projects:write", "tasks:write"],
-  admin: ["members:write", "api_keys:read", "api_keys:write", "audit:read", "tenant:write"],
-  owner: ["tenant:delete"],
-} as const satisfies Record<Role, readonly string[]>;
+  viewer: [...PRODUCT_SCOPES.viewer, "members:read", "usage:read", "tenant:read"],
+  member: PRODUCT_SCOPES.member,
+  admin: [
+    ...PRODUCT_SCOPES.admin,
+    "members:write",
+    "api_keys:read",
+    "api_keys:write",
+    "audit:read",
+    "tenant:write",
+  ],
+  owner: [...PRODUCT_SCOPES.owner, "tenant:delete"],
+} as const satisfies Record<Role, readonly `${string}:${string}`[]>;
 
 export type Scope = (typeof OWN_SCOPES)[Role][number];
 
 /** What an API key may be given. */
 export const API_KEY_SCOPES = [
-  "projects:read",
-  "projects:write",
-  "tasks:read",
-  "tasks:write",
+  ...PRODUCT_KEY_SCOPES,
   "members:read",
   "audit:read",
   "usage:read",

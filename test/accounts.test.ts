@@ -86,7 +86,10 @@ describe("in a tenant's context, partywall_identity", () => {
     ["the end of an account", () => ["delete from users where id = $1", [member.user.id]]],
     [
       "another tenant",
-      () => ["insert into tenants (id, slug, name) values (gen_random_uuid(), 'made-inside', 'x')", []],
+      () => [
+        "insert into tenants (id, slug, name, plan) values (gen_random_uuid(), 'made-inside', 'x', 'solo')",
+        [],
+      ],
     ],
   ] as [string, () => [string, unknown[]]][])("cannot make %s", async (_, statement) => {
     expect(await outcome(...statement())).toBe(REFUSED);

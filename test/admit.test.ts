@@ -2,7 +2,7 @@ import { evictDurableObject, runInDurableObject } from "cloudflare:test";
 import { parseList } from "structured-headers";
 import { describe, expect, it } from "vitest";
 import { settings } from "../src/env.ts";
-import { PLAN_POLICIES } from "../src/tenant/plans.ts";
+import { PLAN_POLICIES } from "./support/product/plans.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import { answered, login, newTenant, operate, PASSWORD, request, signedUp } from "./support/client.ts";
 

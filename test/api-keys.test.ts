@@ -1,9 +1,11 @@
 import { runInDurableObject } from "cloudflare:test";
 import { neonConfig } from "@neondatabase/serverless";
+import * as v from "valibot";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import { Tenant } from "../src/index.ts";
+import { KeyRecord } from "../src/tenant/record.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import { countCalls } from "./support/calls.ts";
 import {
@@ -501,4 +503,9 @@ describe("last_used_at", () => {
       runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
     expect(await names()).toEqual(["confirmed", "keys", "limits", "record"]);
   });
+});
+
+it("loses a scope that the product no longer has, and keeps the others", () => {
+  const stored = { id: MISSING, hash: "", scopes: ["gone:read", "audit:read"], expiresAt: null, version: 1 };
+  expect(v.parse(KeyRecord, stored).scopes).toEqual(["audit:read"]);
 });

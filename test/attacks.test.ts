@@ -379,7 +379,7 @@ describeAttacks({
     ),
     attack(
       "a slug in the way",
-      (t) => `insert into tenants (id, slug, name) values (gen_random_uuid(), '${t.slug}', 'x')
+      (t) => `insert into tenants (id, slug, name, plan) values (gen_random_uuid(), '${t.slug}', 'x', 'solo')
         on conflict (slug) do update set name = 'x' returning tenants.name`,
       "42501",
       "closed",

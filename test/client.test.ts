@@ -1,7 +1,7 @@
 import { exports } from "cloudflare:workers";
 import createClient from "openapi-fetch";
 import { expect, it } from "vitest";
-import type { paths } from "./support/api.d.ts";
+import type { paths } from "./product/api.d.ts";
 import { answered, login, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 // A client as a front end has it: typed by `npm run client`, against the whole Worker.
@@ -16,7 +16,7 @@ const newClient = (token?: string) =>
     },
   });
 
-it("signs up, creates projects, and pages through them, by types made from /openapi.json", async () => {
+it("signs up, makes API keys, and pages through them, by types made from /openapi.json", async () => {
   const slug = `t-${crypto.randomUUID().slice(0, 13)}`;
   const signUp = await newClient().POST("/v1/signup", {
     body: { email: `owner@${slug}.test`, password: PASSWORD, tenant: { name: "Acme", slug } },
@@ -24,19 +24,15 @@ it("signs up, creates projects, and pages through them, by types made from /open
   const client = newClient(signUp.data?.access_token);
 
   for (const name of ["Roof", "Cellar", "Garden"]) {
-    const { data, response } = await client.POST("/v1/projects", {
-      params: { header: { "Idempotency-Key": name } },
-      body: { name },
-    });
-    expect(data?.status).toBe("active");
-    expect(response.headers.get("Location")).toBe(`/v1/projects/${data?.id}`);
+    const { data } = await client.POST("/v1/api-keys", { body: { name, scopes: ["audit:read"] } });
+    expect(data?.key).toMatch(/^pw_/);
   }
 
   const names: string[] = [];
   let cursor: string | null | undefined;
   do {
-    const query = { limit: 2, status: "active" as const, ...(cursor ? { cursor } : {}) };
-    const { data } = await client.GET("/v1/projects", { params: { query } });
+    const query = { limit: 2, ...(cursor ? { cursor } : {}) };
+    const { data } = await client.GET("/v1/api-keys", { params: { query } });
     names.push(...(data?.data ?? []).map(({ name }) => name));
     cursor = data?.next_cursor;
   } while (cursor);
@@ -55,7 +51,7 @@ it("signs up, creates projects, and pages through them, by types made from /open
       throw new Error(renamed.error.detail);
   }
   // @ts-expect-error The checker knows that a name is text.
-  const { error } = await client.POST("/v1/projects", { body: { name: 5 } });
+  const { error } = await client.PATCH("/v1/tenant", { body: { name: 5 } });
   expect(error?.errors?.[0]?.pointer).toBe("/name");
 });
 

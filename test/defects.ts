@@ -24,6 +24,7 @@ const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
 const TRIGGERS = "drizzle/migrations/0004_authority.sql";
 const CLIENT = "src/db/client.ts";
+const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
 const CREDENTIALS = "src/tenant/credentials.ts";
@@ -38,8 +39,8 @@ const migration = (sql: string) =>
 const superuser = (sql: string) =>
   edit(
     "drizzle/local-database.ts",
-    "  await migrate(variables);\n",
-    `  await migrate(variables);
+    "  await migrate(variables, options);\n",
+    `  await migrate(variables, options);
   const admin = new pg.Client({ connectionString: superuserUrl.replace(/[^/]*$/, pathname.slice(1)) });
   await admin.connect();
   await admin.query(${JSON.stringify(sql)});
@@ -224,7 +225,7 @@ const DEFECTS: Defect[] = [
     "a handler trusts the body's tenant_id",
     ["isolation"],
     edit(
-      "src/product/projects.ts",
+      PRODUCT,
       "const NewProject = v.strictObject({\n",
       "const NewProject = v.strictObject({\n  tenant_id: v.optional(v.string()),\n",
     ),
@@ -241,7 +242,11 @@ const DEFECTS: Defect[] = [
   broken(
     "SQL is put together from a request's text",
     ["lint"],
-    edit("src/product/tasks.ts", "lt(tasks.due_on, day)", "sql.raw(`due_on < '${String(day)}'`)"),
+    edit(
+      "src/routes/audit-events.ts",
+      "eq(auditEvents[name], values[name])",
+      "sql.raw(`${name} = '${String(values[name])}'`)",
+    ),
   ),
   broken(
     "the context outlives its transaction",
@@ -382,7 +387,7 @@ const DEFECTS: Defect[] = [
     "a body says who acts",
     ["isolation"],
     edit(
-      "src/product/projects.ts",
+      PRODUCT,
       "const NewProject = v.strictObject({\n",
       "const NewProject = v.strictObject({\n  created_by: v.optional(v.string()),\n",
     ),
@@ -592,7 +597,8 @@ async function lint(path: string): Promise<string | undefined> {
 /** Prepares a database with the copy's code, which this process would load only once. Prints why it cannot. */
 const PREPARE = `
   const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
-  await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env).catch((error) => {
+  const { testsMigrations } = await import("./test/support/node/product.ts");
+  await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env, testsMigrations()).catch((error) => {
     console.log(error.message);
     process.exitCode = 1;
   });`;

@@ -66,14 +66,14 @@ it("goes no further than the configuration when a secret is missing or is a plac
 it("goes no further than the doctor when the wall does not stand", async () => {
   const client = new pg.Client({ connectionString: variables["MIGRATION_DATABASE_URL"] });
   await client.connect();
-  await client.query("set role partywall_owner; alter table projects no force row level security");
+  await client.query("set role partywall_owner; alter table audit_events no force row level security");
   try {
     const { code, out } = await deploy(variables);
     expect(code).toBe(1);
-    expect(out).toContain("rls_not_forced: public.projects");
+    expect(out).toContain("rls_not_forced: public.audit_events");
     expect(out).not.toContain("bundling the Worker");
   } finally {
-    await client.query("alter table projects force row level security");
+    await client.query("alter table audit_events force row level security");
     await client.end();
   }
 }, 60_000);

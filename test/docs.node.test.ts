@@ -122,18 +122,18 @@ describe.skipIf(!browser)("in a browser", () => {
       await page.keyboard.press("Enter");
       await page.getByRole("button", { name: "Close" }).last().click();
 
-      const create = page.locator(".opblock-post", { has: page.locator(`[data-path="/v1/projects"]`) });
-      await create.locator(".opblock-summary-control").click();
+      const rename = page.locator(".opblock-patch", { has: page.locator(`[data-path="/v1/tenant"]`) });
+      await rename.locator(".opblock-summary-control").click();
       const name = `Seen on ${size.viewport.width} ${colorScheme}`;
-      await create.getByRole("textbox", { name: "Request body" }).fill(JSON.stringify({ name }));
-      await create.getByRole("button", { name: "Execute" }).click();
-      const shown = await create
+      await rename.getByRole("textbox", { name: "Request body" }).fill(JSON.stringify({ name }));
+      await rename.getByRole("button", { name: "Execute" }).click();
+      const shown = await rename
         .locator(".live-responses-table .response-col_description pre")
         .first()
         .textContent();
-      const row = JSON.parse(shown ?? "") as { id: string; name: string };
-      expect(row).toMatchObject({ name });
-      expect(await send(`/v1/projects/${row.id}`)).toEqual(row);
+      const tenant = JSON.parse(shown ?? "") as { name: string };
+      expect(tenant).toMatchObject({ name });
+      expect(await send("/v1/tenant")).toEqual(tenant);
 
       expect(await isDark(page)).toBe(colorScheme === "dark");
       expect(await widthOf(page)).toBe(size.viewport.width);

@@ -1,4 +1,3 @@
-import { spawnSync } from "node:child_process";
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -34,27 +33,6 @@ it("README links to every document in docs/", () => {
   const missing = DOCUMENTS.filter((name) => name.startsWith("docs/") && !linked.includes(`(${name})`));
   expect(DOCUMENTS.length).toBeGreaterThan(10);
   expect(missing).toEqual([]);
-});
-
-it("README shows a handler as the source has it", () => {
-  // Line breaks and what they bring with them aside.
-  const flat = (code: string) => code.replaceAll(/\s+/g, "").replaceAll(/,(?=[)\]}])/g, "");
-  const [, handler = ""] = /```ts\n([\s\S]*?)```/.exec(read("README.md")) ?? [];
-  expect(handler.trim().split("\n").length).toBeLessThanOrEqual(10);
-  expect(flat(read("src/product/projects.ts"))).toContain(flat(handler));
-});
-
-it("the tour in docs/getting-started.md is the one that `npm run dev` prints", () => {
-  const program = `import { printTour } from "./drizzle/tour.ts"; printTour("http://127.0.0.1:8787");`;
-  const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
-    cwd: root,
-    encoding: "utf8",
-  });
-  const commands = stdout.split("\n").flatMap((line) => /^ {2}([^#\s].*)$/.exec(line)?.[1] ?? []);
-  expect(commands.length).toBeGreaterThan(5);
-  const blocks = [...read("docs/getting-started.md").matchAll(/```sh\n([\s\S]*?)```/g)];
-  const shown = blocks.flatMap(([, code = ""]) => code.trim().split("\n"));
-  expect(shown.slice(1)).toEqual(commands);
 });
 
 describe.each(DOCUMENTS)("%s", (name) => {

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
 import { auditEvents, idempotencyKeys } from "../src/db/site.ts";
-import { projects } from "../src/product/schema.ts";
+import { projects } from "./support/product/schema.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
 import { countCalls } from "./support/calls.ts";
 import {

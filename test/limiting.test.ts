@@ -12,7 +12,6 @@ import { admit } from "../src/edge/admit.ts";
 import type { Policy } from "../src/policy.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import { IDLE_MS } from "../src/tenant/limits/ledger.ts";
-import { WITHOUT_OBJECT } from "../src/tenant/plans.ts";
 import { HOST, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];
@@ -247,29 +246,6 @@ describe("with the optional guard by tenant", () => {
     expect(passed).toBeLessThanOrEqual(600);
     expect(count(statuses, 429)).toBe(610 - passed);
     expect(objectCalls).toBe(passed);
-  });
-
-  it("lets a plan that says so pass without its object, and says that this is not exact", async () => {
-    const tenant = await newTenant();
-    const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
-    const fail = () => vi.spyOn(Tenant.prototype, "admit").mockRejectedValue(new Error("down"));
-    expect(await ask(tenant)).toBe(200);
-    fail();
-    expect(await ask(tenant)).toBe(503);
-    WITHOUT_OBJECT.solo = "admit";
-    try {
-      const passed = await request("GET", "/v1/tenant/limits", { token: tenant.token });
-      expect(passed.status).toBe(200);
-      expect(passed.headers.get("ratelimit-exact")).toBe("?0");
-      expect(log).toHaveBeenCalledTimes(2);
-      expect(await ask(tenant)).toBe(200);
-      bindings.TENANT_GUARD = { limit: async () => ({ success: false }) };
-      expect(await ask(tenant)).toBe(429);
-      delete bindings.TENANT_GUARD;
-      expect(await ask(tenant)).toBe(503);
-    } finally {
-      WITHOUT_OBJECT.solo = "refuse";
-    }
   });
 });
 

@@ -11,6 +11,7 @@ import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import * as v from "valibot";
+import { testsMigrations } from "./support/node/product.ts";
 
 const DOCTOR = join(import.meta.dirname, "../drizzle/doctor.ts");
 const LOGINS = [
@@ -35,14 +36,14 @@ beforeAll(async () => {
   chmodSync(dir, 0o711);
   stack = await startStack({ dir, ephemeral: true });
   variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-  await prepareLocalDatabase(stack.superuserUrl, variables);
+  await prepareLocalDatabase(stack.superuserUrl, variables, testsMigrations());
   const url = new URL(stack.superuserUrl);
   url.pathname = "/partywall";
   root = new pg.Client({ connectionString: url.href });
   await root.connect();
   for (const id of [ADA, BOB]) {
     await root.query(
-      "insert into tenants (id, slug, name) values ($1::uuid, 't' || right($1::text, 1), 'T')",
+      "insert into tenants (id, slug, name, plan) values ($1::uuid, 't' || right($1::text, 1), 'T', 'solo')",
       [id],
     );
     await root.query(

@@ -48,7 +48,7 @@ const problem = async (response: Response) => {
   return { status: response.status, type, detail };
 };
 
-const newKey = (maker: SignedIn, scopes: ApiKeyScope[]) => storedKey(maker, { scopes });
+const newKey = (maker: SignedIn, names: string[]) => storedKey(maker, { scopes: names as ApiKeyScope[] });
 /** Whether the tenant's object takes the key: the route needs no scope, and asks nobody else. */
 const isKey = async (token: string) => (await request("GET", "/v1/tenant/limits", { token })).status === 200;
 const scopesOf = async (token: string) =>

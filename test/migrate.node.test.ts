@@ -37,7 +37,7 @@ beforeAll(async () => {
   variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
   await prepareLocalDatabase(stack.superuserUrl, variables);
   [root, reader] = await Promise.all([connect("root"), connect("pg_dump")]);
-  await root.query(`insert into tenants (id, slug, name) values ('${TENANT}', 't', 'T')`);
+  await root.query(`insert into tenants (id, slug, name, plan) values ('${TENANT}', 't', 'T', 'solo')`);
   await root.query(
     `insert into projects (tenant_id, id, name, created_by) values ('${TENANT}', '${TENANT}', 'P', '${TENANT}')`,
   );

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { beforeAll, expect, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
-import { tasks } from "../src/product/schema.ts";
+import { tasks } from "./support/product/schema.ts";
 import {
   answered,
   newProject,

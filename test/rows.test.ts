@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { factory } from "../src/context.ts";
 import { openTenantDb } from "../src/db/client.ts";
 import { query, type Given } from "../src/db/query.ts";
-import { projects } from "../src/product/schema.ts";
+import { projects } from "./support/product/schema.ts";
 import { Deadline } from "../src/deadline.ts";
 import { admit } from "../src/edge/admit.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";

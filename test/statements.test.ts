@@ -3,7 +3,7 @@ import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
-import { projects } from "../src/product/schema.ts";
+import { projects } from "./support/product/schema.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
 import { countCalls } from "./support/calls.ts";
 import { newProject, newTenant } from "./support/client.ts";

@@ -1,11 +1,13 @@
 import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
-import { defineConfig } from "vitest/config";
+import { defineConfig, type Plugin } from "vitest/config";
 import { unstable_readConfig } from "wrangler";
 import { OFFLINE } from "../drizzle/wrangler.ts";
+import { testsProduct } from "./support/node/product.ts";
 
 /** What starts processes or reads folders; all else runs inside workerd. */
 const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
+const PRODUCT_NODE_TESTS = ["test/product/*.node.test.ts"];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
 
@@ -17,41 +19,51 @@ process.env["NODE_COMPILE_CACHE"] ??= join(root, "node_modules/.cache/node");
 for (const name of unstable_readConfig({ config: configPath }).secrets?.required ?? [])
   process.env[name] ??= "made for each run";
 
+/** Tests inside workerd, of the whole Worker on a real Postgres. */
+const inWorkerd = (name: string, include: string, plugins: Plugin[] = []) => ({
+  plugins: [
+    ...plugins,
+    cloudflareTest(({ inject }) => ({
+      wrangler: { configPath },
+      miniflare: { bindings: inject<Record<string, string>>("variables") },
+    })),
+  ],
+  test: {
+    name,
+    root,
+    include: [include],
+    exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS],
+    globalSetup: "test/support/node/postgres.ts",
+    testTimeout: 20_000,
+    env: {
+      PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300",
+      FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "5000",
+    },
+  },
+});
+
+const inNode = (name: string, include: string[], plugins: Plugin[] = []) => ({
+  plugins,
+  test: {
+    name,
+    root,
+    include,
+    globalSetup: "test/support/node/folder.ts",
+    environment: "node" as const,
+    testTimeout: 30_000,
+  },
+});
+
 export default defineConfig({
   root,
   test: {
     maxWorkers: 2,
     projects: [
-      {
-        plugins: [
-          cloudflareTest(({ inject }) => ({
-            wrangler: { configPath },
-            miniflare: { bindings: inject<Record<string, string>>("variables") },
-          })),
-        ],
-        test: {
-          name: "workers",
-          root,
-          include: ["test/*.test.ts"],
-          exclude: NODE_TESTS,
-          globalSetup: "test/support/node/postgres.ts",
-          testTimeout: 20_000,
-          env: {
-            PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300",
-            FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "5000",
-          },
-        },
-      },
-      {
-        test: {
-          name: "node",
-          root,
-          include: NODE_TESTS,
-          globalSetup: "test/support/node/folder.ts",
-          environment: "node",
-          testTimeout: 30_000,
-        },
-      },
+      // partywall's own tests, about a product of their own; and the tests of what is in src/product.
+      inWorkerd("workers", "test/*.test.ts", [testsProduct()]),
+      inWorkerd("product", "test/product/*.test.ts"),
+      inNode("node", NODE_TESTS, [testsProduct()]),
+      inNode("product-node", PRODUCT_NODE_TESTS),
     ],
   },
 });

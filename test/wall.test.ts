@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
-import { projects, tasks } from "../src/product/schema.ts";
+import { projects, tasks } from "./support/product/schema.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { login, newProject, newTask, newTenant, type SignedIn } from "./support/client.ts";

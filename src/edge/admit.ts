@@ -8,11 +8,11 @@ import { tenants } from "../db/control.ts";
 import { bindings } from "../env.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import type { Decision } from "../policy.ts";
-import { logProblem, Problem } from "../problem.ts";
+import { Problem } from "../problem.ts";
 import type { Proof } from "../tenant/credentials.ts";
 import { refusalAt } from "../tenant/denials.ts";
 import type { Admission } from "../tenant/object.ts";
-import { askTenant, knownDenial, lastHeardOf, outOfReach, passesWithoutObject } from "../tenant/stub.ts";
+import { askTenant, knownDenial, lastKnownSlug, outOfReach } from "../tenant/stub.ts";
 import { costOf, rememberCost } from "./cost.ts";
 import { refuseGuessedKey, rememberKey, wasValid } from "./guessing.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
@@ -71,7 +71,7 @@ async function guardTenant(tenantId: string): Promise<void> {
     });
 }
 
-/** The tenant's answer, or, where its plan says so, a pass on the gateway's binding alone. Throws `unavailable`. */
+/** The tenant's answer. Throws `unavailable` when its object is out of reach: there is no way past it. */
 async function ask(c: Context<Edge>, credential: Credential, cost: number): Promise<Admission> {
   const { tenantId } = credential;
   const started = performance.now();
@@ -80,13 +80,7 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
     return await askTenant(tenantId, demand, c.get("deadline"), (call) => c.executionCtx.waitUntil(call));
   } catch (cause) {
     c.get("deadline").check();
-    const problem = outOfReach(cause);
-    // Only the object knows whether a key exists.
-    if (!bindings.TENANT_GUARD || !passesWithoutObject(tenantId) || credential.kind === "api_key")
-      throw problem;
-    logProblem(problem, c.get("requestId"), c.req.path);
-    c.header("RateLimit-Exact", "?0");
-    return { status: "active", decision: { outcome: "admitted", standings: [] } };
+    throw outOfReach(cause);
   } finally {
     timed(c, "admit", started);
   }
@@ -142,7 +136,7 @@ function obey(c: Context<Edge>, decision: Decision, cost: number): void {
  */
 async function requireOwnHost(c: Context<Edge>, tenantId: string): Promise<void> {
   const slug = slugOfHost(c.req.url);
-  if (slug === undefined || slug === lastHeardOf(tenantId)?.slug) return;
+  if (slug === undefined || slug === lastKnownSlug(tenantId)) return;
   const known = await identityDb.select({}).from(tenants).where(eq(tenants.slug, slug)).catch(rethrow);
   throw new Problem(known.length > 0 ? "wrong_host" : "not_found");
 }

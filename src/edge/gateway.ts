@@ -68,7 +68,6 @@ const EXPOSED_HEADERS = [
   "Idempotency-Replayed",
   "Location",
   "RateLimit",
-  "RateLimit-Exact",
   "RateLimit-Policy",
   "Retry-After",
   "Server-Timing",

@@ -5,6 +5,7 @@ import { ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
 import { Problem } from "../problem.ts";
+import { SIGNUP_PLAN } from "../product/plans.ts";
 import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
 import { mintAccessToken } from "./access-token.ts";
 import { firstRefreshToken, readRefreshToken, type RefreshToken } from "./refresh-token.ts";
@@ -71,7 +72,8 @@ export async function signUp(of: SignUp): Promise<Grant | undefined> {
         on conflict (email) where issuer_id is null do update set email = excluded.email where users.password_hash = excluded.password_hash
         returning id, email, version
       ), t as (
-        insert into tenants (id, slug, name) select ${tenantId}::uuid, ${of.slug}, ${of.name} from u returning *
+        insert into tenants (id, slug, name, plan)
+        select ${tenantId}::uuid, ${of.slug}, ${of.name}, ${SIGNUP_PLAN} from u returning *
       ), m as (
         insert into memberships (tenant_id, user_id, role) select t.id, u.id, 'owner' from t, u returning role
       ), s as (

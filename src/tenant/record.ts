@@ -3,10 +3,10 @@ import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
 import { PLANS, TENANT_STATUSES } from "../db/control.ts";
 import type { Policy } from "../policy.ts";
+import { PLAN_POLICIES } from "../product/plans.ts";
 import { listOf } from "../list-of.ts";
 import { MAX_WINDOW_S } from "./limits/limits.ts";
 import { MAX_UNITS } from "./limits/sliding-log.ts";
-import { PLAN_POLICIES } from "./plans.ts";
 
 const Limit = v.object({
   name: v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,31}$/)),
@@ -42,7 +42,11 @@ export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'nam
 export const KeyRecord = v.object({
   id: v.string(),
   hash: v.string(),
-  scopes: v.array(v.picklist(API_KEY_SCOPES)),
+  // A scope that the product no longer has is left out, and the rest of the key goes on.
+  scopes: v.pipe(
+    v.array(v.string()),
+    v.transform((scopes) => API_KEY_SCOPES.filter((scope) => scopes.includes(scope))),
+  ),
   expiresAt: v.nullable(v.number()),
   version: v.number(),
 });

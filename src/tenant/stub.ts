@@ -7,7 +7,6 @@ import { Calls } from "./calls.ts";
 import { Denials } from "./denials.ts";
 import type { News } from "./news.ts";
 import type { Admission, Answers, Demand, Tenant } from "./object.ts";
-import { WITHOUT_OBJECT } from "./plans.ts";
 import type { EdgeRecord } from "./record.ts";
 
 /** An object that does not confirm a record within this time is out of reach. */
@@ -15,7 +14,7 @@ const LEARN_TIMEOUT_MS = 5_000;
 
 const calls = new Calls();
 const denials = new Denials();
-const heardOf = remembers<Pick<EdgeRecord, "plan" | "slug">>("tenants");
+const slugs = remembers<string>("tenants");
 
 /** The tenant's Durable Object, beside the database if this is what creates it. */
 export const tenantObject = (tenantId: string): DurableObjectStub<Tenant> =>
@@ -83,14 +82,8 @@ export const outOfReach = (cause: unknown) =>
     cause,
   });
 
-/** The tenant's plan and slug as its object last told this isolate. */
-export const lastHeardOf = (tenantId: string) => heardOf.get(tenantId);
-
-/** Whether the tenant's plan, as last heard of here, lets its requests pass without its object. */
-export function passesWithoutObject(tenantId: string): boolean {
-  const plan = heardOf.get(tenantId)?.plan;
-  return plan !== undefined && WITHOUT_OBJECT[plan] === "admit";
-}
+/** The tenant's slug as its object last told this isolate. */
+export const lastKnownSlug = (tenantId: string) => slugs.get(tenantId);
 
 /** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
 async function callObject(tenantId: string, demands: Demand[]): Promise<Admission[]> {
@@ -106,7 +99,7 @@ async function callObject(tenantId: string, demands: Demand[]): Promise<Admissio
     // The object may have decided, and then says so again.
     answers = await call();
   }
-  const { plan, slug, admissions }: Answers = JSON.parse(answers);
-  if (plan && slug) heardOf.set(tenantId, { plan, slug });
+  const { slug, admissions }: Answers = JSON.parse(answers);
+  if (slug) slugs.set(tenantId, slug);
   return admissions;
 }

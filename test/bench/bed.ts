@@ -2,6 +2,7 @@ import pg from "pg";
 import { prepareLocalDatabase } from "../../drizzle/local-database.ts";
 import { startStack, type Stack } from "../../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
+import { testsMigrations } from "../support/node/product.ts";
 import { makeFolder, type Served } from "./workerd.ts";
 
 const PASSWORD = "correct horse battery staple";
@@ -31,7 +32,7 @@ export async function makeBed(bench: AsyncDisposableStack, maxConnections: numbe
   const urls = makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`);
   const { DATABASE_URL, IDENTITY_DATABASE_URL, OPERATOR_DATABASE_URL } = urls;
   const secrets = await makeSecrets();
-  await prepareLocalDatabase(stack.superuserUrl, { ...urls, ...secrets });
+  await prepareLocalDatabase(stack.superuserUrl, { ...urls, ...secrets }, testsMigrations());
   const superuserUrl = new URL(stack.superuserUrl);
   superuserUrl.pathname = new URL(DATABASE_URL).pathname;
   return {

@@ -10,6 +10,7 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { unstable_readConfig } from "wrangler";
 import { OFFLINE, WRANGLER } from "../../drizzle/wrangler.ts";
+import { copyWithTestsProduct } from "../support/node/product.ts";
 
 /** Resolves what wrangler depends on: its workerd is the one that `wrangler dev` runs. */
 const requireOfWrangler = createRequire(createRequire(import.meta.url).resolve("wrangler"));
@@ -38,14 +39,16 @@ export function makeFolder(bench: AsyncDisposableStack): string {
   return dir;
 }
 
-/** The whole Worker of wrangler.toml, as `wrangler deploy` would upload it. */
+/** The whole Worker of wrangler.toml, as `wrangler deploy` would upload it, with the tests' product. */
 export function bundleDeployed(
   bench: AsyncDisposableStack,
   { readable = false }: Bundling = {},
 ): Promise<Bundle> {
+  const copy = makeFolder(bench);
+  copyWithTestsProduct(copy);
   const bindings = { objects: config.durable_objects.bindings, rateLimits: config.ratelimits };
-  const flags = [`--config=${join(root, "wrangler.toml")}`, ...(readable ? ["--no-minify"] : [])];
-  return bundle(bench, moduleOf(config.main ?? ""), flags, bindings);
+  const flags = [`--config=${join(copy, "wrangler.toml")}`, ...(readable ? ["--no-minify"] : [])];
+  return bundle(bench, moduleOf(config.main ?? ""), flags, bindings, copy);
 }
 
 /** Another Worker, with its object classes, bundled with the deployed one's compatibility, minification and guards. */
@@ -99,10 +102,11 @@ async function bundle(
   entry: string,
   flags: readonly string[],
   bindings: Bindings,
+  cwd = root,
 ): Promise<Bundle> {
   const dir = makeFolder(bench);
   const child = spawn(process.execPath, [WRANGLER, "deploy", "--dry-run", `--outdir=${dir}`, ...flags], {
-    cwd: root,
+    cwd,
     env: { ...process.env, ...OFFLINE },
     stdio: ["ignore", "pipe", "pipe"],
   });

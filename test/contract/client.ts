@@ -10,7 +10,7 @@ const { values, positionals } = parseArgs({
   options: { check: { type: "boolean" } },
   allowPositionals: true,
 });
-const file = positionals[0] ?? join(import.meta.dirname, "../support/api.d.ts");
+const file = positionals[0] ?? join(import.meta.dirname, "../product/api.d.ts");
 
 // openapi-typescript writes with the compiler's own API, which TypeScript has no more since 7.
 registerHooks({
@@ -23,6 +23,6 @@ const types = await openapiTS(await readDocument(), { alphabetize: true, emptyOb
 const text = `// Made by \`npm run client\` from /openapi.json.\n\n${astToString(types)}`;
 if (!values.check) writeFileSync(file, text);
 else if (readFileSync(file, "utf8") !== text) {
-  console.error("test/support/api.d.ts is not what the routes say any more: npm run client");
+  console.error("test/product/api.d.ts is not what the routes say any more: npm run client");
   process.exitCode = 1;
 }

@@ -8,6 +8,7 @@ import { rotate } from "../../../drizzle/rotate.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
+import { testsMigrations } from "./product.ts";
 
 type Served = Pick<Stack, "endpoint" | "postgresPort" | "superuserUrl" | "stop">;
 
@@ -48,7 +49,8 @@ export default async function setup(project: TestProject) {
       MAIL_FROM: "partywall <no-reply@partywall.test>",
       MAIL_TOKEN: "the mail service's token",
     };
-    await prepareLocalDatabase(stack.superuserUrl, variables);
+    const options = project.name === "workers" ? testsMigrations() : {};
+    await prepareLocalDatabase(stack.superuserUrl, variables, options);
     project.provide("variables", variables);
   } catch (error) {
     await stop();

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { answered, newProject, newTenant, request } from "./support/client.ts";
+import { answered, newProject, newTenant, request } from "../support/client.ts";
 
 it("creates, shows, lists, changes and deletes a project", async () => {
   const { token, user } = await newTenant();

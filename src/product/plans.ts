@@ -2,7 +2,8 @@ import type { Policy } from "../policy.ts";
 
 /**
  * What each plan allows: cost units (1 a request unless a route says otherwise) in any `window` of that many
- * seconds, or in a UTC calendar month. A tenant's own limits, set by an operator, go before these.
+ * seconds, or in a UTC calendar month. A tenant's own limits, set by an operator, go before these. Before you remove a
+ * plan, move its tenants to another one: a tenant whose plan is not here gets 503.
  */
 export const PLAN_POLICIES = {
   solo: [
@@ -21,12 +22,5 @@ export const PLAN_POLICIES = {
   ],
 } as const satisfies Record<string, readonly Policy[]>;
 
-/**
- * What becomes of a plan's requests while the tenant's object is out of reach: `refuse` answers 503; `admit` lets
- * them pass on the binding TENANT_GUARD alone, which is approximate (the answer says so), and knows of no suspension.
- */
-export const WITHOUT_OBJECT: Record<keyof typeof PLAN_POLICIES, "refuse" | "admit"> = {
-  solo: "refuse",
-  startup: "refuse",
-  enterprise: "refuse",
-};
+/** The plan of a tenant that has just signed up. */
+export const SIGNUP_PLAN: keyof typeof PLAN_POLICIES = "solo";

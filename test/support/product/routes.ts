@@ -1,0 +1,254 @@
+import { eq, lt, type SQLWrapper } from "drizzle-orm";
+import * as v from "valibot";
+import type { Scope } from "../../../src/authority.ts";
+import { factory } from "../../../src/context.ts";
+import { violatedConstraint } from "../../../src/db/client.ts";
+import { query, type Given } from "../../../src/db/query.ts";
+import { needs } from "../../../src/edge/needs.ts";
+import { Day } from "../../../src/http/calendar.ts";
+import { answerNew, answerRow, IfMatch } from "../../../src/http/etag.ts";
+import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../../../src/http/idempotency.ts";
+import { answerPage, pageOf } from "../../../src/http/page.ts";
+import { rowsOf } from "../../../src/http/rows.ts";
+import { ById, valid } from "../../../src/http/valid.ts";
+import { nameSchemas, operation } from "../../../src/openapi/operation.ts";
+import { Problem } from "../../../src/problem.ts";
+import { PROJECT_STATUSES, projects, TASK_STATUSES, tasks } from "./schema.ts";
+import { type PRODUCT_SCOPES } from "./scopes.ts";
+
+/** Asks for a scope of this product; the types know those of src/product, which it takes the place of. */
+const asks = (scope: (typeof PRODUCT_SCOPES)["viewer" | "member"][number]) => needs(scope as string as Scope);
+
+const Name = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(200));
+const Description = v.pipe(v.string(), v.maxLength(10_000));
+const ProjectStatus = v.picklist(PROJECT_STATUSES);
+const Project = v.object({
+  id: v.string(),
+  name: v.string(),
+  description: v.string(),
+  status: ProjectStatus,
+  created_at: v.string(),
+  updated_at: v.string(),
+  created_by: v.string(),
+});
+const NewProject = v.strictObject({
+  name: Name,
+  // As a merge patch (RFC 7396) takes a member away: null stands for the value of a project made without it.
+  description: v.optional(v.nullable(Description, "")),
+  status: v.optional(v.nullable(ProjectStatus, "active")),
+});
+const ProjectPatch = v.partial(NewProject);
+nameSchemas({ Project, NewProject, ProjectPatch });
+
+const projectRows = rowsOf(projects, Project, { filters: { status: ProjectStatus } });
+
+const projectRoutes = factory
+  .createApp()
+  .get(
+    "/",
+    operation({
+      summary: "List projects, newest first",
+      tag: "Projects",
+      answers: { 200: pageOf(Project) },
+    }),
+    asks("projects:read"),
+    valid("query", projectRows.query),
+    (c) => projectRows.page(c),
+  )
+  .post(
+    "/",
+    operation({
+      summary: "Create a project",
+      tag: "Projects",
+      answers: { 201: Project },
+      problems: IDEMPOTENCY_PROBLEMS,
+    }),
+    asks("projects:write"),
+    valid("header", IdempotencyKey),
+    valid("json", NewProject),
+    async (c) => answerNew(c, await projectRows.create(c, c.req.valid("json"))),
+  )
+  .get(
+    "/:id",
+    operation({ summary: "A project", tag: "Projects", answers: { 200: Project }, problems: ["not_found"] }),
+    asks("projects:read"),
+    valid("param", ById),
+    async (c) => answerRow(c, await projectRows.find(c)),
+  )
+  .patch(
+    "/:id",
+    operation({
+      summary: "Change a project (merge patch)",
+      tag: "Projects",
+      answers: { 200: Project },
+      problems: ["not_found", "precondition_failed"],
+    }),
+    asks("projects:write"),
+    valid("param", ById),
+    valid("header", IfMatch),
+    valid("json", ProjectPatch),
+    async (c) => answerRow(c, await projectRows.change(c, c.req.valid("json"))),
+  )
+  .delete(
+    "/:id",
+    operation({
+      summary: "Delete a project and its tasks",
+      tag: "Projects",
+      answers: { 204: null },
+      problems: ["not_found", "precondition_failed"],
+    }),
+    asks("projects:write"),
+    valid("param", ById),
+    valid("header", IfMatch),
+    async (c) => c.body(await projectRows.remove(c), 204),
+  );
+
+const Uuid = v.pipe(v.string(), v.uuid());
+const TaskStatus = v.picklist(TASK_STATUSES);
+const Task = v.object({
+  id: v.string(),
+  project_id: v.string(),
+  title: v.string(),
+  notes: v.string(),
+  status: TaskStatus,
+  assignee_id: v.nullable(v.string()),
+  due_on: v.nullable(v.string()),
+  created_at: v.string(),
+  updated_at: v.string(),
+  created_by: v.string(),
+});
+const NewTask = v.strictObject({
+  title: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500)),
+  // As a merge patch (RFC 7396) takes a member away: null stands for the value of a task made without it.
+  notes: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)), "")),
+  status: v.optional(v.nullable(TaskStatus, "todo")),
+  assignee_id: v.optional(v.nullable(Uuid)),
+  due_on: v.optional(v.nullable(Day)),
+});
+const TaskPatch = v.partial(NewTask);
+nameSchemas({ Task, NewTask, TaskPatch });
+/** The foreign keys tell what the write referred to in vain; both start with tenant_id, so neither tells more. */
+function refuseTask(error: unknown): never {
+  switch (violatedConstraint(error)) {
+    case "tasks_project":
+      throw new Problem("not_found", { cause: error });
+    case "tasks_assignee": {
+      const errors = [{ pointer: "/assignee_id", detail: "There is no such member in this tenant." }];
+      throw new Problem("invalid_input", { errors, cause: error });
+    }
+    default:
+      throw error;
+  }
+}
+
+const taskRows = rowsOf(tasks, Task, {
+  filters: {
+    status: TaskStatus,
+    assignee_id: Uuid,
+    project_id: Uuid,
+    due_before: [Day, (day: SQLWrapper) => lt(tasks.due_on, day)],
+  },
+  refuse: refuseTask,
+});
+const OfProject = v.omit(taskRows.query, ["project_id"]);
+
+const projectThere = query((db, { id }: Given<{ id: string }>) =>
+  db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
+);
+
+/** The tasks of one project, under /v1/projects. */
+const projectTaskRoutes = factory
+  .createApp()
+  .get(
+    "/:id/tasks",
+    operation({
+      summary: "List a project's tasks, newest first",
+      tag: "Tasks",
+      answers: { 200: pageOf(Task) },
+      problems: ["not_found"],
+    }),
+    asks("tasks:read"),
+    valid("param", ById),
+    valid("query", OfProject),
+    (c) => {
+      const { id } = c.req.valid("param");
+      return answerPage(c, async (page) => {
+        const { project, found } = await c
+          .get("db")
+          .read({ project: projectThere({ id }), found: taskRows.list({ ...page, project_id: id }) });
+        if (!project[0]) throw new Problem("not_found");
+        return found;
+      });
+    },
+  )
+  .post(
+    "/:id/tasks",
+    operation({
+      summary: "Add a task to a project",
+      tag: "Tasks",
+      answers: { 201: Task },
+      problems: ["not_found", ...IDEMPOTENCY_PROBLEMS],
+    }),
+    asks("tasks:write"),
+    valid("param", ById),
+    valid("header", IdempotencyKey),
+    valid("json", NewTask),
+    async (c) => {
+      const values = { ...c.req.valid("json"), project_id: c.req.valid("param").id };
+      return answerNew(c, await taskRows.create(c, values), "/v1/tasks");
+    },
+  );
+
+const taskRoutes = factory
+  .createApp()
+  .get(
+    "/",
+    operation({
+      summary: "List the tasks of all projects, newest first",
+      tag: "Tasks",
+      answers: { 200: pageOf(Task) },
+    }),
+    asks("tasks:read"),
+    valid("query", taskRows.query),
+    (c) => taskRows.page(c),
+  )
+  .get(
+    "/:id",
+    operation({ summary: "A task", tag: "Tasks", answers: { 200: Task }, problems: ["not_found"] }),
+    asks("tasks:read"),
+    valid("param", ById),
+    async (c) => answerRow(c, await taskRows.find(c)),
+  )
+  .patch(
+    "/:id",
+    operation({
+      summary: "Change a task (merge patch)",
+      tag: "Tasks",
+      answers: { 200: Task },
+      problems: ["not_found", "precondition_failed"],
+    }),
+    asks("tasks:write"),
+    valid("param", ById),
+    valid("header", IfMatch),
+    valid("json", TaskPatch),
+    async (c) => answerRow(c, await taskRows.change(c, c.req.valid("json"))),
+  )
+  .delete(
+    "/:id",
+    operation({
+      summary: "Delete a task",
+      tag: "Tasks",
+      answers: { 204: null },
+      problems: ["not_found", "precondition_failed"],
+    }),
+    asks("tasks:write"),
+    valid("param", ById),
+    valid("header", IfMatch),
+    async (c) => c.body(await taskRows.remove(c), 204),
+  );
+
+export const productRoutes = factory
+  .createApp()
+  .route("/projects", projectRoutes)
+  .route("/projects", projectTaskRoutes)
+  .route("/tasks", taskRoutes);
