@@ -17,9 +17,9 @@ GRANT EXECUTE ON FUNCTION lock_outbox(uuid) TO partywall_identity, partywall_ope
 -- The triggers of memberships ask for these.
 GRANT EXECUTE ON FUNCTION acting_as(), manages(text, text), role_scopes(text) TO partywall_identity;
 
-GRANT SELECT ON tenants TO partywall_app;
-
 -- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
+GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
+
 GRANT SELECT, INSERT, UPDATE (name, slug, status, updated_at) ON tenants TO partywall_identity;
 GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, sessions, invitations, api_keys, issuers TO partywall_identity;
 -- Whose issuer's somebody is never changes, and a user ends with that issuer alone.

@@ -75,7 +75,7 @@ function literal(table: string, { name, type, check }: Column): string {
     "character varying": "'matrix'",
     smallint: "1",
     integer: "1",
-    bigint: "1",
+    bigint: "9007199254740991",
     numeric: "1",
     real: "1",
     "double precision": "1",
@@ -111,9 +111,13 @@ async function plant(table: Table, t: Tenant, rows: Map<string, Row>): Promise<R
     for (const [at, name] of reference.columns.entries())
       if (name !== "tenant_id") given.set(name, `'${String(referred[reference.foreign[at] ?? ""])}'`);
   }
-  const insert = `insert into ${table.name} (${[...given.keys()].join(", ")}) values (${[...given.values()].join(", ")}) returning *`;
+  // Each tenant has its head already.
+  const insert =
+    table.name === "outbox_heads"
+      ? "select * from outbox_heads"
+      : `insert into ${table.name} (${[...given.keys()].join(", ")}) values (${[...given.values()].join(", ")}) returning *`;
   // What the role may not make, its owner makes.
-  const outcome = await (table.may.includes("insert")
+  const outcome = await (table.may.includes("insert") || table.name === "outbox_heads"
     ? inside(table, t, insert)
     : attempt(migrator, contextOf(t as Target, "partywall_migrator"), [
         "set local role partywall_owner",
@@ -267,6 +271,8 @@ describe.each(tables.map((table) => [table.name, table] as const))("%s", (name, 
   it("foreign reference: another tenant's row is refused as one that does not exist", async () => {
     for (const reference of table.references) {
       if (!isWalled && reference.foreign[0] !== "tenant_id") continue;
+      // It names the tenant, and nothing of it.
+      if (reference.columns.length === 1) continue;
       expect(reference.columns[0]).toBe("tenant_id");
       expect(reference.foreign[0]).toBe("tenant_id");
       const refer = async (referred: Row) => {

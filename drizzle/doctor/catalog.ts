@@ -91,12 +91,13 @@ identity_policies as (
   cross join lateral (select pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check) q
   cross join (select format('((%1$s IS NULL) OR (tenant_id = %1$s))',
     '( SELECT public.context_tenant_id() AS context_tenant_id)') as bound) e),
--- What the audit trail is about: neither itself, nor who signs in, nor which answers were given.
+-- What the audit trail is about: neither itself, nor who signs in, nor which answers were given, nor what follows from it.
 audited as (
   select a.oid, a.object, (select attname::text from pg_attribute where attrelid = a.oid and atttypid = 'uuid'::regtype
     and attname = case a.object when 'public.memberships' then 'user_id' else 'id' end) as key
   from (select oid, object from tables where attnum is not null union all select oid, object from identities) a
-  where a.object not in ('public.audit_events', 'public.idempotency_keys', 'public.sessions')),
+  where a.object not in ('public.audit_events', 'public.idempotency_keys', 'public.sessions', 'public.outbox',
+    'public.outbox_heads')),
 audit_triggers as (
   select t.tgrelid as oid, quote_ident(t.tgname) as name,
     -- After each row's INSERT, UPDATE and DELETE.

@@ -88,7 +88,7 @@ const ofItsIssuer = sql`issuer_id in (select i.id from issuers i)`;
 
 /**
  * A person. `version` counts the changes to what its tokens may say: its roles, and the tenants that it is in
- * (bump_user()). One who came from a tenant's own issuer belongs to that issuer: nobody else's email is theirs.
+ * (void_member_tokens()). One who came from a tenant's own issuer belongs to that issuer: nobody else's email is theirs.
  */
 export const users = pgTable(
   "users",

@@ -7,7 +7,7 @@ export type Proof =
   | readonly [keyHash: string];
 
 /** What bears this id (a user, a session, a key) is void below this version. */
-export type Floor = readonly [id: string, version: number];
+type Floor = readonly [id: string, version: number];
 
 /** A floor outlives every token that was made before it, those that were just being made included. */
 const FLOOR_TTL_MS = 1.5 * ACCESS_TOKEN_TTL_S * 1000;
