@@ -33,7 +33,7 @@ async function newKey(change: Partial<KeyRecord> = {}): Promise<string> {
   const record: KeyRecord = {
     id: uuidv7(),
     hash: Buffer.from(hash).toString("base64url"),
-    scopes: ["projects:read"],
+    scopes: ["members:read"],
     expiresAt: null,
     version: 1,
     ...change,
@@ -42,7 +42,7 @@ async function newKey(change: Partial<KeyRecord> = {}): Promise<string> {
   return text;
 }
 
-const use = (token: string) => request("GET", "/v1/projects", { token });
+const use = (token: string) => request("GET", "/v1/members", { token });
 
 /** CRC-32 (IEEE 802.3) of some text in base62, worked out here bit by bit. */
 function checksum(text: string): string {

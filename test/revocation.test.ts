@@ -186,7 +186,7 @@ describe("what an object knows of credentials", () => {
   const key = (version: number, more: Partial<KeyRecord> = {}): KeyRecord => ({
     id: "key",
     hash: "hash",
-    scopes: ["projects:read"],
+    scopes: ["members:read"],
     expiresAt: null,
     version,
     ...more,
@@ -212,9 +212,9 @@ describe("what an object knows of credentials", () => {
   it("takes the newer of two versions of a key", () =>
     withStorage((storage) => {
       const made = new Credentials(storage);
-      made.learn({ keys: [key(2, { scopes: ["tasks:read"] })] }, 0);
+      made.learn({ keys: [key(2, { scopes: ["usage:read"] })] }, 0);
       made.learn({ keys: [key(1)] }, 0);
-      expect(made.judge(["hash"], 0)).toMatchObject({ scopes: ["tasks:read"] });
+      expect(made.judge(["hash"], 0)).toMatchObject({ scopes: ["usage:read"] });
     }));
 
   it("lets a key end at its time", () =>

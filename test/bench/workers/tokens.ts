@@ -38,7 +38,7 @@ export default factory
     const { tenantId } = c.get("credential");
     const { text, hash } = makeApiKey(tenantId);
     const key = { id: uuidv7(), hash: Buffer.from(hash).toString("base64url"), expiresAt: null, version: 1 };
-    await teachTenant(tenantId, { keys: [{ ...key, scopes: ["projects:read"] }] });
+    await teachTenant(tenantId, { keys: [{ ...key, scopes: ["members:read"] }] });
     return c.json({ key: text });
   })
   .use("/bench/believed", believe, admit)
