@@ -4,6 +4,7 @@
  * `--quick`, for a project whose tests have just passed, one who notices is enough; `--check` only looks for the texts.
  */
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { chmod, cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -17,6 +18,8 @@ type Edit = { file: string; from: string; to: string };
 type Defect = { name: string; edits: Edit[]; watch: string[] };
 
 const edit = (file: string, from: string, to: string): Edit => ({ file, from, to });
+/** What comes before all that is in the file, which may be there or not. */
+const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
 const CONTEXT = "drizzle/migrations/0000_signed_context.sql";
@@ -285,6 +288,34 @@ const DEFECTS: Defect[] = [
     edit("src/db/reach.ts", "/** So many requests", `import "../edge/needs.ts";\n/** So many requests`),
   ),
   broken(
+    "partywall imports what is built on it",
+    ["lint"],
+    edit(
+      "src/routes/me.ts",
+      `import * as v from "valibot";\n`,
+      `import * as v from "valibot";\nimport "../product/routes.ts";\n`,
+    ),
+  ),
+  broken(
+    "the ground floor imports what is built on it",
+    ["lint"],
+    edit(
+      "src/authority.ts",
+      `import { PRODUCT_KEY_SCOPES`,
+      `import "./product/schema.ts";\nimport { PRODUCT_KEY_SCOPES`,
+    ),
+  ),
+  broken(
+    "the product imports a route of partywall's",
+    ["lint"],
+    added("src/product/planted.ts", `import "../routes/me.ts";\n`),
+  ),
+  broken(
+    "a plan needs more than data",
+    ["lint"],
+    added("src/product/plans.ts", `import "../settings.ts";\n`),
+  ),
+  broken(
     "two files import each other's types",
     ["lint"],
     edit(
@@ -520,6 +551,7 @@ async function empty({ superuserUrl }: Stack): Promise<void> {
 
 /** The file as the edit changes it. Throws if its text is not there exactly once. */
 async function edited(path: string, { file, from, to }: Edit, name: string): Promise<string> {
+  if (from === "") return to + (await readFile(join(path, file), "utf8").catch(() => ""));
   const source = await readFile(join(path, file), "utf8");
   if (source.split(from).length !== 2) throw new Error(`${name}: ${file} must contain once: ${from}`);
   return source.replace(from, () => to);
@@ -638,7 +670,10 @@ async function hunt(bench: Bench, watch: string[], defect?: Defect): Promise<str
     }
     return seen;
   } finally {
-    for (const { file } of edits) await cp(join(root, file), join(path, file));
+    for (const { file } of edits) {
+      if (existsSync(join(root, file))) await cp(join(root, file), join(path, file));
+      else await rm(join(path, file), { force: true });
+    }
   }
 }
 

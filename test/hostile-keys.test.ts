@@ -28,7 +28,7 @@ afterEach(() => vi.restoreAllMocks());
 
 const newKey = async (change: Parameters<typeof storedKey>[1] = {}) => (await storedKey(ada, change)).text;
 
-const use = (token: string) => request("GET", "/v1/projects", { token });
+const use = (token: string) => request("GET", "/v1/members", { token });
 
 /** CRC-32 (IEEE 802.3) of some text in base62, worked out here bit by bit. */
 function checksum(text: string): string {

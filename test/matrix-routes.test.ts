@@ -2,9 +2,9 @@ import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
-import { SCOPES } from "../src/authority.ts";
+import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
 import { MISSING } from "./support/attacks.ts";
-import { anotherSession, answered, newMember, newProject, newTenant, request } from "./support/client.ts";
+import { anotherSession, answered, newMember, newTenant, request } from "./support/client.ts";
 import type { SignedIn } from "./support/client.ts";
 
 // Every route that takes a token, attacked in every way there is to touch another tenant's row. A new route joins by
@@ -164,7 +164,7 @@ const MAKERS: Record<string, (who: SignedIn) => Promise<string>> = {
   members: async ({ tenant }) => (await newMember(tenant.id, "member")).user.id,
   sessions: async (who) => (await anotherSession(who, who.tenant.slug)).session.id,
   // Each change is one; no route takes the id of an event.
-  "audit-events": async ({ token }) => (await newProject(token)).id,
+  "audit-events": (who) => make("api-keys", who),
 };
 
 /** The id of a new row of the resource, made by the route that makes such rows. */
@@ -218,7 +218,7 @@ describe("every route that takes a token", () => {
   beforeAll(async () => {
     [alice, ben] = await Promise.all([newTenant(), newTenant()]);
     viewer = await newMember(alice.tenant.id, "viewer");
-    const body = { name: "Reads", scopes: ["projects:read", "tasks:read", "members:read"] };
+    const body = { name: "Reads", scopes: API_KEY_SCOPES.filter((scope) => VIEWERS.includes(scope)) };
     const made = request("POST", "/v1/api-keys", { token: alice.token, body });
     readingKey = (await answered<{ key: string }>(201, made)).key;
   });
@@ -250,11 +250,12 @@ describe("every route that takes a token", () => {
   const refers = routes.filter((route) => idsInBody(route).length > 0);
 
   it("is found, and a fresh token signed here is good: the control of the tokens", async () => {
-    for (const some of [takesIds, takesNone, writes, pages, filtered, refers])
-      expect(some.length).toBeGreaterThan(0);
+    for (const some of [takesIds, takesNone, writes, pages, filtered]) expect(some.length).toBeGreaterThan(0);
+    // What is in src/product may have no body that names another row.
+    if (process.env["PRODUCT"] === "the tests'") expect(refers.length).toBeGreaterThan(0);
     const token = await resigned(alice.token, -1);
     expect((await request("GET", "/v1/me", { token })).status).toBe(200);
-    expect((await request("GET", "/v1/projects", { token: readingKey })).status).toBe(200);
+    expect((await request("GET", "/v1/members", { token: readingKey })).status).toBe(200);
   });
 
   describe.each(named(routes))("%s", (_, route) => {

@@ -141,7 +141,7 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
     if (member?.role) member.tokens.push({ text: (await anotherSession(member.who)).token, stands: true });
   },
   async makeKey({ owner, keys }) {
-    const body = { name: "key", scopes: ["projects:read"] };
+    const body = { name: "key", scopes: ["members:read"] };
     const headers = { "idempotency-key": crypto.randomUUID() };
     const made = await insist("POST", "/v1/api-keys", { token: owner.token, body, headers });
     const { id, key } = await answered<{ id: string; key: string }>(201, made);

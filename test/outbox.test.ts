@@ -105,7 +105,7 @@ describe("a tenant's object", () => {
   it("is not set back by what it is told late, or again", async () => {
     const { id, text } = await storedKey(ada);
     const told = listen();
-    const body = { scopes: ["projects:read"], name: "second" };
+    const body = { scopes: ["members:read"], name: "second" };
     const { id: second, key } = await answered<{ id: string; key: string }>(
       201,
       request("POST", "/v1/api-keys", { token: ada.token, body }),

@@ -186,7 +186,7 @@ describe("what an object knows of credentials", () => {
   const key = (version: number, more: Partial<KeyRecord> = {}): KeyRecord => ({
     id: "key",
     hash: "hash",
-    scopes: ["projects:read"],
+    scopes: ["members:read"],
     expiresAt: null,
     version,
     ...more,

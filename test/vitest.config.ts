@@ -20,7 +20,7 @@ for (const name of unstable_readConfig({ config: configPath }).secrets?.required
   process.env[name] ??= "made for each run";
 
 /** Tests inside workerd, of the whole Worker on a real Postgres. */
-const inWorkerd = (name: string, include: string, plugins: Plugin[] = []) => ({
+const inWorkerd = (name: string, include: string[], product: string, plugins: Plugin[] = []) => ({
   plugins: [
     ...plugins,
     cloudflareTest(({ inject }) => ({
@@ -31,11 +31,12 @@ const inWorkerd = (name: string, include: string, plugins: Plugin[] = []) => ({
   test: {
     name,
     root,
-    include: [include],
+    include,
     exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS],
     globalSetup: "test/support/node/postgres.ts",
     testTimeout: 20_000,
     env: {
+      PRODUCT: product,
       PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? "300",
       FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "5000",
     },
@@ -59,9 +60,10 @@ export default defineConfig({
   test: {
     maxWorkers: 2,
     projects: [
-      // partywall's own tests, about a product of their own; and the tests of what is in src/product.
-      inWorkerd("workers", "test/*.test.ts", [testsProduct()]),
-      inWorkerd("product", "test/product/*.test.ts"),
+      // partywall's own tests, on a product of their own.
+      inWorkerd("workers", ["test/*.test.ts"], "the tests'", [testsProduct()]),
+      // What is in src/product: its tests, and the attacks on every table and every route that there are.
+      inWorkerd("product", ["test/product/*.test.ts", "test/matrix-*.test.ts"], "src/product"),
       inNode("node", NODE_TESTS, [testsProduct()]),
       inNode("product-node", PRODUCT_NODE_TESTS),
     ],

@@ -18,7 +18,7 @@ import {
   type Schema,
 } from "./parts.ts";
 import { isKnown } from "../http/etag.ts";
-import { operation, type Described } from "./operation.ts";
+import { operation, type Described, type Tag } from "./operation.ts";
 
 type Ref = { $ref: string };
 type Content = Record<string, { schema: Schema }>;
@@ -108,12 +108,14 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
     routes.filter(({ path }) => guarded.has(path)).map(({ operation: { responses } }) => rowIn(responses)),
   );
   const shared: Shared = { parameters: {}, responses: {} };
+  const tags = tagsOf(routes);
   for (const route of routes) {
     const { method, operation: described } = route;
     const row = rowIn(described.responses);
     const isRow = row !== undefined && rows.has(row);
     if (isRow && method === "get") described.responses["304"] = { description: "It has not changed" };
-    described.operationId = nameOf(route);
+    described.operationId = described["x-id"] ?? nameOf(route);
+    delete described["x-id"];
     describeSecurity(route);
     describeProblems(described, shared);
     describeParameters(described, shared);
@@ -125,12 +127,24 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
     openapi: "3.1.0",
     info: INFO,
     servers: [{ url: "/", description: "Where this document is", "x-internal": false }],
-    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    tags,
     paths,
     components: { schemas, ...shared, headers: HEADERS, securitySchemes: SECURITY_SCHEMES },
   };
   describeValues(document);
   return JSON.stringify(document).replaceAll("#/$defs/", "#/components/schemas/");
+}
+
+/** The chapters: partywall's, and before the last two of them those that the product's routes bring. */
+function tagsOf(routes: Route[]): Tag[] {
+  const own = new Map<string, Tag>();
+  for (const { operation: described } of routes) {
+    const tag = described["x-tag"];
+    delete described["x-tag"];
+    if (tag) own.set(tag.name, tag);
+  }
+  const known = Object.entries(TAGS).map(([name, description]) => ({ name, description }));
+  return [...known.slice(0, -2), ...own.values(), ...known.slice(-2)];
 }
 
 type Shared = { parameters: Record<string, Parameter>; responses: Record<string, Answer> };
@@ -167,8 +181,7 @@ const one = (noun: string) => noun.replace(/s$/, "");
 const camelCase = (words: string[]) =>
   words.join("-").replaceAll(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase());
 
-function describeSecurity({ path, operation: described }: Route): void {
-  if (path.startsWith("/v1/operator/")) described.security = [{ operatorToken: [] }];
+function describeSecurity({ operation: described }: Route): void {
   described.security ??= [{ accessToken: [] }, { apiKey: [] }];
 }
 

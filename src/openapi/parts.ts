@@ -26,6 +26,7 @@ export const INFO = {
   license: { name: "MIT", identifier: "MIT" },
 };
 
+/** partywall's own chapters; the product's come before the last two. */
 export const TAGS = {
   Platform: "The service itself: whether it is up, its keys, its problems, its documentation.",
   Sessions: "Signing up, in, on and out, and who is calling.",
@@ -34,8 +35,6 @@ export const TAGS = {
   Invitations: "Asking somebody into the tenant by mail.",
   "API keys": "Credentials for programs. They never exceed the role of who made them.",
   Issuers: "The tenant's own identity providers, whose users it lets in.",
-  Projects: "What the tenant works on.",
-  Tasks: "What there is to do in a project.",
   Audit: "Who changed what, and when.",
   Operator: "For whoever runs this deployment.",
 };
@@ -170,7 +169,6 @@ export const TEXTS: [name: RegExp, Schema][] = [
   [/^password$/, { format: "password", examples: ["correct horse battery staple"] }],
   [/^slug$/, { examples: ["acme"] }],
   [/^name$/, { examples: ["Acme"] }],
-  [/^title$/, { examples: ["Order the tiles"] }],
 ];
 
 /** The characters that texts of these formats take at most. */

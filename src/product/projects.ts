@@ -9,7 +9,7 @@ import { rowsOf } from "../http/rows.ts";
 import { ById, valid } from "../http/valid.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 
-const tag = "Projects";
+const tag = { name: "Projects", description: "What the tenant works on." };
 
 const Name = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(200));
 const Description = v.pipe(v.string(), v.maxLength(10_000));

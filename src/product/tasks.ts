@@ -14,14 +14,14 @@ import { ById, valid } from "../http/valid.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 
-const tag = "Tasks";
+const tag = { name: "Tasks", description: "What there is to do in a project." };
 
 const Uuid = v.pipe(v.string(), v.uuid());
 const Status = v.picklist(TASK_STATUSES);
 const Task = v.object({
   id: v.string(),
   project_id: v.string(),
-  title: v.string(),
+  title: v.pipe(v.string(), v.examples(["Order the tiles"])),
   notes: v.string(),
   status: Status,
   assignee_id: v.nullable(v.string()),
@@ -31,7 +31,7 @@ const Task = v.object({
   created_by: v.string(),
 });
 const NewTask = v.strictObject({
-  title: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500)),
+  title: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500), v.examples(["Order the tiles"])),
   // As a merge patch (RFC 7396) takes a member away: null stands for the value of a task made without it.
   notes: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)), "")),
   status: v.optional(v.nullable(Status, "todo")),

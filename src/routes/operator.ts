@@ -32,7 +32,7 @@ export const operatorRoutes = factory.createApp().patch(
     tag: "Operator",
     answers: { 200: EdgeRecord },
     problems: ["unauthenticated", "not_found"],
-    token: false,
+    token: "operator",
   }),
   valid("param", ById),
   valid("json", TenantChange),

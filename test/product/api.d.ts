@@ -943,7 +943,6 @@ export interface components {
             instance: string;
             /** Format: int32 */
             status: number;
-            /** @example Order the tiles */
             title: string;
             /**
              * Format: uri-reference

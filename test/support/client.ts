@@ -155,7 +155,7 @@ export async function storedKey(
 ): Promise<{ id: string; text: string }> {
   const { text, hash, hint } = makeApiKey(tenant.id);
   const id = uuidv7();
-  const key = { id, tenant_id: tenant.id, name: "CI", scopes: ["projects:read" as const], hash, hint };
+  const key = { id, tenant_id: tenant.id, name: "CI", scopes: ["members:read" as const], hash, hint };
   await identityDb.insert(apiKeys).values({ ...key, created_by: user.id, ...change });
   await catchUp(tenant.id);
   return { id, text };

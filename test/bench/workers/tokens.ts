@@ -34,7 +34,7 @@ export default factory
   .createApp()
   .use(observe)
   .post("/bench/keys", identify, admit, async (c) => {
-    const key = { name: "bench", scopes: ["projects:read" as const], expiresAt: null };
+    const key = { name: "bench", scopes: ["members:read" as const], expiresAt: null };
     const { row } = await createApiKey(c.get("identity"), signedIn(c.get("caller")), key, undefined);
     return c.json({ key: row.key });
   })

@@ -19,6 +19,9 @@ import { type PRODUCT_SCOPES } from "./scopes.ts";
 /** Asks for a scope of this product; the types know those of src/product, which it takes the place of. */
 const asks = (scope: (typeof PRODUCT_SCOPES)["viewer" | "member"][number]) => needs(scope as string as Scope);
 
+const PROJECTS = { name: "Projects", description: "What the tenant works on." };
+const TASKS = { name: "Tasks", description: "What there is to do in a project." };
+
 const Name = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(200));
 const Description = v.pipe(v.string(), v.maxLength(10_000));
 const ProjectStatus = v.picklist(PROJECT_STATUSES);
@@ -48,7 +51,7 @@ const projectRoutes = factory
     "/",
     operation({
       summary: "List projects, newest first",
-      tag: "Projects",
+      tag: PROJECTS,
       answers: { 200: pageOf(Project) },
     }),
     asks("projects:read"),
@@ -59,7 +62,7 @@ const projectRoutes = factory
     "/",
     operation({
       summary: "Create a project",
-      tag: "Projects",
+      tag: PROJECTS,
       answers: { 201: Project },
       problems: IDEMPOTENCY_PROBLEMS,
     }),
@@ -70,7 +73,7 @@ const projectRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A project", tag: "Projects", answers: { 200: Project }, problems: ["not_found"] }),
+    operation({ summary: "A project", tag: PROJECTS, answers: { 200: Project }, problems: ["not_found"] }),
     asks("projects:read"),
     valid("param", ById),
     async (c) => answerRow(c, await projectRows.find(c)),
@@ -79,7 +82,7 @@ const projectRoutes = factory
     "/:id",
     operation({
       summary: "Change a project (merge patch)",
-      tag: "Projects",
+      tag: PROJECTS,
       answers: { 200: Project },
       problems: ["not_found", "precondition_failed"],
     }),
@@ -93,7 +96,7 @@ const projectRoutes = factory
     "/:id",
     operation({
       summary: "Delete a project and its tasks",
-      tag: "Projects",
+      tag: PROJECTS,
       answers: { 204: null },
       problems: ["not_found", "precondition_failed"],
     }),
@@ -163,7 +166,7 @@ const projectTaskRoutes = factory
     "/:id/tasks",
     operation({
       summary: "List a project's tasks, newest first",
-      tag: "Tasks",
+      tag: TASKS,
       answers: { 200: pageOf(Task) },
       problems: ["not_found"],
     }),
@@ -185,7 +188,7 @@ const projectTaskRoutes = factory
     "/:id/tasks",
     operation({
       summary: "Add a task to a project",
-      tag: "Tasks",
+      tag: TASKS,
       answers: { 201: Task },
       problems: ["not_found", ...IDEMPOTENCY_PROBLEMS],
     }),
@@ -205,7 +208,7 @@ const taskRoutes = factory
     "/",
     operation({
       summary: "List the tasks of all projects, newest first",
-      tag: "Tasks",
+      tag: TASKS,
       answers: { 200: pageOf(Task) },
     }),
     asks("tasks:read"),
@@ -214,7 +217,7 @@ const taskRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A task", tag: "Tasks", answers: { 200: Task }, problems: ["not_found"] }),
+    operation({ summary: "A task", tag: TASKS, answers: { 200: Task }, problems: ["not_found"] }),
     asks("tasks:read"),
     valid("param", ById),
     async (c) => answerRow(c, await taskRows.find(c)),
@@ -223,7 +226,7 @@ const taskRoutes = factory
     "/:id",
     operation({
       summary: "Change a task (merge patch)",
-      tag: "Tasks",
+      tag: TASKS,
       answers: { 200: Task },
       problems: ["not_found", "precondition_failed"],
     }),
@@ -237,7 +240,7 @@ const taskRoutes = factory
     "/:id",
     operation({
       summary: "Delete a task",
-      tag: "Tasks",
+      tag: TASKS,
       answers: { 204: null },
       problems: ["not_found", "precondition_failed"],
     }),
