@@ -5,6 +5,7 @@ import { createTestHarness } from "wrangler";
 import { makeBed } from "./bench/bed.ts";
 import { makeFolder } from "./bench/workerd.ts";
 import { openBrowser } from "./support/node/browser.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 
 const root = join(import.meta.dirname, "..");
 const resources = new AsyncDisposableStack();
@@ -15,7 +16,7 @@ let origin: string;
 let token: string;
 
 beforeAll(async () => {
-  const bed = await makeBed(resources, 8);
+  const bed = await makeBed(resources, 8, startMigrated);
   const server = createTestHarness({
     root,
     workers: [{ configPath: "wrangler.toml", secrets: bed.variables }],

@@ -17,6 +17,7 @@ import { rotate } from "../drizzle/rotate.ts";
 import { makeSigningKey } from "../drizzle/variables.ts";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
 import { makeFolder, serve, type Bundle, type Served } from "./bench/workerd.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 
 // On bare workerd: a deployment's keys are read when its Worker starts, so each step of a rotation is a process.
@@ -26,7 +27,7 @@ let bed: Bed;
 let bundle: Bundle;
 
 beforeAll(async () => {
-  bed = await makeBed(resources, 16);
+  bed = await makeBed(resources, 16, startMigrated);
   bundle = await deployedBundle();
 }, 60_000);
 afterAll(() => resources.disposeAsync());
