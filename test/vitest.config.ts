@@ -31,6 +31,9 @@ export default defineConfig({
         ],
         test: {
           name: "workers",
+          // One workerd for all files that a worker runs; setupFiles gives each file modules of its own in it.
+          isolate: false,
+          setupFiles: "test/support/workers/fresh.ts",
           root,
           include: ["test/*.test.ts"],
           exclude: NODE_TESTS,
