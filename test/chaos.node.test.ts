@@ -5,6 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeBed, makeTenant, runSql, signIn, type Bed } from "./bench/bed.ts";
 import { makeFolder, serve, type Bundle, type Served } from "./bench/workerd.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 import { faultsOf, type History } from "./support/node/history.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
@@ -38,7 +39,7 @@ const made: Record<string, number> = {};
 
 beforeAll(
   async () => {
-    bed = await makeBed(resources, 24);
+    bed = await makeBed(resources, 24, startMigrated);
     // The bed trades durability for speed: here what Postgres acknowledges has left it.
     await runSql(bed.superuserUrl, "alter database partywall set synchronous_commit = on");
     proxy = await startProxy(resources, Number(new URL(bed.variables.NEON_FETCH_ENDPOINT).port));

@@ -1,25 +1,22 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { prepareLocalDatabase } from "../drizzle/local-database.ts";
-import { startStack, type Stack } from "../drizzle/local/stack.ts";
-import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
+import type { Stack } from "../drizzle/local/stack.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 
 let stack: Stack;
 let dir: string;
 let variables: Record<string, string>;
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "partywall-deploy-"));
-  chmodSync(dir, 0o711);
-  stack = await startStack({ dir, ephemeral: true });
-  const made = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-  await prepareLocalDatabase(stack.superuserUrl, made);
-  variables = { ...made, ISSUER: "https://api.example.test" };
+  const migrated = await startMigrated({ dir });
+  stack = migrated.stack;
+  variables = { ...migrated.variables, ISSUER: "https://api.example.test" };
 }, 60_000);
 afterAll(async () => {
   await stack.stop();

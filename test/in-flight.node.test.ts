@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
 import { startLoad } from "./bench/load.ts";
 import { serve, type Served } from "./bench/workerd.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
 
@@ -20,7 +21,7 @@ let worker: Served;
 const agent = new Agent({ keepAlive: true, maxSockets: 1000 });
 
 beforeAll(async () => {
-  bed = await makeBed(resources, 24);
+  bed = await makeBed(resources, 24, startMigrated);
   proxy = await startProxy(resources, Number(new URL(bed.variables.NEON_FETCH_ENDPOINT).port));
   const variables = { ...bed.variables, NEON_FETCH_ENDPOINT: `http://127.0.0.1:${proxy.port}/sql` };
   worker = await serve(resources, await deployedBundle(), variables);

@@ -4,6 +4,7 @@ import { Agent, request, type IncomingMessage } from "node:http";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { makeBed, makeTenant, signIn, ask as askJson, type Bed } from "./bench/bed.ts";
 import { bundleWorker, serve, type Served } from "./bench/workerd.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 
 // On bare workerd, from the bundle that is deployed: the Vitest pool's runtime lets no request wait for another.
@@ -15,7 +16,7 @@ let worker: Served;
 let slow: Served;
 
 beforeAll(async () => {
-  bed = await makeBed(resources, 8);
+  bed = await makeBed(resources, 8, startMigrated);
   const [deployed, slowed] = await Promise.all([
     deployedBundle(),
     bundleWorker(resources, join(import.meta.dirname, "support/workers/slow.ts"), [

@@ -1,17 +1,16 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CHECKS, examine } from "../drizzle/doctor/examine.ts";
-import { prepareLocalDatabase } from "../drizzle/local-database.ts";
-import { startStack, type Stack } from "../drizzle/local/stack.ts";
-import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
+import type { Stack } from "../drizzle/local/stack.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
+import type { Migrated } from "./bench/bed.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import * as v from "valibot";
-import { testsMigrations } from "./support/node/product.ts";
 
 const DOCTOR = join(import.meta.dirname, "../drizzle/doctor.ts");
 const LOGINS = [
@@ -25,18 +24,15 @@ const SETUP_TIMEOUT_MS = 60_000;
 const ADA = "01990000-0000-7000-8000-00000000000a";
 const BOB = "01990000-0000-7000-8000-00000000000b";
 
+let dir: string;
 let stack: Stack;
-let variables: Awaited<ReturnType<typeof makeSecrets>> & ReturnType<typeof makeDatabaseUrls>;
+let variables: Migrated["variables"];
 /** The superuser, in the partywall database: he plants the defects. */
 let root: pg.Client;
 
 beforeAll(async () => {
-  const dir = mkdtempSync(join(tmpdir(), "partywall-doctor-"));
-  // As root, Postgres runs as another user, who then reaches its data here.
-  chmodSync(dir, 0o711);
-  stack = await startStack({ dir, ephemeral: true });
-  variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-  await prepareLocalDatabase(stack.superuserUrl, variables, testsMigrations());
+  dir = mkdtempSync(join(tmpdir(), "partywall-doctor-"));
+  ({ stack, variables } = await startMigrated({ dir }));
   const url = new URL(stack.superuserUrl);
   url.pathname = "/partywall";
   root = new pg.Client({ connectionString: url.href });
@@ -56,6 +52,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await root?.end();
   await stack?.stop();
+  rmSync(dir, { recursive: true, force: true });
 });
 
 /** What the doctor says to somebody who is no superuser, but for the embedded server's version. */

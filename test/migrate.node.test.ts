@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -6,12 +6,12 @@ import { neon, neonConfig } from "@neondatabase/serverless";
 import pg from "pg";
 import * as v from "valibot";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { prepareLocalDatabase } from "../drizzle/local-database.ts";
-import { startStack, type Stack } from "../drizzle/local/stack.ts";
+import type { Stack } from "../drizzle/local/stack.ts";
 import { migrate, migrateOver } from "../drizzle/migrate.ts";
-import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
+import type { Migrated } from "./bench/bed.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 
 const MIGRATIONS = join(import.meta.dirname, "../drizzle/migrations");
 const TENANT = "01990000-0000-7000-8000-00000000000a";
@@ -23,7 +23,7 @@ const HASTY = { lockTimeoutMs: 50, pauseMs: 0, tries: 3 };
 
 let dir: string;
 let stack: Stack;
-let variables: Awaited<ReturnType<typeof makeSecrets>> & ReturnType<typeof makeDatabaseUrls>;
+let variables: Migrated["variables"];
 /** The superuser, in the partywall database. */
 let root: pg.Client;
 /** Whoever reads for long, as a dump does. */
@@ -33,9 +33,8 @@ beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), "partywall-migrate-"));
   // As root, Postgres runs as another user, who then reaches its data here.
   chmodSync(dir, 0o711);
-  stack = await startStack({ dir: join(dir, "database"), ephemeral: true });
-  variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-  await prepareLocalDatabase(stack.superuserUrl, variables);
+  mkdirSync(join(dir, "database"));
+  ({ stack, variables } = await startMigrated({ dir: join(dir, "database") }));
   [root, reader] = await Promise.all([connect("root"), connect("pg_dump")]);
   await root.query(`insert into tenants (id, slug, name, plan) values ('${TENANT}', 't', 'T', 'solo')`);
   await root.query(

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { makeBed, makeTenant, runSql, signIn, type Bed, type Member } from "./bench/bed.ts";
 import { makeFolder, serveIsolates, type Bundle, type Served } from "./bench/workerd.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 
 // Three isolates on bare workerd, each with its own memo of verified tokens, that share nothing but the tenants'
@@ -15,7 +16,7 @@ let isolates: Served[];
 let ben: Member;
 
 beforeAll(async () => {
-  bed = await makeBed(resources, 16);
+  bed = await makeBed(resources, 16, startMigrated);
   bundle = await deployedBundle();
   objects = makeFolder(resources);
   await serve();

@@ -4,6 +4,7 @@ import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { ask, makeBed, makeTenant, signIn, type Bed } from "./bench/bed.ts";
 import { makeFolder, serve, type Served } from "./bench/workerd.ts";
+import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 import { startMail } from "./support/node/mail.ts";
 
@@ -24,7 +25,7 @@ let dump: string;
 let stored: string;
 
 beforeAll(async () => {
-  bed = await makeBed(resources, 16);
+  bed = await makeBed(resources, 16, startMigrated);
   const mail = await startMail();
   resources.defer(() => mail.stop());
   const objects = makeFolder(resources);

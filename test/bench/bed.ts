@@ -1,6 +1,6 @@
 import pg from "pg";
 import { prepareLocalDatabase } from "../../drizzle/local-database.ts";
-import { startStack, type Stack } from "../../drizzle/local/stack.ts";
+import { startStack, type Stack, type StackOptions } from "../../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
 import { testsMigrations } from "../support/node/product.ts";
 import { makeFolder, type Served } from "./workerd.ts";
@@ -25,30 +25,50 @@ export type Bed = {
 /** Who signed in, and the access token, good for ten minutes. */
 export type Member = { token: string; tenantId: string; userId: string };
 
-/** Makes the bed, until `bench` takes it down; its endpoint opens at most so many connections to Postgres. */
-export async function makeBed(bench: AsyncDisposableStack, maxConnections: number): Promise<Bed> {
-  const stack = await startStack({ dir: makeFolder(bench), ephemeral: true, maxConnections });
+/** A Postgres with a migrated database, the connection strings of its logins, and secrets that go with it. */
+export type Migrated = {
+  stack: Stack;
+  variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
+};
+
+/** Makes a Postgres in this folder, and migrates it. */
+async function startEmpty(options: StackOptions): Promise<Migrated> {
+  const stack = await startStack({ ...options, ephemeral: true });
+  try {
+    const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
+    await prepareLocalDatabase(stack.superuserUrl, variables, testsMigrations());
+    return { stack, variables };
+  } catch (error) {
+    await stack.stop();
+    throw error;
+  }
+}
+
+/**
+ * Makes the bed, until `bench` takes it down; its endpoint opens at most so many connections to Postgres. `start` makes
+ * its database in a folder that is empty.
+ */
+export async function makeBed(
+  bench: AsyncDisposableStack,
+  maxConnections: number,
+  start: typeof startEmpty = startEmpty,
+): Promise<Bed> {
+  const { stack, variables } = await start({ dir: makeFolder(bench), maxConnections });
   bench.defer(() => stack.stop());
-  const urls = makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`);
-  const { DATABASE_URL, IDENTITY_DATABASE_URL, OPERATOR_DATABASE_URL } = urls;
-  const secrets = await makeSecrets();
-  await prepareLocalDatabase(stack.superuserUrl, { ...urls, ...secrets }, testsMigrations());
+  const { MIGRATION_DATABASE_URL: _, ...known } = variables;
   const superuserUrl = new URL(stack.superuserUrl);
-  superuserUrl.pathname = new URL(DATABASE_URL).pathname;
+  superuserUrl.pathname = new URL(known.DATABASE_URL).pathname;
   return {
     stack,
     variables: {
-      DATABASE_URL,
-      IDENTITY_DATABASE_URL,
-      OPERATOR_DATABASE_URL,
-      ...secrets,
+      ...known,
       NEON_FETCH_ENDPOINT: stack.endpoint,
       ISSUER,
       TENANT_LOCATION_HINT: "weur",
       API_KEY_ENVIRONMENT: "bench",
       ALLOWED_ORIGINS: "",
     },
-    operatorUrl: OPERATOR_DATABASE_URL,
+    operatorUrl: known.OPERATOR_DATABASE_URL,
     superuserUrl: superuserUrl.href,
   };
 }
