@@ -393,7 +393,7 @@ describe("rotating a key", () => {
   });
 });
 
-it("a revocation that did not reach the object is taught when it is asked for again", async () => {
+it("a revocation that did not reach the object is in force when it is asked for again", async () => {
   vi.spyOn(console, "error").mockImplementation(() => undefined);
   const [deleted, ended] = await Promise.all([newKey(ada), newKey(ada)]);
   const learn = vi.spyOn(Tenant.prototype, "receive").mockRejectedValue(new Error("lost"));

@@ -30,6 +30,9 @@ const CLIENT = "src/db/client.ts";
 const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
+const OUTBOX = "drizzle/migrations/0006_outbox.sql";
+const CHANGE = "src/tenant/change.ts";
+const OBJECT = "src/tenant/object.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
 const DOCTOR = ["doctor"];
 const BOTH = ["doctor", "wall"];
@@ -366,21 +369,72 @@ const DEFECTS: Defect[] = [
     ["matrix-routes"],
     edit("src/edge/admit.ts", "slug === undefined || slug ===", "slug !== null || slug ==="),
   ),
+  // The outbox: what was acknowledged is in force.
   broken(
-    "a session's end is not taught",
-    ["revocation"],
-    edit("src/routes/sessions.ts", "await teachTenant(tenantId, { floors: [[ended, GONE]] });", ""),
-  ),
-  ...["members", "api-keys"].map((name) =>
-    broken(
-      `what changes in ${name} is not taught`,
-      [name],
-      edit(
-        `src/identity/${name}.ts`,
-        `import { teachTenant } from "../tenant/stub.ts";`,
-        "const teachTenant = async (..._: unknown[]) => {};",
-      ),
+    "outbox entries are numbered by a sequence",
+    ["outbox"],
+    edit(OUTBOX, "SET head = h.head + 1", "SET head = pg_catalog.nextval('public.numbers')"),
+    edit(
+      OUTBOX,
+      "-- Writes the tenant's next outbox entry.",
+      "CREATE SEQUENCE numbers;\n--> statement-breakpoint\n-- Writes the tenant's next outbox entry.",
     ),
+  ),
+  broken(
+    "a change that finds nothing to do does not have the object confirm the head",
+    ["outbox"],
+    edit(
+      CHANGE,
+      "await tellTenant(",
+      "if (Object.values(done).some((rows) => Array.isArray(rows) && rows.length > 0)) await tellTenant(",
+    ),
+  ),
+  broken("a change is not told", ["revocation"], edit(CHANGE, "await tellTenant(", "void (tenantId, ")),
+  broken(
+    "changes of one tenant run beside each other",
+    ["members"],
+    edit(CHANGE, `"": lock({ tenantId }),`, ""),
+  ),
+  broken(
+    "an object goes by news that are older than what it knows",
+    ["outbox"],
+    edit(OBJECT, "if (news.upto <= this.#confirmed) return;", ""),
+  ),
+  broken(
+    "an object does not notice that entries are missing",
+    ["outbox"],
+    edit(OBJECT, "news.from <= this.#confirmed + 1", "news.from > 0"),
+  ),
+  broken(
+    "an object forgets in a restart what it has confirmed",
+    ["outbox"],
+    edit(OBJECT, `this.ctx.storage.kv.put("confirmed", this.#confirmed);`, ""),
+  ),
+  broken(
+    "an object reads the first page of its outbox alone",
+    ["outbox"],
+    edit(OBJECT, "return news.upto === news.head;", "return true;"),
+  ),
+  broken(
+    "outbox entries are deleted before they are confirmed",
+    ["outbox"],
+    edit("src/tenant/news.ts", "and seq <= ${confirmed}`", "and seq >= ${0 * confirmed}`"),
+  ),
+  broken(
+    "the end of an API key is not told",
+    ["api-keys"],
+    edit(OUTBOX, "AFTER INSERT OR DELETE ON api_keys", "AFTER INSERT ON api_keys"),
+  ),
+  broken(
+    "the end of a membership is not told",
+    ["members"],
+    edit(OUTBOX, "PERFORM public.tell(OLD.tenant_id", "PERFORM FROM (VALUES (OLD.tenant_id"),
+    edit(OUTBOX, "COALESCE(newer, 9007199254740991));", "COALESCE(newer, 9007199254740991))) told;"),
+  ),
+  broken(
+    "a new password is told to no tenant",
+    ["invitations"],
+    edit(OUTBOX, "OR OLD.password_hash IS DISTINCT FROM NEW.password_hash)", "AND false)"),
   ),
   broken(
     "a user's token is good for one version too long",
