@@ -1,7 +1,14 @@
 import { defineConfig } from "drizzle-kit";
 
-export default defineConfig({
-  dialect: "postgresql",
-  schema: ["./src/db/control.ts", "./src/db/site.ts", "./src/product/schema.ts"],
-  out: "./drizzle/migrations",
-});
+/** What each lineage of migrations is made from. Yours is `content`; the others are partywall's own. */
+const SCHEMAS: Record<string, string> = {
+  control: "./src/db/control.ts",
+  site: "./src/db/site.ts",
+  content: "./src/product/schema.ts",
+};
+
+const lineage = process.env["LINEAGE"] ?? "content";
+const schema = SCHEMAS[lineage];
+if (!schema) throw new Error(`LINEAGE is one of ${Object.keys(SCHEMAS).join(", ")}, not ${lineage}.`);
+
+export default defineConfig({ dialect: "postgresql", schema, out: `./drizzle/${lineage}` });

@@ -1,17 +1,22 @@
 import { readMigrationFiles, type MigrationMeta } from "drizzle-orm/migrator";
 import pg from "pg";
 
-/** The table in which drizzle-kit's own migrator would note the same. */
-const JOURNAL = "drizzle.__drizzle_migrations";
+/** Migrations that are numbered and noted by themselves, and the folder where drizzle-kit writes them. */
+export type Lineage = { name: string; folder: string };
+
+/** The table in which a lineage's applied migrations are noted. */
+const journalOf = ({ name }: Lineage) => `drizzle.${name}`;
 
 const CONCURRENT_INDEX =
   /^(?:\s|--.*\n)*(create(?: unique)?|drop) index concurrently (?:if (?:not )?exists )?("[^"]+"|\w+)/i;
 const PLAIN_INDEX = /^(?:\s|--.*\n)*create (?:unique )?index /i;
 
-/** The folder's migrations that this database does not have yet, oldest first. */
-export async function pendingMigrations(client: pg.Client, folder: string): Promise<MigrationMeta[]> {
-  const last = await lastMigration(client);
-  const pending = readMigrationFiles({ migrationsFolder: folder }).filter((one) => one.folderMillis > last);
+/** The lineage's migrations that this database does not have yet, oldest first. */
+export async function pendingMigrations(client: pg.Client, lineage: Lineage): Promise<MigrationMeta[]> {
+  const last = await lastMigration(client, lineage);
+  const pending = readMigrationFiles({ migrationsFolder: lineage.folder }).filter(
+    (one) => one.folderMillis > last,
+  );
   if (pending.some((one) => !isConcurrent(one) && one.sql.some(isConcurrentIndex)))
     throw new Error(
       "A migration with CREATE INDEX CONCURRENTLY must hold nothing else: generate it apart from the other changes.",
@@ -20,11 +25,12 @@ export async function pendingMigrations(client: pg.Client, folder: string): Prom
 }
 
 /** When the newest of the database's migrations was generated, in epoch milliseconds; 0 when it has none. */
-async function lastMigration(client: pg.Client): Promise<number> {
-  const journals = await client.query("select from pg_class where oid = to_regclass($1)", [JOURNAL]);
+async function lastMigration(client: pg.Client, lineage: Lineage): Promise<number> {
+  const journal = journalOf(lineage);
+  const journals = await client.query("select from pg_class where oid = to_regclass($1)", [journal]);
   if (journals.rowCount === 0) return 0;
   const { rows } = await client.query<{ last: string | null }>(
-    `select max(created_at) as last from ${JOURNAL}`,
+    `select max(created_at) as last from ${journal}`,
   );
   return Number(rows[0]?.last ?? 0);
 }
@@ -38,7 +44,11 @@ export const isConcurrent = ({ sql }: MigrationMeta) => sql.every(isConcurrentIn
  * Applies it in the caller's transaction. The tables that it names do not bind their owner until its end: Postgres
  * checks the rows of a new foreign key as the owner, whom FORCE would ask for a tenant. An index is built without.
  */
-export async function applyMigration(client: pg.Client, migration: MigrationMeta): Promise<void> {
+export async function applyMigration(
+  client: pg.Client,
+  lineage: Lineage,
+  migration: MigrationMeta,
+): Promise<void> {
   const text = migration.sql.filter((statement) => !PLAIN_INDEX.test(statement)).join("\n");
   const { rows } = await client.query<{ oid: number }>(
     `select oid from pg_class
@@ -51,7 +61,7 @@ export async function applyMigration(client: pg.Client, migration: MigrationMeta
   // A table with checks that are still due cannot be altered.
   await client.query("set constraints all immediate");
   await alterTables(client, named, "force row level security");
-  await note(client, migration);
+  await note(client, lineage, migration);
 }
 
 /** Alters those of the tables that are there, whatever they are called by now. */
@@ -67,7 +77,11 @@ async function alterTables(client: pg.Client, oids: number[], change: string): P
  * Builds or drops its indexes one by one, beside the requests. It is noted only when all are there: what an earlier try
  * left half built is dropped first, what it finished is left alone.
  */
-export async function buildIndexes(client: pg.Client, migration: MigrationMeta): Promise<void> {
+export async function buildIndexes(
+  client: pg.Client,
+  lineage: Lineage,
+  migration: MigrationMeta,
+): Promise<void> {
   // Nobody waits behind a build, so it may wait for others as long as it takes.
   await client.query("set lock_timeout = 0");
   for (const statement of migration.sql) {
@@ -82,13 +96,18 @@ export async function buildIndexes(client: pg.Client, migration: MigrationMeta):
     if (isThere && (drops || !isValid)) await client.query(`drop index concurrently ${index}`);
     if (!drops && !isValid) await client.query(statement);
   }
-  await note(client, migration);
+  await note(client, lineage, migration);
 }
 
-async function note(client: pg.Client, { hash, folderMillis }: MigrationMeta): Promise<void> {
+async function note(
+  client: pg.Client,
+  lineage: Lineage,
+  { hash, folderMillis }: MigrationMeta,
+): Promise<void> {
+  const journal = journalOf(lineage);
   await client.query("create schema if not exists drizzle");
   await client.query(
-    `create table if not exists ${JOURNAL} (id serial primary key, hash text not null, created_at bigint)`,
+    `create table if not exists ${journal} (id serial primary key, hash text not null, created_at bigint)`,
   );
-  await client.query(`insert into ${JOURNAL} (hash, created_at) values ($1, $2)`, [hash, folderMillis]);
+  await client.query(`insert into ${journal} (hash, created_at) values ($1, $2)`, [hash, folderMillis]);
 }

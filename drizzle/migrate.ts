@@ -11,6 +11,8 @@ import { PATIENCE, takeTurn, type Patience } from "./turn.ts";
 import { loadVariables } from "./variables.ts";
 
 const sqlFile = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
+/** partywall's own lineages, in their order; the product's comes after them. */
+const OWN_LINEAGES = ["control", "site"].map((name) => ({ name, folder: join(import.meta.dirname, name) }));
 /** Any number, as long as all migrations of one database take the same lock. */
 const LOCK = 7_277_466;
 
@@ -26,8 +28,8 @@ export type MigrationOptions = {
   /** Whoever migrates reads here what is waited for. */
   say?: (line: string) => void;
   patience?: Patience;
-  /** Where drizzle-kit writes the migrations. */
-  folder?: string;
+  /** The folder of the product's migrations. */
+  content?: string;
 };
 
 /**
@@ -57,7 +59,7 @@ export async function migrateOver(
   {
     say = console.log,
     patience = PATIENCE,
-    folder = join(import.meta.dirname, "migrations"),
+    content = join(import.meta.dirname, "content"),
   }: MigrationOptions = {},
 ): Promise<void> {
   const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
@@ -72,10 +74,11 @@ export async function migrateOver(
     await client.query("set role partywall_owner");
     // wall.sql compares what Postgres prints, which depends on it.
     await client.query("set search_path = public");
-    for (const migration of await pendingMigrations(client, folder)) {
-      if (isConcurrent(migration)) await buildIndexes(client, migration);
-      else await inTurn(() => applyMigration(client, migration));
-    }
+    for (const lineage of [...OWN_LINEAGES, { name: "content", folder: content }])
+      for (const migration of await pendingMigrations(client, lineage)) {
+        if (isConcurrent(migration)) await buildIndexes(client, lineage, migration);
+        else await inTurn(() => applyMigration(client, lineage, migration));
+      }
     await inTurn(async () => {
       await tellAuthority(client);
       await raiseWall(client);

@@ -22,15 +22,16 @@ const edit = (file: string, from: string, to: string): Edit => ({ file, from, to
 const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
-const CONTEXT = "drizzle/migrations/0000_signed_context.sql";
+const CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
-const TRIGGERS = "drizzle/migrations/0004_authority.sql";
+const TRIGGERS = "drizzle/control/0002_triggers.sql";
 const CLIENT = "src/db/client.ts";
 const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
-const OUTBOX = "drizzle/migrations/0006_outbox.sql";
+const AUDIT = "drizzle/site/0001_audit.sql";
+const OUTBOX = "drizzle/control/0003_outbox.sql";
 const CHANGE = "src/tenant/change.ts";
 const OBJECT = "src/tenant/object.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
@@ -481,26 +482,26 @@ const DEFECTS: Defect[] = [
     "the audit trail takes the row's word for who acts",
     ["audit"],
     edit(
-      TRIGGERS,
+      AUDIT,
       "actor := ",
       "actor := (subject ->> 'created_by')::uuid; actor := CASE WHEN actor IS NULL THEN ",
     ),
-    edit(TRIGGERS, "'app.tenant'), 50, 36)::uuid;", "'app.tenant'), 50, 36)::uuid ELSE actor END;"),
+    edit(AUDIT, "'app.tenant'), 50, 36)::uuid;", "'app.tenant'), 50, 36)::uuid ELSE actor END;"),
   ),
   broken(
     "a context cleared in mid-statement hides the change",
     ["audit"],
-    edit(TRIGGERS, "CASE session_user WHEN 'partywall_app'", "CASE session_user WHEN ''"),
+    edit(AUDIT, "CASE session_user WHEN 'partywall_app'", "CASE session_user WHEN ''"),
   ),
   broken(
     "another tenant's context takes the change into its trail",
     ["audit"],
-    edit(TRIGGERS, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
+    edit(AUDIT, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
   ),
   broken(
     "the audit trail holds values",
     ["audit"],
-    edit(TRIGGERS, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
+    edit(AUDIT, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
   ),
 
   // Authority: what a request may do is what its credential says, and nothing outlives who granted it.
@@ -683,8 +684,8 @@ async function lint(path: string): Promise<string | undefined> {
 /** Prepares a database with the copy's code, which this process would load only once. Prints why it cannot. */
 const PREPARE = `
   const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
-  const { testsMigrations } = await import("./test/support/node/product.ts");
-  await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env, testsMigrations()).catch((error) => {
+  const { TESTS_MIGRATIONS } = await import("./test/support/node/product.ts");
+  await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env, TESTS_MIGRATIONS).catch((error) => {
     console.log(error.message);
     process.exitCode = 1;
   });`;

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createHash } from "node:crypto";
-import { cpSync, globSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { globSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
@@ -11,7 +11,7 @@ import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { copyProject } from "./support/node/copy.ts";
 
 /** What an adopter edits, and nothing else. */
-const BORDER = /^(src\/product\/|drizzle\/migrations\/|test\/product\/|wrangler\.toml$|README\.md$)/;
+const BORDER = /^(src\/product\/|drizzle\/content\/|test\/product\/|wrangler\.toml$|README\.md$)/;
 
 /** A copy of the project, in which the guide's steps are followed. */
 let copy: string;
@@ -21,7 +21,6 @@ let stack: Stack;
 let variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
 beforeAll(async () => {
   copy = copyProject();
-  keepMigrations();
   original = hashes();
   stack = await startStack({ dir: join(dirname(copy), "database"), ephemeral: true });
   variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
@@ -30,14 +29,6 @@ afterAll(async () => {
   await stack.stop();
   rmSync(dirname(copy), { recursive: true, force: true });
 });
-
-/** The tests' product keeps the tables that the guide's first migration drops. */
-function keepMigrations(): void {
-  const [from, to] = [join(copy, "drizzle/migrations"), join(copy, "test/support/product/migrations")];
-  mkdirSync(join(to, "meta"), { recursive: true });
-  for (const name of ["meta/_journal.json", ...globSync("*.sql", { cwd: from })])
-    cpSync(join(from, name), join(to, name));
-}
 
 function hashes(): Map<string, string> {
   const files = globSync("**", { cwd: copy, exclude: (name) => name.endsWith("node_modules") }).filter(
@@ -135,7 +126,7 @@ it("the sample goes and a resource comes as CONTRIBUTING.md says, inside the bor
     expect(tests).toMatch(new RegExp(`${project}\\W.* ${file}`));
   expect(touched().filter((name) => !BORDER.test(name))).toEqual([]);
   for (const name of ["no_sample", "notes"])
-    expect(globSync(`drizzle/migrations/*_${name}.sql`, { cwd: copy })).toHaveLength(1);
+    expect(globSync(`drizzle/content/*_${name}.sql`, { cwd: copy })).toHaveLength(1);
 
   await migrate();
   expect(await run(process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL])).toContain(

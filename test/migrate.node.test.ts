@@ -13,7 +13,7 @@ import { keyRing } from "../src/settings.ts";
 import type { Migrated } from "./bench/bed.ts";
 import { startMigrated } from "./support/node/cluster.ts";
 
-const MIGRATIONS = join(import.meta.dirname, "../drizzle/migrations");
+const MIGRATIONS = join(import.meta.dirname, "support/product/migrations");
 const TENANT = "01990000-0000-7000-8000-00000000000a";
 const STRONG =
   "mode in ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')";
@@ -95,20 +95,20 @@ async function tables(): Promise<string> {
   return rows[0]?.names ?? "";
 }
 
-/** A folder of the project's migrations and these, each a list of statements. */
+/** A folder of the tests' product's migrations and these, each a list of statements. */
 function withMigrations(...more: string[][]): string {
-  const folder = mkdtempSync(join(dir, "migrations-"));
-  cpSync(MIGRATIONS, folder, { recursive: true });
-  const file = join(folder, "meta/_journal.json");
+  const content = mkdtempSync(join(dir, "migrations-"));
+  cpSync(MIGRATIONS, content, { recursive: true });
+  const file = join(content, "meta/_journal.json");
   const journal: { entries: { when: number; tag: string; breakpoints: boolean }[] } = JSON.parse(
     readFileSync(file, "utf8"),
   );
   for (const statements of more) {
     journal.entries.push({ when: (now += 1), tag: `${now}`, breakpoints: true });
-    writeFileSync(join(folder, `${now}.sql`), statements.join(";--> statement-breakpoint\n"));
+    writeFileSync(join(content, `${now}.sql`), statements.join(";--> statement-breakpoint\n"));
   }
   writeFileSync(file, JSON.stringify(journal));
-  return folder;
+  return content;
 }
 /** Later than every migration before. */
 let now = Date.now();
@@ -271,7 +271,7 @@ describe("beside a session that reads a table for long", () => {
   });
 
   it("a new migration is rolled back whole at each try, and is there once the session has ended", async () => {
-    const folder = withMigrations(["alter table projects add tint text", "alter table tasks add tint text"]);
+    const content = withMigrations(["alter table projects add tint text", "alter table tasks add tint text"]);
     const tinted = async () =>
       (
         await root.query(
@@ -279,7 +279,7 @@ describe("beside a session that reads a table for long", () => {
         )
       ).rows;
     await read();
-    const { done, waits } = begin({ folder });
+    const { done, waits } = begin({ content });
     await waits;
     for (let requests = 0; requests < 10; requests += 1) expect(await request()).toBe(1);
     expect(await tinted()).toEqual([]);
@@ -306,10 +306,10 @@ describe("beside a session that reads a table for long", () => {
 });
 
 it("waits for another migration, says so, and then finds nothing to do", async () => {
-  const folder = withMigrations(["alter table tasks add shade text"]);
+  const content = withMigrations(["alter table tasks add shade text"]);
   await reader.query("begin; lock table tasks in access share mode");
   const patience = { lockTimeoutMs: 500, pauseMs: 10, tries: 1_000 };
-  const [one, other] = [begin({ folder, patience }), begin({ folder, patience })];
+  const [one, other] = [begin({ content, patience }), begin({ content, patience })];
   expect((await Promise.all([one.waits, other.waits])).sort()).toEqual([
     expect.stringMatching(/^Waiting for another migration: pid \d+ \(partywall, as partywall_migrator/),
     expect.stringMatching(/^Waiting for tasks: pid \d+ \(pg_dump/),
@@ -320,7 +320,7 @@ it("waits for another migration, says so, and then finds nothing to do", async (
 
 it("adds a foreign key to a table that has rows, whose owner is bound again after", async () => {
   await migrate(variables, {
-    folder: withMigrations(
+    content: withMigrations(
       [
         `create table notes (tenant_id uuid not null, id uuid not null, primary key (tenant_id, id))`,
         `insert into notes select tenant_id, id from projects`,
@@ -344,10 +344,10 @@ describe("a migration of CREATE INDEX CONCURRENTLY", () => {
       .rows;
 
   it("builds the index beside requests, goes on where it was broken off, and then has nothing to do", async () => {
-    const folder = withMigrations([BUILD], [`create index tasks_by_title on tasks (tenant_id, title)`]);
+    const content = withMigrations([BUILD], [`create index tasks_by_title on tasks (tenant_id, title)`]);
     // Builds wait for every older transaction that wrote to the table.
     await reader.query("begin; lock table tasks in row exclusive mode");
-    const broken = begin({ folder });
+    const broken = begin({ content });
     expect(await broken.waits).toMatch(/^Waiting for an older transaction: pid \d+ \(pg_dump/);
     expect(await request()).toBe(1);
     await root.query(
@@ -357,15 +357,15 @@ describe("a migration of CREATE INDEX CONCURRENTLY", () => {
     expect(await isValid()).toEqual([{ valid: false }]);
     await reader.query("commit");
 
-    await migrate(variables, { folder });
+    await migrate(variables, { content });
     expect(await isValid()).toEqual([{ valid: true }]);
     await reader.query(`begin; lock table ${await tables()} in share update exclusive mode`);
-    await migrate(variables, { folder, patience: HASTY });
+    await migrate(variables, { content, patience: HASTY });
   });
 
   it("drops one likewise", async () => {
     await migrate(variables, {
-      folder: withMigrations([
+      content: withMigrations([
         "DROP INDEX CONCURRENTLY tasks_due",
         "drop index concurrently if exists no_such",
       ]),
@@ -374,8 +374,10 @@ describe("a migration of CREATE INDEX CONCURRENTLY", () => {
   });
 
   it("is refused when it holds other changes too, and says what to do", async () => {
-    const folder = withMigrations(["alter table tasks add hue text", BUILD]);
-    await expect(migrate(variables, { folder })).rejects.toThrow(/must hold nothing else: generate it apart/);
+    const content = withMigrations(["alter table tasks add hue text", BUILD]);
+    await expect(migrate(variables, { content })).rejects.toThrow(
+      /must hold nothing else: generate it apart/,
+    );
   });
 });
 

@@ -1,12 +1,10 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-const MIGRATIONS = join(import.meta.dirname, "../migrations");
-const migrations = readdirSync(MIGRATIONS)
-  .filter((name) => name.endsWith(".sql"))
-  .sort()
-  .map((name) => readFileSync(join(MIGRATIONS, name), "utf8"))
+const migrations = ["control", "site"]
+  .flatMap((lineage) => globSync(join(import.meta.dirname, "..", lineage, "*.sql")).sort())
+  .map((path) => readFileSync(path, "utf8"))
   .join("\n");
 
 /**

@@ -2,7 +2,7 @@ import pg from "pg";
 import { prepareLocalDatabase } from "../../drizzle/local-database.ts";
 import { startStack, type Stack, type StackOptions } from "../../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
-import { testsMigrations } from "../support/node/product.ts";
+import { TESTS_MIGRATIONS } from "../support/node/product.ts";
 import { makeFolder, type Served } from "./workerd.ts";
 
 const PASSWORD = "correct horse battery staple";
@@ -36,7 +36,7 @@ async function startEmpty(options: StackOptions): Promise<Migrated> {
   const stack = await startStack({ ...options, ephemeral: true });
   try {
     const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-    await prepareLocalDatabase(stack.superuserUrl, variables, testsMigrations());
+    await prepareLocalDatabase(stack.superuserUrl, variables, TESTS_MIGRATIONS);
     return { stack, variables };
   } catch (error) {
     await stack.stop();

@@ -6,7 +6,7 @@ import { startStack, type StackOptions } from "../../../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
 import type { Migrated } from "../../bench/bed.ts";
 import { onceInARun } from "./once.ts";
-import { testsMigrations } from "./product.ts";
+import { TESTS_MIGRATIONS } from "./product.ts";
 
 /**
  * A migrated database in a Postgres of its own, in an empty folder, which whoever calls this deletes. It starts from a
@@ -28,7 +28,7 @@ async function makeCluster(dir: string): Promise<{ dir: string; variables: Migra
   const stack = await startStack({ dir });
   const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
   try {
-    await prepareLocalDatabase(stack.superuserUrl, variables, testsMigrations());
+    await prepareLocalDatabase(stack.superuserUrl, variables, TESTS_MIGRATIONS);
   } finally {
     await stack.stop();
   }

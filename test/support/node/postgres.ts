@@ -8,7 +8,7 @@ import { rotate } from "../../../drizzle/rotate.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
-import { testsMigrations } from "./product.ts";
+import { TESTS_MIGRATIONS } from "./product.ts";
 
 type Served = Pick<Stack, "endpoint" | "postgresPort" | "superuserUrl" | "stop">;
 
@@ -49,7 +49,7 @@ export default async function setup(project: TestProject) {
       MAIL_FROM: "partywall <no-reply@partywall.test>",
       MAIL_TOKEN: "the mail service's token",
     };
-    const options = project.name === "workers" ? testsMigrations() : {};
+    const options = project.name === "workers" ? TESTS_MIGRATIONS : {};
     await prepareLocalDatabase(stack.superuserUrl, variables, options);
     project.provide("variables", variables);
   } catch (error) {

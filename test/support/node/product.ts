@@ -23,11 +23,8 @@ export const testsProduct = (): Plugin => ({
   },
 });
 
-/** The migrations of the tests' product; while it has none of its own, the project's. */
-export function testsMigrations(): MigrationOptions {
-  const folder = join(TESTS_PRODUCT, "migrations");
-  return existsSync(folder) ? { folder } : {};
-}
+/** The migrations of the tests' product, in the place of the sample's. */
+export const TESTS_MIGRATIONS: MigrationOptions = { content: join(TESTS_PRODUCT, "migrations") };
 
 /** Copies what a bundle of the Worker is made of to an empty folder, with the tests' product in the sample's place. */
 export function copyWithTestsProduct(to: string): void {

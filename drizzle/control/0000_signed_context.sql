@@ -1,7 +1,8 @@
 -- The signed tenant context. The Worker opens each transaction with
---   set_config('app.tenant', 'v1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>', true)
--- and nothing but these functions reads it. The text has a fixed width: kid 8, tenant and actor 36 each, expiry
--- 10 digits of epoch seconds, MAC 64 hex digits. The MAC also covers the login role, so that a context made for
+--   set_config('app.tenant', '<letter>1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>', true)
+-- and nothing but these functions reads it. The letter says as what the actor acts (acting_as()). The text has a fixed
+-- width: kid 8, tenant and actor 36 each, expiry
+-- 10 digits of epoch seconds, MAC 64 hex digits. The MAC also covers the login role, so a context made for
 -- one role is worthless to another.
 
 CREATE SCHEMA partywall;
@@ -55,14 +56,6 @@ BEGIN
 	RETURN pg_catalog.substr(pg_catalog.current_setting('app.tenant'), 50, 36)::uuid;
 END $$;
 --> statement-breakpoint
--- Counts a row's updates and dates them, so that no handler has to.
-CREATE FUNCTION touch_row() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
-BEGIN
-	NEW.version := OLD.version + 1;
-	NEW.updated_at := pg_catalog.now();
-	RETURN NEW;
-END $$;
---> statement-breakpoint
 -- The tenant of the context, or null where there is none: what binds partywall_identity, which signs people in
 -- without one. A context that is not valid raises here too.
 CREATE FUNCTION context_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
@@ -71,4 +64,37 @@ BEGIN
 		RETURN public.current_tenant_id();
 	END IF;
 	RETURN NULL;
+END $$;
+--> statement-breakpoint
+-- The tenant that the context names, verified or not; null where it names none. For the default of tenant_id alone: the
+-- policies verify each row that it fills in, as they do a tenant_id that SQL names. It reads what a forger may have
+-- written, so it parses a UUID or nothing. Without SET, which each row would pay for: every name in it has its schema.
+CREATE FUNCTION claimed_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+	claimed text := pg_catalog.substr(pg_catalog.current_setting('app.tenant', true), 13, 36);
+BEGIN
+	IF claimed OPERATOR(pg_catalog.~) '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN
+		RETURN claimed::pg_catalog.uuid;
+	END IF;
+	RETURN NULL;
+END $$;
+--> statement-breakpoint
+-- As what the context's actor acts: a role, api_key, invitation or issuer; null where there is no context. A context that
+-- is not valid raises.
+CREATE FUNCTION acting_as() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+BEGIN
+	IF public.context_tenant_id() IS NULL THEN
+		RETURN NULL;
+	END IF;
+	RETURN CASE pg_catalog.left(pg_catalog.current_setting('app.tenant'), 1)
+		WHEN 'v' THEN 'viewer' WHEN 'm' THEN 'member' WHEN 'a' THEN 'admin' WHEN 'o' THEN 'owner'
+		WHEN 'k' THEN 'api_key' WHEN 'i' THEN 'invitation' WHEN 's' THEN 'issuer' END;
+END $$;
+--> statement-breakpoint
+-- Counts a row's updates and dates them, so that no handler has to.
+CREATE FUNCTION touch_row() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
+BEGIN
+	NEW.version := OLD.version + 1;
+	NEW.updated_at := pg_catalog.now();
+	RETURN NEW;
 END $$;

@@ -1,45 +1,9 @@
-CREATE TABLE "outbox" (
-	"tenant_id" uuid NOT NULL,
-	"seq" bigint NOT NULL,
-	"kind" text NOT NULL,
-	"subject" uuid NOT NULL,
-	"version" bigint,
-	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
-	CONSTRAINT "outbox_tenant_id_seq_pk" PRIMARY KEY("tenant_id","seq"),
-	CONSTRAINT "kind_known" CHECK (kind in ('tenant', 'api_key', 'floor'))
-);
---> statement-breakpoint
-ALTER TABLE "outbox" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
-CREATE TABLE "outbox_heads" (
-	"tenant_id" uuid PRIMARY KEY NOT NULL,
-	"head" bigint DEFAULT 0 NOT NULL
-);
---> statement-breakpoint
-ALTER TABLE "outbox_heads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
-DROP INDEX "audit_events_of_credentials";--> statement-breakpoint
-ALTER TABLE "outbox" ADD CONSTRAINT "outbox_tenant_id_outbox_heads_tenant_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."outbox_heads"("tenant_id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "outbox_heads" ADD CONSTRAINT "outbox_heads_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "public"."tenants"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-CREATE POLICY "one_tenant" ON "outbox" AS PERMISSIVE FOR ALL TO public USING ((select context_tenant_id()) is null or tenant_id = (select context_tenant_id())) WITH CHECK ((select context_tenant_id()) is null or tenant_id = (select context_tenant_id()));--> statement-breakpoint
-CREATE POLICY "one_tenant" ON "outbox_heads" AS PERMISSIVE FOR ALL TO public USING ((select context_tenant_id()) is null or tenant_id = (select context_tenant_id())) WITH CHECK ((select context_tenant_id()) is null or tenant_id = (select context_tenant_id()));--> statement-breakpoint
-INSERT INTO "outbox_heads" ("tenant_id") SELECT "id" FROM "tenants";--> statement-breakpoint
--- The tenant's object learnt of changes from the audit trail; it reads the outbox now.
-DROP FUNCTION credentials_changed();
---> statement-breakpoint
 -- Keeps others from changing the tenant's control plane until this transaction ends. A change takes this lock before any
 -- other, so that no two of a tenant wait for each other.
 CREATE FUNCTION lock_outbox(tenant uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
 	PERFORM FROM public.outbox_heads h WHERE h.tenant_id = tenant FOR UPDATE;
 END $$;
---> statement-breakpoint
--- Here as well as in wall.sql: requests call it as soon as this has committed.
-GRANT EXECUTE ON FUNCTION lock_outbox(uuid) TO partywall_identity, partywall_operator;
---> statement-breakpoint
-GRANT SELECT ON outbox, outbox_heads TO partywall_identity;
---> statement-breakpoint
-GRANT DELETE ON outbox TO partywall_identity;
---> statement-breakpoint
-GRANT SELECT ON outbox_heads TO partywall_operator;
 --> statement-breakpoint
 -- Writes the tenant's next outbox entry. The number comes from a row that stays locked until commit, so entries are
 -- numbered in the order of commits, without gaps. A tenant that is being deleted has no head, and nobody to tell.
@@ -90,12 +54,6 @@ BEGIN
 	RETURN OLD;
 END $$;
 --> statement-breakpoint
-DROP TRIGGER bump_user_on_update ON memberships;
---> statement-breakpoint
-DROP TRIGGER bump_user_on_delete ON memberships;
---> statement-breakpoint
-DROP FUNCTION bump_user();
---> statement-breakpoint
 CREATE TRIGGER void_member_tokens_on_update AFTER UPDATE OF role ON memberships
 	FOR EACH ROW EXECUTE FUNCTION void_member_tokens();
 --> statement-breakpoint
@@ -128,23 +86,3 @@ END $$;
 CREATE TRIGGER tell_of_session AFTER UPDATE ON sessions FOR EACH ROW
 	WHEN (OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL AND NEW.rotated_at > now() - interval '15 minutes')
 	EXECUTE FUNCTION tell_of_session();
---> statement-breakpoint
--- Nobody lets in, changes or removes a member whom they may not manage, on whatever path: a route, a cascade, a bulk
--- change. Everybody may leave who acts with the whole of their own role, and void their own tokens. Without a context
--- nobody signed in has acted. manages() is made by db:migrate.
-CREATE OR REPLACE FUNCTION check_authority() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
-DECLARE
-	acting text := public.acting_as();
-BEGIN
-	IF acting IS NULL
-		OR (TG_OP = 'INSERT' OR public.manages(acting, OLD.role)) AND (TG_OP = 'DELETE' OR public.manages(acting, NEW.role))
-		OR TG_OP = 'DELETE' AND OLD.role = acting AND OLD.user_id = public.current_actor_id()
-		OR TG_OP = 'UPDATE' AND NEW.role = OLD.role AND OLD.user_id = public.current_actor_id() THEN
-		RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
-	END IF;
-	RAISE EXCEPTION 'the actor may not manage this member'
-		USING ERRCODE = '42501', CONSTRAINT = 'authority', TABLE = 'memberships';
-END $$;
---> statement-breakpoint
--- As wall.sql has it: a tenant is renamed over the control plane's login.
-GRANT UPDATE (updated_at) ON tenants TO partywall_identity;
