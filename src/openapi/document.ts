@@ -30,8 +30,7 @@ type Operation = Described & {
   requestBody?: { content: Content };
   responses: Record<string, Answer | Ref>;
 };
-const VERBS = { get: "get", post: "create", put: "replace", patch: "update", delete: "delete" };
-type Method = keyof typeof VERBS;
+type Method = "get" | "post" | "put" | "patch" | "delete";
 type Route = { path: string; method: Method; operation: Operation };
 
 /** What any route with a token may answer, whatever it does: its tenant's object, or its host, may refuse it. */
@@ -62,7 +61,7 @@ const WITH_PARAMETER: Record<string, ProblemCode> = {
 export function describeApi(app: Hono<Edge>) {
   let made: { json: string; tag: string } | undefined;
   return factory.createHandlers(
-    operation({
+    operation("getOpenapiJson", {
       summary: "This document",
       tag: "Platform",
       answers: { 200: v.record(v.string(), v.unknown()), 304: null },
@@ -102,20 +101,13 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
       operation: described,
     })),
   );
-  // Whatever answers a row that is changed with If-Match answers its ETag as well.
-  const guarded = new Set(routes.filter(takesIfMatch).map(({ path }) => path));
-  const rows = new Set(
-    routes.filter(({ path }) => guarded.has(path)).map(({ operation: { responses } }) => rowIn(responses)),
-  );
   const shared: Shared = { parameters: {}, responses: {} };
   const tags = tagsOf(routes);
   for (const route of routes) {
     const { method, operation: described } = route;
-    const row = rowIn(described.responses);
-    const isRow = row !== undefined && rows.has(row);
+    const isRow = described["x-row"] === true;
+    delete described["x-row"];
     if (isRow && method === "get") described.responses["304"] = { description: "It has not changed" };
-    described.operationId = described["x-id"] ?? nameOf(route);
-    delete described["x-id"];
     describeSecurity(route);
     describeProblems(described, shared);
     describeParameters(described, shared);
@@ -149,37 +141,7 @@ function tagsOf(routes: Route[]): Tag[] {
 
 type Shared = { parameters: Record<string, Parameter>; responses: Record<string, Answer> };
 
-const takesIfMatch = ({ operation: { parameters = [] } }: Route) =>
-  parameters.some((parameter) => "name" in parameter && parameter.name === "if-match");
-
-/** The named schema of what is answered. */
-function rowIn(responses: Operation["responses"]): string | undefined {
-  const answer = responses["200"] ?? responses["201"];
-  const schema = answer && "content" in answer ? answer.content?.["application/json"]?.schema : undefined;
-  return typeof schema?.["$ref"] === "string" ? schema["$ref"] : undefined;
-}
-
 const ref = (kind: string, name: string): Ref => ({ $ref: `#/components/${kind}/${name}` });
-
-/** Such as listProjects, createTask, updateTenant, rotateApiKey, getTenantLimits. */
-function nameOf({ path, method, operation: { responses } }: Route): string {
-  const parts = path.split("/").filter((part) => part !== "" && part !== "v1");
-  const nouns = parts.flatMap((part, index) => {
-    if (part.startsWith("{")) return [];
-    const isOne = parts[index + 1]?.startsWith("{") || (method === "post" && index === parts.length - 1);
-    return [isOne ? one(part) : part];
-  });
-  const last = parts.at(-1) ?? "";
-  // Under another noun, and no plural: what is done to it.
-  if (method === "post" && nouns.length > 1 && one(last) === last)
-    return camelCase([last, ...nouns.slice(0, -1).map(one)]);
-  const isList = method === "get" && JSON.stringify(responses["200"]).includes("next_cursor");
-  return camelCase([isList ? "list" : VERBS[method], ...nouns]);
-}
-
-const one = (noun: string) => noun.replace(/s$/, "");
-const camelCase = (words: string[]) =>
-  words.join("-").replaceAll(/\W+(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 function describeSecurity({ operation: described }: Route): void {
   described.security ??= [{ accessToken: [] }, { apiKey: [] }];

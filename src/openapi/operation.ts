@@ -14,10 +14,12 @@ export type Tag = { name: string; description: string };
 type Operation = {
   summary: string;
   tag: keyof typeof TAGS | Tag;
-  /** The operation's name in clients; else one is made of its method and path. */
-  id?: string;
-  /** One for each status that is no problem. Whoever declares 304 answers an ETag, and heeds If-None-Match. */
-  answers: Partial<Record<200 | 201 | 202 | 204 | 304, Answer>>;
+  /** The row that it answers, with its ETag. A GET then heeds If-None-Match. */
+  row?: v.GenericSchema;
+  /** The row that it makes and answers, with its ETag and Location. */
+  made?: v.GenericSchema;
+  /** Other answers that are no problem, by status. Whoever declares 304 answers an ETag, and heeds If-None-Match. */
+  answers?: Partial<Record<200 | 201 | 202 | 204 | 304, Answer>>;
   /** Its own problems; document.ts adds those that follow from its method, token, body and parameters. */
   problems?: readonly ProblemCode[];
   /** False for a route that takes no token; else a tenant's, unless it is the operator's. */
@@ -25,19 +27,24 @@ type Operation = {
 };
 
 /** Where document.ts finds what an operation says of itself. */
-export type Described = { "x-problems"?: readonly ProblemCode[]; "x-tag"?: Tag; "x-id"?: string };
+export type Described = { "x-problems"?: readonly ProblemCode[]; "x-tag"?: Tag; "x-row"?: boolean };
 
-/** Describes a route for /openapi.json. */
-export function operation({ summary, tag, id, answers, problems = [], token = true }: Operation) {
-  const responses = Object.entries(answers).map(([status, answer]) => [
+/** Describes a route for /openapi.json. `id` is the operation's name in clients, such as `listProjects`. */
+export function operation(
+  id: string,
+  { summary, tag, row, made, answers = {}, problems = [], token = true }: Operation,
+) {
+  const all = { ...(row && { 200: row }), ...(made && { 201: made }), ...answers };
+  const responses = Object.entries(all).map(([status, answer]) => [
     status,
     { description: summary, ...contentOf(answer) },
   ]);
   const described: Parameters<typeof describeRoute>[0] & Described = {
+    operationId: id,
     summary,
     tags: [typeof tag === "string" ? tag : tag.name],
     ...(typeof tag === "string" ? {} : { "x-tag": tag }),
-    ...(id === undefined ? {} : { "x-id": id }),
+    "x-row": Boolean(row ?? made),
     ...(token === false ? { security: [] } : {}),
     ...(token === "operator" ? { security: [{ operatorToken: [] }] } : {}),
     "x-problems": problems,

@@ -38,7 +38,7 @@ export const projectRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listProjects", {
       summary: "List projects, newest first",
       tag,
       answers: { 200: pageOf(Project) },
@@ -49,10 +49,10 @@ export const projectRoutes = factory
   )
   .post(
     "/",
-    operation({
+    operation("createProject", {
       summary: "Create a project",
       tag,
-      answers: { 201: Project },
+      made: Project,
       problems: IDEMPOTENCY_PROBLEMS,
     }),
     needs("projects:write"),
@@ -62,17 +62,17 @@ export const projectRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A project", tag, answers: { 200: Project }, problems: ["not_found"] }),
+    operation("getProject", { summary: "A project", tag, row: Project, problems: ["not_found"] }),
     needs("projects:read"),
     valid("param", ById),
     async (c) => answerRow(c, await rows.find(c)),
   )
   .patch(
     "/:id",
-    operation({
+    operation("updateProject", {
       summary: "Change a project (merge patch)",
       tag,
-      answers: { 200: Project },
+      row: Project,
       problems: ["not_found", "precondition_failed"],
     }),
     needs("projects:write"),
@@ -83,7 +83,7 @@ export const projectRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteProject", {
       summary: "Delete a project and its tasks",
       tag,
       answers: { 204: null },

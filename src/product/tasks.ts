@@ -74,7 +74,7 @@ export const projectTaskRoutes = factory
   .createApp()
   .get(
     "/:id/tasks",
-    operation({
+    operation("listProjectTasks", {
       summary: "List a project's tasks, newest first",
       tag,
       answers: { 200: pageOf(Task) },
@@ -96,10 +96,10 @@ export const projectTaskRoutes = factory
   )
   .post(
     "/:id/tasks",
-    operation({
+    operation("createProjectTask", {
       summary: "Add a task to a project",
       tag,
-      answers: { 201: Task },
+      made: Task,
       problems: ["not_found", ...IDEMPOTENCY_PROBLEMS],
     }),
     needs("tasks:write"),
@@ -116,7 +116,7 @@ export const taskRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listTasks", {
       summary: "List the tasks of all projects, newest first",
       tag,
       answers: { 200: pageOf(Task) },
@@ -127,17 +127,17 @@ export const taskRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A task", tag, answers: { 200: Task }, problems: ["not_found"] }),
+    operation("getTask", { summary: "A task", tag, row: Task, problems: ["not_found"] }),
     needs("tasks:read"),
     valid("param", ById),
     async (c) => answerRow(c, await rows.find(c)),
   )
   .patch(
     "/:id",
-    operation({
+    operation("updateTask", {
       summary: "Change a task (merge patch)",
       tag,
-      answers: { 200: Task },
+      row: Task,
       problems: ["not_found", "precondition_failed"],
     }),
     needs("tasks:write"),
@@ -148,7 +148,7 @@ export const taskRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteTask", {
       summary: "Delete a task",
       tag,
       answers: { 204: null },

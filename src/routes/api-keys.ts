@@ -58,7 +58,7 @@ export const apiKeyRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listApiKeys", {
       summary: "List API keys, newest first",
       tag,
       answers: { 200: pageOf(ApiKey) },
@@ -75,10 +75,10 @@ export const apiKeyRoutes = factory
   )
   .post(
     "/",
-    operation({
+    operation("createApiKey", {
       summary: "Make an API key, which is shown this once",
       tag,
-      answers: { 201: MadeApiKey },
+      made: MadeApiKey,
       problems: ["too_many_api_keys", "idempotency_key_reused"],
     }),
     needs("api_keys:write"),
@@ -98,7 +98,7 @@ export const apiKeyRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "An API key", tag, answers: { 200: ApiKey }, problems: ["not_found"] }),
+    operation("getApiKey", { summary: "An API key", tag, row: ApiKey, problems: ["not_found"] }),
     needs("api_keys:read"),
     valid("param", ById),
     async (c) => {
@@ -108,7 +108,7 @@ export const apiKeyRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteApiKey", {
       summary: "Revoke an API key",
       tag,
       answers: { 204: null },
@@ -126,10 +126,10 @@ export const apiKeyRoutes = factory
   )
   .post(
     "/:id/rotate",
-    operation({
+    operation("rotateApiKey", {
       summary: "Make a key that takes this one's place, which goes on for a while",
       tag,
-      answers: { 201: MadeApiKey },
+      made: MadeApiKey,
       problems: ["not_found", "too_many_api_keys", "api_key_expired", "precondition_failed"],
     }),
     needs("api_keys:write"),

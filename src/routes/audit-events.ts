@@ -58,7 +58,7 @@ const list = query((db, values: Given<PageStart & Filters>) =>
  */
 export const auditEventRoutes = factory.createApp().get(
   "/",
-  operation({
+  operation("listAuditEvents", {
     summary: "List who changed what, newest first",
     tag: "Audit",
     answers: { 200: pageOf(AuditEvent) },

@@ -21,7 +21,7 @@ export const docsRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("getDocs", {
       summary: "This page, to read and try the API",
       tag,
       answers: { 200: ["text/html"] },
@@ -45,7 +45,7 @@ export const docsRoutes = factory
   .get(
     "/:file",
     floodGuard,
-    operation({
+    operation("getDoc", {
       summary: "A script or stylesheet of the page",
       tag,
       answers: { 200: ["text/javascript", "text/css"], 304: null },

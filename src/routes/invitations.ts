@@ -42,7 +42,7 @@ nameSchemas({ Invitation, NewInvitation, Acceptance });
 export const acceptanceRoutes = factory.createApp().post(
   "/accept",
   floodGuard,
-  operation({
+  operation("acceptInvitation", {
     summary: "Accept an invitation; a password becomes that of the account, and ends its earlier sessions",
     tag,
     answers: { 201: Session },
@@ -85,7 +85,7 @@ export const invitationRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listInvitations", {
       summary: "List the invitations that nobody has accepted, newest first",
       tag,
       answers: { 200: pageOf(Invitation) },
@@ -102,10 +102,10 @@ export const invitationRoutes = factory
   )
   .post(
     "/",
-    operation({
+    operation("createInvitation", {
       summary: "Invite somebody by email; an earlier invitation of theirs is void from then on",
       tag,
-      answers: { 201: Invitation },
+      made: Invitation,
       problems: ["already_member", "mail_not_sent", "mail_not_set_up"],
     }),
     costs(MAIL_COST),
@@ -118,7 +118,7 @@ export const invitationRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "An invitation", tag, answers: { 200: Invitation }, problems: ["not_found"] }),
+    operation("getInvitation", { summary: "An invitation", tag, row: Invitation, problems: ["not_found"] }),
     needs("members:read"),
     valid("param", ById),
     async (c) => {
@@ -128,7 +128,7 @@ export const invitationRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteInvitation", {
       summary: "Revoke an invitation",
       tag,
       answers: { 204: null },

@@ -83,7 +83,7 @@ export const issuerRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listIssuers", {
       summary: "List trusted issuers, newest first",
       tag,
       answers: { 200: pageOf(Issuer) },
@@ -100,12 +100,7 @@ export const issuerRoutes = factory
   )
   .post(
     "/",
-    operation({
-      summary: "Trust an issuer",
-      tag,
-      answers: { 201: Issuer },
-      problems: ["issuer_exists"],
-    }),
+    operation("createIssuer", { summary: "Trust an issuer", tag, made: Issuer, problems: ["issuer_exists"] }),
     needs("tenant:write"),
     valid("json", NewIssuer),
     async (c) => {
@@ -115,7 +110,7 @@ export const issuerRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A trusted issuer", tag, answers: { 200: Issuer }, problems: ["not_found"] }),
+    operation("getIssuer", { summary: "A trusted issuer", tag, row: Issuer, problems: ["not_found"] }),
     needs("tenant:write"),
     valid("param", ById),
     async (c) => {
@@ -125,10 +120,10 @@ export const issuerRoutes = factory
   )
   .patch(
     "/:id",
-    operation({
+    operation("updateIssuer", {
       summary: "Change what an issuer is trusted with (merge patch); ends the sessions that it vouched for",
       tag,
-      answers: { 200: Issuer },
+      row: Issuer,
       problems: ["not_found", "precondition_failed"],
     }),
     needs("tenant:write"),
@@ -144,7 +139,7 @@ export const issuerRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteIssuer", {
       summary: "Trust an issuer no longer; deletes its users and ends the sessions that it vouched for",
       tag,
       answers: { 204: null },

@@ -43,26 +43,32 @@ const ofKey = query((db, { id }: Given<{ id: string }>) =>
 
 export const meRoutes = factory
   .createApp()
-  .get("/", operation({ summary: "Who is calling", tag: "Sessions", answers: { 200: Me } }), async (c) => {
-    const caller = c.get("caller");
-    const { id, tenantId } = caller;
-    const started = performance.now();
-    const { rows } = await identityDb
-      .batch([caller.kind === "user" ? ofUser({ id, tenantId, sessionId: caller.sessionId }) : ofKey({ id })])
-      .then(([found]) => found, rethrow);
-    timed(c, "db", started);
-    const [row] = v.parse(v.array(Row), rows);
-    const own = row?.tenants.find((tenant) => tenant.id === tenantId);
-    if (!row || !own) throw invalidToken();
-    const { id: ownId, slug, name } = own;
-    const tenant = { id: ownId, slug, name };
-    const isUser = caller.kind === "user";
-    return c.json({
-      user: isUser ? { id, email: row.name } : null,
-      api_key: isUser ? null : { id, name: row.name },
-      role: isUser ? caller.role : null,
-      scopes: [...caller.scopes],
-      tenant: isUser ? { ...tenant, role: caller.role } : tenant,
-      other_tenants: row.tenants.filter((other) => other !== own),
-    });
-  });
+  .get(
+    "/",
+    operation("getMe", { summary: "Who is calling", tag: "Sessions", answers: { 200: Me } }),
+    async (c) => {
+      const caller = c.get("caller");
+      const { id, tenantId } = caller;
+      const started = performance.now();
+      const { rows } = await identityDb
+        .batch([
+          caller.kind === "user" ? ofUser({ id, tenantId, sessionId: caller.sessionId }) : ofKey({ id }),
+        ])
+        .then(([found]) => found, rethrow);
+      timed(c, "db", started);
+      const [row] = v.parse(v.array(Row), rows);
+      const own = row?.tenants.find((tenant) => tenant.id === tenantId);
+      if (!row || !own) throw invalidToken();
+      const { id: ownId, slug, name } = own;
+      const tenant = { id: ownId, slug, name };
+      const isUser = caller.kind === "user";
+      return c.json({
+        user: isUser ? { id, email: row.name } : null,
+        api_key: isUser ? null : { id, name: row.name },
+        role: isUser ? caller.role : null,
+        scopes: [...caller.scopes],
+        tenant: isUser ? { ...tenant, role: caller.role } : tenant,
+        other_tenants: row.tenants.filter((other) => other !== own),
+      });
+    },
+  );

@@ -41,7 +41,7 @@ export const memberRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listMembers", {
       summary: "List the tenant's members, newest first",
       tag,
       answers: { 200: pageOf(Member) },
@@ -62,7 +62,7 @@ export const memberRoutes = factory
   )
   .get(
     "/:user_id",
-    operation({ summary: "A member", tag, answers: { 200: Member }, problems: ["not_found"] }),
+    operation("getMember", { summary: "A member", tag, row: Member, problems: ["not_found"] }),
     needs("members:read"),
     valid("param", ByUser),
     async (c) => {
@@ -72,10 +72,10 @@ export const memberRoutes = factory
   )
   .patch(
     "/:user_id",
-    operation({
+    operation("updateMember", {
       summary: "Change a member's role (merge patch); their API keys lose what it does not allow",
       tag,
-      answers: { 200: Member },
+      row: Member,
       problems: ["not_found", "last_owner", "precondition_failed"],
     }),
     needs("members:write"),
@@ -91,7 +91,7 @@ export const memberRoutes = factory
   )
   .delete(
     "/:user_id",
-    operation({
+    operation("deleteMember", {
       summary: "Remove a member, or leave",
       tag,
       answers: { 204: null },

@@ -27,7 +27,7 @@ export const operatorRoutes = factory.createApp().patch(
   "/tenants/:id",
   floodGuard,
   operatorOnly,
-  operation({
+  operation("updateOperatorTenant", {
     summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
     tag: "Operator",
     answers: { 200: EdgeRecord },

@@ -31,13 +31,13 @@ export const platformRoutes = factory
   .createApp()
   .get(
     "/health",
-    operation({ summary: "Is the Worker up", tag, answers: { 200: Health }, token: false }),
+    operation("getHealth", { summary: "Is the Worker up", tag, answers: { 200: Health }, token: false }),
     (c) => c.json({ status: "ok" as const }),
   )
   .get(
     "/ready",
     floodGuard,
-    operation({
+    operation("getReady", {
       summary: "Do Postgres and the Durable Objects answer",
       tag,
       answers: { 200: Health },
@@ -56,7 +56,7 @@ export const platformRoutes = factory
   )
   .get(
     "/.well-known/jwks.json",
-    operation({
+    operation("getWellKnownJwksJson", {
       summary: "The public keys that verify access tokens",
       tag,
       answers: { 200: Jwks, 304: null },

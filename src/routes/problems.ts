@@ -52,7 +52,7 @@ export const problemRoutes = factory
   .createApp()
   .get(
     "/problems/",
-    operation({
+    operation("getProblems", {
       summary: "The problems that there are",
       tag,
       answers: { 200: ["text/plain", "text/html"] },
@@ -69,7 +69,7 @@ export const problemRoutes = factory
   )
   .get(
     "/problems/:code",
-    operation({
+    operation("getProblem", {
       summary: "What a problem means",
       tag,
       answers: { 200: ["text/plain", "text/html"] },

@@ -55,7 +55,7 @@ export const sessionRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listSessions", {
       summary: "List your sessions in this tenant, newest first",
       tag,
       answers: { 200: pageOf(Listed) },
@@ -75,7 +75,7 @@ export const sessionRoutes = factory
   )
   .post(
     "/switch",
-    operation({
+    operation("switchSession", {
       summary: "Start a session in another of your tenants",
       tag,
       answers: { 201: Session },
@@ -93,7 +93,11 @@ export const sessionRoutes = factory
   )
   .delete(
     "/",
-    operation({ summary: "Sign out everywhere in this tenant", tag, answers: { 204: null } }),
+    operation("deleteSessions", {
+      summary: "Sign out everywhere in this tenant",
+      tag,
+      answers: { 204: null },
+    }),
     async (c) => {
       const { tenantId, id } = signedIn(c.get("caller"));
       await change(c.get("identity"), tenantId, (q) => ({
@@ -114,7 +118,7 @@ export const sessionRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteSession", {
       summary: "End a session; `current` is the caller's",
       tag,
       answers: { 204: null },

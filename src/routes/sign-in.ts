@@ -32,7 +32,7 @@ const STALE_REFRESH = "The refresh token is not valid any more.";
 export const signupRoutes = factory.createApp().post(
   "/",
   floodGuard,
-  operation({
+  operation("createSignup", {
     summary: "Make a tenant and its owner",
     tag,
     answers: { 201: Session },
@@ -58,7 +58,7 @@ export const signInRoutes = factory
   .post(
     "/",
     floodGuard,
-    operation({
+    operation("createSession", {
       summary: "Sign in",
       tag,
       answers: { 201: Session },
@@ -85,7 +85,7 @@ export const signInRoutes = factory
   .post(
     "/refresh",
     floodGuard,
-    operation({
+    operation("refreshSession", {
       summary: "Exchange a refresh token for a new access token and refresh token",
       tag,
       answers: { 200: Session },

@@ -56,7 +56,7 @@ export const tenantRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({ summary: "The tenant", tag, answers: { 200: Tenant } }),
+    operation("getTenant", { summary: "The tenant", tag, row: Tenant }),
     needs("tenant:read"),
     async (c) => {
       const { own } = await c.get("db").read({ own: ownTenant({}) });
@@ -66,10 +66,10 @@ export const tenantRoutes = factory
   )
   .patch(
     "/",
-    operation({
+    operation("updateTenant", {
       summary: "Rename the tenant",
       tag,
-      answers: { 200: Tenant },
+      row: Tenant,
       problems: ["slug_taken", "precondition_failed"],
     }),
     needs("tenant:write"),
@@ -94,7 +94,7 @@ export const tenantRoutes = factory
   )
   .delete(
     "/",
-    operation({ summary: "Start closing the tenant", tag, answers: { 204: null } }),
+    operation("deleteTenant", { summary: "Start closing the tenant", tag, answers: { 204: null } }),
     needs("tenant:delete"),
     async (c) => {
       const { tenantId } = c.get("caller");
@@ -109,11 +109,14 @@ export const tenantRoutes = factory
       return c.body(null, 204);
     },
   )
-  .get("/limits", operation({ summary: "What is left of each limit", tag, answers: { 200: Limits } }), (c) =>
-    c.json({
-      data: c.get("standings").map(({ resetMs, ...standing }) => ({
-        ...standing,
-        reset: Math.ceil(resetMs / 1000),
-      })),
-    }),
+  .get(
+    "/limits",
+    operation("getTenantLimits", { summary: "What is left of each limit", tag, answers: { 200: Limits } }),
+    (c) =>
+      c.json({
+        data: c.get("standings").map(({ resetMs, ...standing }) => ({
+          ...standing,
+          reset: Math.ceil(resetMs / 1000),
+        })),
+      }),
   );

@@ -53,7 +53,7 @@ function faultOf(errors: Fault[], given: unknown): Problem {
 export const tokenRoutes = factory.createApp().post(
   "/",
   floodGuard,
-  operation({
+  operation("createToken", {
     summary: "Exchange a token of an issuer that the tenant trusts for an access token",
     tag: "Sessions",
     answers: { 200: Exchanged },

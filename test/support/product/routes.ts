@@ -49,7 +49,7 @@ const projectRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listProjects", {
       summary: "List projects, newest first",
       tag: PROJECTS,
       answers: { 200: pageOf(Project) },
@@ -60,10 +60,10 @@ const projectRoutes = factory
   )
   .post(
     "/",
-    operation({
+    operation("createProject", {
       summary: "Create a project",
       tag: PROJECTS,
-      answers: { 201: Project },
+      made: Project,
       problems: IDEMPOTENCY_PROBLEMS,
     }),
     asks("projects:write"),
@@ -73,17 +73,17 @@ const projectRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A project", tag: PROJECTS, answers: { 200: Project }, problems: ["not_found"] }),
+    operation("getProject", { summary: "A project", tag: PROJECTS, row: Project, problems: ["not_found"] }),
     asks("projects:read"),
     valid("param", ById),
     async (c) => answerRow(c, await projectRows.find(c)),
   )
   .patch(
     "/:id",
-    operation({
+    operation("updateProject", {
       summary: "Change a project (merge patch)",
       tag: PROJECTS,
-      answers: { 200: Project },
+      row: Project,
       problems: ["not_found", "precondition_failed"],
     }),
     asks("projects:write"),
@@ -94,7 +94,7 @@ const projectRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteProject", {
       summary: "Delete a project and its tasks",
       tag: PROJECTS,
       answers: { 204: null },
@@ -164,7 +164,7 @@ const projectTaskRoutes = factory
   .createApp()
   .get(
     "/:id/tasks",
-    operation({
+    operation("listProjectTasks", {
       summary: "List a project's tasks, newest first",
       tag: TASKS,
       answers: { 200: pageOf(Task) },
@@ -186,10 +186,10 @@ const projectTaskRoutes = factory
   )
   .post(
     "/:id/tasks",
-    operation({
+    operation("createProjectTask", {
       summary: "Add a task to a project",
       tag: TASKS,
-      answers: { 201: Task },
+      made: Task,
       problems: ["not_found", ...IDEMPOTENCY_PROBLEMS],
     }),
     asks("tasks:write"),
@@ -206,7 +206,7 @@ const taskRoutes = factory
   .createApp()
   .get(
     "/",
-    operation({
+    operation("listTasks", {
       summary: "List the tasks of all projects, newest first",
       tag: TASKS,
       answers: { 200: pageOf(Task) },
@@ -217,17 +217,17 @@ const taskRoutes = factory
   )
   .get(
     "/:id",
-    operation({ summary: "A task", tag: TASKS, answers: { 200: Task }, problems: ["not_found"] }),
+    operation("getTask", { summary: "A task", tag: TASKS, row: Task, problems: ["not_found"] }),
     asks("tasks:read"),
     valid("param", ById),
     async (c) => answerRow(c, await taskRows.find(c)),
   )
   .patch(
     "/:id",
-    operation({
+    operation("updateTask", {
       summary: "Change a task (merge patch)",
       tag: TASKS,
-      answers: { 200: Task },
+      row: Task,
       problems: ["not_found", "precondition_failed"],
     }),
     asks("tasks:write"),
@@ -238,7 +238,7 @@ const taskRoutes = factory
   )
   .delete(
     "/:id",
-    operation({
+    operation("deleteTask", {
       summary: "Delete a task",
       tag: TASKS,
       answers: { 204: null },
