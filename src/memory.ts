@@ -19,7 +19,7 @@ const MOST = {
   denials: 10_000,
   /** The cost of refused requests, by method and address (250 characters at most). Costs one full refusal. */
   refused_costs: 10_000,
-  /** Plans and slugs of tenants. Costs one call to the object. */
+  /** Slugs of tenants. Costs one call to the object. */
   tenants: 10_000,
   /** Calls to tenants' objects that are under way. Costs one call that could have been shared. */
   lines: 10_000,

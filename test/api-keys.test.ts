@@ -509,3 +509,12 @@ it("loses a scope that the product no longer has, and keeps the others", () => {
   const stored = { id: MISSING, hash: "", scopes: ["gone:read", "audit:read"], expiresAt: null, version: 1 };
   expect(v.parse(KeyRecord, stored).scopes).toEqual(["audit:read"]);
 });
+
+it("is not made by a request whose session ended while it was on its way", async () => {
+  const { token, session } = await newTenant();
+  // As another request's transaction does, just before its tenant's object hears of it.
+  await login("IDENTITY_DATABASE_URL")`
+    update sessions set revoked_at = now(), rotated_at = now() - interval '1 hour' where id = ${session.id}`;
+  const body = { name: "late", scopes: ["members:read"] };
+  expect((await request("POST", "/v1/api-keys", { token, body })).status).toBe(401);
+});

@@ -243,6 +243,24 @@ describe("an invitation", () => {
     });
   });
 
+  it("gives no session by a link that was used, once the session of its first use has expired", async () => {
+    const token = await invited(someone());
+    const { session } = await answered<Session>(201, accept(token, PASSWORD));
+    await login("IDENTITY_DATABASE_URL")`
+      update sessions set expires_at = now() - interval '1 minute' where id = ${session.id}`;
+    expect((await accept(token)).status).toBe(410);
+  });
+
+  it("accepted again, gives a token that ends with its session as well", async () => {
+    const token = await invited(someone());
+    const { session } = await answered<Session>(201, accept(token, PASSWORD));
+    await login("IDENTITY_DATABASE_URL")`
+      update sessions set rotated_at = now() - interval '20 minutes' where id = ${session.id}`;
+    const again = await answered<Session>(201, accept(token, PASSWORD));
+    await answered(204, request("DELETE", "/v1/sessions/current", { token: again.access_token }));
+    expect((await request("GET", "/v1/tenant/limits", { token: again.access_token })).status).toBe(401);
+  });
+
   it("brings a removed member back, with nothing of what they had", async () => {
     const bea = await newMember(ada.tenant.id, "admin");
     await answered(204, request("DELETE", `/v1/members/${bea.user.id}`, { token: ada.token }));

@@ -12,6 +12,7 @@ import { admit } from "../src/edge/admit.ts";
 import type { Policy } from "../src/policy.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import { IDLE_MS } from "../src/tenant/limits/ledger.ts";
+import { crash } from "./support/crash.ts";
 import { HOST, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
 
 const minute = (limit: number): Policy[] => [{ name: "minute", limit, window: 60 }];
@@ -20,13 +21,6 @@ const askAtOnce = (who: SignedIn, times: number) =>
   Promise.all(Array.from({ length: times }, () => ask(who)));
 const count = (statuses: number[], wanted: number) => statuses.filter((status) => status === wanted).length;
 const objectOf = ({ tenant }: SignedIn) => tenantObject(tenant.id);
-
-/** A reason that the pool does not print once for each request it breaks. */
-const SILENT_CRASH = "Instance dispose";
-
-/** Ends the object as a crash does: its memory is lost, and so is what storage had not yet confirmed. */
-const crash = (who: SignedIn) =>
-  runInDurableObject(objectOf(who), (_, state) => state.abort(SILENT_CRASH)).catch(() => undefined);
 
 const original = Tenant.prototype.admit;
 let objectCalls = 0;
@@ -129,7 +123,7 @@ describe("over any order of requests and crashes", () => {
         for (const { requests, end } of steps) {
           const asked = askAtOnce(tenant, requests);
           if (end !== "crash while asked") statuses.push(...(await asked));
-          if (end !== "nothing") await crash(tenant);
+          if (end !== "nothing") await crash(tenant.tenant.id);
           if (end !== "nothing") crashes += 1;
           if (end === "crash while asked") statuses.push(...(await asked));
         }
@@ -150,7 +144,7 @@ describe("after a crash", () => {
   it("goes on with the counts that were on disk", async () => {
     const tenant = await newTenant(minute(320));
     expect(count(await askAtOnce(tenant, 100), 200)).toBe(100);
-    await crash(tenant);
+    await crash(tenant.tenant.id);
     const admitted = count(await askAtOnce(tenant, 400), 200);
     expect(admitted).toBeLessThanOrEqual(220);
     expect(admitted).toBeGreaterThanOrEqual(210);

@@ -1,8 +1,10 @@
-import { evictDurableObject } from "cloudflare:test";
+import { runInDurableObject } from "cloudflare:test";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Tenant } from "../src/index.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
+import { crash } from "./support/crash.ts";
 import {
+  anotherSession,
   answered,
   catchUp,
   login,
@@ -70,11 +72,11 @@ describe("a tenant's outbox", () => {
     vi.restoreAllMocks();
     const kept = await entries();
     // What reads without having confirmed deletes nothing.
-    await evictDurableObject(tenantObject(ada.tenant.id));
+    await crash(ada.tenant.id);
     await catchUp(ada.tenant.id);
     expect(await statusOf(bea.token)).toBe(401);
     expect(kept.length).toBeGreaterThan(0);
-    await evictDurableObject(tenantObject(ada.tenant.id));
+    await crash(ada.tenant.id);
     expect(await statusOf(ada.token)).toBe(200);
     await vi.waitFor(async () => expect(await entries()).toEqual([]));
   });
@@ -118,7 +120,7 @@ describe("a tenant's object", () => {
     expect(await Promise.all([text, key].map(statusOf))).toEqual([401, 401]);
   });
 
-  it("reads for itself what it was never told, when the news leave a gap, and forgets nothing in a restart", async () => {
+  it("reads for itself what it was never told, when the news leave a gap, and forgets nothing in a crash", async () => {
     vi.spyOn(console, "error").mockImplementation(() => undefined);
     const told: Told[] = [];
     vi.spyOn(Tenant.prototype, "receive").mockImplementation(async (...news) => {
@@ -133,8 +135,33 @@ describe("a tenant's object", () => {
     // As if the entry before the last one had been lost on the way.
     await object.receive(news.head, { ...news, from: news.head, floors: [], keys: [], deletedKeys: [] });
     expect(await statusOf(bea.token)).toBe(401);
-    await evictDurableObject(object);
+    await crash(ada.tenant.id);
     expect(await statusOf(bea.token)).toBe(401);
     expect(await statusOf(ada.token)).toBe(200);
+  });
+
+  it("goes by a database that was restored from a backup, though it knows newer entries", async () => {
+    await answered(200, setRole("viewer"));
+    const object = tenantObject(ada.tenant.id);
+    await runInDurableObject(object, (_, state) => state.storage.kv.put("confirmed", 1_000_000));
+    await crash(ada.tenant.id);
+    // Its first reading finds that the database is older.
+    expect(await statusOf(ada.token)).toBe(200);
+    await vi.waitFor(async () =>
+      runInDurableObject(tenantObject(ada.tenant.id), (_, state) =>
+        expect(state.storage.kv.get("confirmed")).toBeLessThan(1_000_000),
+      ),
+    );
+    const { token } = await anotherSession(bea);
+    await answered(204, request("DELETE", "/v1/sessions/current", { token }));
+    expect(await statusOf(token)).toBe(401);
+  });
+
+  it("that starts with nothing but the tenant's record reads the keys before it judges one", async () => {
+    const { text } = await storedKey(ada);
+    await runInDurableObject(tenantObject(ada.tenant.id), (_, state) => state.storage.deleteAll());
+    await crash(ada.tenant.id);
+    await anotherSession(ada);
+    expect(await statusOf(text)).toBe(200);
   });
 });

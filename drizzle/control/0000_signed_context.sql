@@ -1,9 +1,8 @@
 -- The signed tenant context. The Worker opens each transaction with
 --   set_config('app.tenant', '<letter>1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>', true)
--- and nothing but these functions reads it. The letter says as what the actor acts (acting_as()). The text has a fixed
--- width: kid 8, tenant and actor 36 each, expiry
--- 10 digits of epoch seconds, MAC 64 hex digits. The MAC also covers the login role, so a context made for
--- one role is worthless to another.
+-- and nothing but these functions reads it. The letter is the actor's role or kind (acting_as()). The text has a fixed
+-- width: kid 8, tenant and actor 36 each, expiry 10 digits of epoch seconds, MAC 64 hex digits. The MAC also covers the
+-- login role, so a context made for one role is worthless to another.
 
 CREATE SCHEMA partywall;
 --> statement-breakpoint
@@ -86,9 +85,16 @@ BEGIN
 	IF public.context_tenant_id() IS NULL THEN
 		RETURN NULL;
 	END IF;
-	RETURN CASE pg_catalog.left(pg_catalog.current_setting('app.tenant'), 1)
-		WHEN 'v' THEN 'viewer' WHEN 'm' THEN 'member' WHEN 'a' THEN 'admin' WHEN 'o' THEN 'owner'
-		WHEN 'k' THEN 'api_key' WHEN 'i' THEN 'invitation' WHEN 's' THEN 'issuer' END;
+	-- A letter that is none of these raises too.
+	CASE pg_catalog.left(pg_catalog.current_setting('app.tenant'), 1)
+		WHEN 'v' THEN RETURN 'viewer';
+		WHEN 'm' THEN RETURN 'member';
+		WHEN 'a' THEN RETURN 'admin';
+		WHEN 'o' THEN RETURN 'owner';
+		WHEN 'k' THEN RETURN 'api_key';
+		WHEN 'i' THEN RETURN 'invitation';
+		WHEN 's' THEN RETURN 'issuer';
+	END CASE;
 END $$;
 --> statement-breakpoint
 -- Counts a row's updates and dates them, so that no handler has to.

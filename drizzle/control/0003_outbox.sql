@@ -57,7 +57,6 @@ END $$;
 CREATE TRIGGER void_member_tokens_on_update AFTER UPDATE OF role ON memberships
 	FOR EACH ROW EXECUTE FUNCTION void_member_tokens();
 --> statement-breakpoint
--- Its name comes after may_manage's: a change that is refused locks nothing.
 CREATE TRIGGER void_member_tokens_on_delete BEFORE DELETE ON memberships
 	FOR EACH ROW EXECUTE FUNCTION void_member_tokens();
 --> statement-breakpoint

@@ -6,11 +6,12 @@ import type { SignedIn } from "../caller.ts";
 import { insufficientScope } from "./bearer.ts";
 
 /**
- * The caller's own row of memberships, by the alias `a`, while it has the role that the credential says or a greater one:
- * a role that was lowered since the token was made grants nothing more.
+ * The caller's own row of memberships, by the alias `a`, while it has the role that the credential says or a greater one,
+ * and the session is not revoked. Asked under the tenant's lock: what ended while the request was on its way grants nothing.
  */
-export const isActing = ({ id, tenantId, role }: SignedIn) =>
-  sql`a.tenant_id = ${tenantId} and a.user_id = ${id} and a.role in ${atLeast(role)}`;
+export const isActing = ({ id, tenantId, role, sessionId }: SignedIn) =>
+  sql`a.tenant_id = ${tenantId} and a.user_id = ${id} and a.role in ${atLeast(role)}
+    and exists (select from sessions own where own.id = ${sessionId} and own.revoked_at is null)`;
 
 /** Whether isActing() finds the caller's row, as a condition of a write. */
 export const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;

@@ -51,7 +51,7 @@ export async function findApiKey(db: AccountDb, tenantId: string, id: string): P
   return found[0];
 }
 
-/** Throws `insufficient_scope` for scopes that the maker does not have: a key never may do more than its maker. */
+/** Throws `insufficient_scope` for scopes that the maker does not have: a key may never do more than its maker. */
 function checkScopes(maker: SignedIn, scopes: readonly ApiKeyScope[]): void {
   const excess = scopes.find((scope) => !maker.scopes.includes(scope));
   if (excess) throw insufficientScope(`The role ${maker.role} does not have the scope ${excess}.`, excess);
@@ -123,8 +123,8 @@ export async function deleteApiKey(db: AccountDb, tenantId: string, id: string, 
 }
 
 /**
- * Makes a key that takes the place of this one, if `only` holds of it, which stays valid for `overlapS` seconds. The same
- * rotation again, as after a lost answer, returns the same key. Throws `not_found`, `api_key_expired`,
+ * Replaces a key, if `only` (If-Match) holds of it. The old one stays valid for `overlapS` seconds. The same rotation
+ * again, as after a lost answer, returns the same key. Throws `not_found`, `api_key_expired`,
  * `too_many_api_keys` and `precondition_failed`.
  */
 export async function rotateApiKey(
@@ -157,7 +157,8 @@ export async function rotateApiKey(
           where ${eq(k.tenant_id, tenantId)} and ${isLive} and (k.id <> ${id} or ${overlapS} > 0)) < ${MAX_LIVE}
         returning 1
       )
-      update api_keys k set expires_at = least(k.expires_at, now() + ${overlapS} * interval '1 second')
+      update api_keys k
+        set expires_at = least(k.expires_at, date_trunc('milliseconds', now()) + ${overlapS} * interval '1 second')
       from made where ${isKey(tenantId, id)}`),
     made: q.select({ row: versioned, record }).from(k).where(isThis),
     olds: q

@@ -83,7 +83,9 @@ export async function acceptInvitation(
   const isAccount = sql`u.email = ${email} and u.issuer_id is null`;
   // In the tenant's context only members are seen, which the account is about to become.
   const account = sql`nullif(current_setting('app.account', true), '')::uuid`;
-  const isOfAccount = sql`select m.tenant_id from users u join memberships m on m.user_id = u.id where ${isAccount}`;
+  // A password ends the account's sessions in all its tenants; without one, nothing changes elsewhere.
+  const tenantsOfAccount = sql`select m.tenant_id from users u join memberships m on m.user_id = u.id
+    where ${isAccount} and ${hash}::text is not null`;
   const {
     open,
     started: starts,
@@ -93,7 +95,7 @@ export async function acceptInvitation(
     (q) => ({
       // In one order. Of those who accept at once, the second one waits here, and then finds it used.
       "": q.execute(sql`
-        select lock_outbox(tenant_id) from (select ${tenantId}::uuid as tenant_id union ${isOfAccount} order by 1) as locked`),
+        select lock_outbox(tenant_id) from (select ${tenantId}::uuid as tenant_id union ${tenantsOfAccount} order by 1) as locked`),
       open: q.execute(sql`select t.status from invitations i, tenants t where ${isGood}`),
       account: q.execute(sql`
         insert into users (id, email, password_hash, email_verified_at)
@@ -107,7 +109,7 @@ export async function acceptInvitation(
         select set_config('app.account', u.id::text, true) from users u, invitations i, tenants t
         where ${isOpen} and ${isAccount} and u.email_verified_at is not null`),
       heads: q.execute(sql`
-        select h.tenant_id, h.head::float8 from outbox_heads h where h.tenant_id in (${isOfAccount}) and h.tenant_id <> ${tenantId}`),
+        select h.tenant_id, h.head::float8 from outbox_heads h where h.tenant_id in (${tenantsOfAccount}) and h.tenant_id <> ${tenantId}`),
     }),
     (q) => ({
       // Somebody who is a member by now stays what they are.
@@ -122,11 +124,12 @@ export async function acceptInvitation(
         delete from invitations where id = ${id} and exists (select from sessions where id = ${refresh.sessionId})`),
       // This session, or the one of the first acceptance, whose answer may have been lost.
       started: q.execute(sql`
-        select ${member}, s.id as session_id
+        update sessions s set rotated_at = now()
         from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
-          join sessions s on s.tenant_id = m.tenant_id and s.user_id = m.user_id
-        where ${isAccount} and ${isHere} and s.refresh_hash = ${sql.param(refresh.hash, sessions.refresh_hash)}
-          and s.generation = 0 and s.revoked_at is null and (${hash}::text is null or u.password_hash = ${hash})`),
+        where ${isAccount} and ${isHere} and s.tenant_id = m.tenant_id and s.user_id = m.user_id
+          and s.refresh_hash = ${sql.param(refresh.hash, sessions.refresh_hash)} and s.generation = 0
+          and s.revoked_at is null and s.expires_at > now() and (${hash}::text is null or u.password_hash = ${hash})
+        returning ${member}, s.id as session_id`),
       news: newsOf({ tenantId, after: 0 }),
     }),
   );

@@ -6,11 +6,11 @@ export type Proof =
   | readonly [userId: string, sessionId: string, version: number]
   | readonly [keyHash: string];
 
-/** What bears this id (a user, a session, a key) is void below this version. */
+/** Tokens of this user or session with a lower version of the user are refused. */
 type Floor = readonly [id: string, version: number];
 
-/** A floor outlives every token that was made before it, those that were just being made included. */
-const FLOOR_TTL_MS = 1.5 * ACCESS_TOKEN_TTL_S * 1000;
+/** A floor outlives every token that was made before it, including tokens being made at that moment. */
+export const FLOOR_TTL_MS = 1.5 * ACCESS_TOKEN_TTL_S * 1000;
 
 /** Before the id, in the name of a stored floor. */
 const FLOOR = "floor ";
@@ -24,8 +24,8 @@ type CredentialNews = {
 };
 
 /**
- * Which of a tenant's credentials stand: its API keys, and what was revoked while tokens that do not know of it are
- * still about. What is learned is durable when the answer to whoever told it leaves the object.
+ * Which of a tenant's credentials stand: its API keys, and what was revoked, until every token issued before has
+ * expired. What is learned is durable when the answer to whoever told it leaves the object.
  */
 export class Credentials {
   readonly #storage: DurableObjectStorage;
@@ -54,7 +54,7 @@ export class Credentials {
     return key && isLive(key, now) ? key : undefined;
   }
 
-  /** Learns what is so from `now`, in ms, on. News are learned in their order: what comes later is newer. */
+  /** Applies news at `now`, in ms. Call it in the order of the outbox. */
   learn({ keys, deletedKeys, floors }: CredentialNews, now: number): void {
     for (const [id, version] of floors) this.#raise(id, version, now + FLOOR_TTL_MS);
     this.#forget(now);
@@ -82,7 +82,7 @@ export class Credentials {
   }
 
   #raise(id: string, version: number, until: number): void {
-    // Known already, or of somebody who never was: nothing is stored.
+    // Known already.
     if (version <= this.#floorOf(id)) return;
     // Anew, so that the oldest stay first.
     this.#floors.delete(id);

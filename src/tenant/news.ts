@@ -12,8 +12,8 @@ const PAGE = 1000;
 const LOAD_TIMEOUT_MS = 4_000;
 
 /**
- * The entries `from` to `upto` of a tenant's outbox, which has `head` of them, each with what is so now. A reading with
- * a greater `upto` is newer in everything, so whoever goes by these numbers is never set back.
+ * The entries `from` to `upto` of a tenant's outbox, which has `head` of them. Each carries the current value. Of two
+ * readings the one with the greater `upto` is newer.
  */
 export const News = v.object({
   from: v.number(),
@@ -75,7 +75,7 @@ const dropConfirmed = query((db, { tenantId, confirmed }: Given<{ tenantId: stri
  * what it has confirmed is deleted. Undefined when there is no such tenant. Throws when that takes longer than 4 s.
  */
 export async function loadTenant(tenantId: string, confirmed: number) {
-  // The news come last, so they have whatever the record and the keys lack by then.
+  // The news are read last: they have what the record and the keys lack by then.
   const reading = identityDb
     .batch([
       dropConfirmed({ tenantId, confirmed }),

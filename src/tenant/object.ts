@@ -27,8 +27,8 @@ export type Admission =
   | { status: "active"; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes"> }
   | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" | "revoked" };
 
-/** The answers to a call's requests, in their order, with the tenant's plan and slug. */
-export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "plan" | "slug">>;
+/** The answers to a call's requests, in their order, with the tenant's slug. */
+export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "slug">>;
 
 /**
  * One tenant's single authority at the edge, named by the tenant's id: its status, its credentials and its exact limits.
@@ -54,8 +54,9 @@ export class Tenant extends DurableObject<Env> {
     this.#credentials = new Credentials(ctx.storage);
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
     this.#confirmed = ctx.storage.kv.get<number>("confirmed") ?? 0;
-    this.#take(ctx.storage.kv.get<EdgeRecord>("record"));
-    // What a crash cost is written down even if nobody calls again.
+    const record = ctx.storage.kv.get<EdgeRecord>("record");
+    if (record) this.#take(record);
+    // Stores the state after a crash even if nobody calls again.
     this.#watchForIdleness();
   }
 
@@ -75,14 +76,15 @@ export class Tenant extends DurableObject<Env> {
   async #decide(demands: Demand[]): Promise<string> {
     if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
       const refreshed = this.#refresh();
-      // With any record at all the request need not wait for a newer one.
-      if (!this.#record) await refreshed;
+      // With any record a request need not wait for a newer one; a key, only once the keys were read.
+      if (!this.#record || (this.#confirmed === 0 && demands.some(([, ...proof]) => proof.length === 1)))
+        await refreshed;
     }
     if (!this.#record) {
       const admissions = demands.map((): Admission => ({ status: "unknown" }));
       return JSON.stringify({ admissions } satisfies Answers);
     }
-    const { plan, slug, status } = this.#record;
+    const { slug, status } = this.#record;
 
     // From here to the last decision nothing is awaited: no other request comes between.
     const now = Date.now();
@@ -99,12 +101,12 @@ export class Tenant extends DurableObject<Env> {
     });
     this.#writeDueRow();
     if (waitFor > 0) await this.#covered(waitFor);
-    return JSON.stringify({ plan, slug, admissions } satisfies Answers);
+    return JSON.stringify({ slug, admissions } satisfies Answers);
   }
 
   /**
-   * Has the outbox in force up to the entry `head`, for the next request and durably, once it returns: from the news, or
-   * from Postgres where they leave a gap. What it has confirmed already changes nothing, however late it arrives.
+   * When this returns, all outbox entries up to `head` are stored and enforced: from the news, or from Postgres where the
+   * news leave a gap. News that it has already change nothing, however late they arrive.
    */
   async receive(head: number, news?: News): Promise<void> {
     if (news && news.from <= this.#confirmed + 1) this.#apply(news);
@@ -127,7 +129,7 @@ export class Tenant extends DurableObject<Env> {
     this.#credentials.learn(news, Date.now());
     if (news.record) this.#takeNewer(news.record);
     this.#confirmed = news.upto;
-    // With what they say, or not at all: the storage commits together what is put without an await in between.
+    // Stored atomically with the news: nothing is awaited in between.
     this.ctx.storage.kv.put("confirmed", this.#confirmed);
   }
 
@@ -137,9 +139,9 @@ export class Tenant extends DurableObject<Env> {
     this.ctx.storage.kv.put("record", record);
   }
 
-  #take(record: EdgeRecord | undefined): void {
+  #take(record: EdgeRecord): void {
     this.#record = record;
-    if (record) this.#policies = policiesOf(record);
+    this.#policies = policiesOf(record);
   }
 
   /** Re-reads what Postgres says of the tenant. Fails only when there is no record to go on with. */
@@ -172,20 +174,31 @@ export class Tenant extends DurableObject<Env> {
 
   /** Returns whether nothing is left to read. */
   async #loadPage(): Promise<boolean> {
-    const known = await loadTenant(this.ctx.id.name ?? "", this.#confirmed);
+    const asked = this.#confirmed;
+    const known = await loadTenant(this.ctx.id.name ?? "", asked);
     // Unknown tenant: retry in 10 s, not on every request.
     this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
     if (!known) {
-      this.#take(undefined);
+      this.#forget();
       return true;
     }
     const { tenant, keys, news } = known;
-    // What arrived meanwhile is newer than what was read.
-    if (news.upto < this.#confirmed) return false;
+    // News arrived during the reading: its keys may be older than they say.
+    if (this.#confirmed !== asked) return this.#confirmed >= news.head;
+    // The database was restored from a backup: what it says goes, although it is older.
+    if (news.head < asked) this.#forget();
     this.#credentials.replaceKeys(keys);
     this.#takeNewer(tenant);
     this.#apply(news);
     return news.upto === news.head;
+  }
+
+  /** Has nothing any more of what Postgres said of the tenant. What was revoked stays so. */
+  #forget(): void {
+    this.#confirmed = 0;
+    this.#record = undefined;
+    this.#credentials.replaceKeys([]);
+    for (const name of ["confirmed", "record"]) this.ctx.storage.kv.delete(name);
   }
 
   /** Writes the row that the ledger wants on disk, if any, and the next one when that is done. */
