@@ -2,6 +2,9 @@ import type { Role, Scope } from "./authority.ts";
 
 export const ACCESS_TOKEN_TTL_S = 600;
 
+/** How long what was revoked is remembered: longer than any access token lives, including one being made right then. */
+export const REVOKED_FOR_S = 1.5 * ACCESS_TOKEN_TTL_S;
+
 /**
  * What a request showed to say who calls: verified as far as this isolate can, in no part from the client unsigned.
  * Whether it still stands, the tenant's object says. `version` is the user's when the token was made.

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
-import { FLOOR_TTL_MS } from "../src/tenant/credentials.ts";
+import { REVOKED_FOR_S } from "../src/caller.ts";
 
 /** What a module would remember between requests: a variable, or a map that is filled later. */
 const MEMORY = /^(export )?(let |const \w+(: [^=]+)? = new (Bounded)?(Map|Set)(<[^(]*>)?\(\))/;
@@ -40,5 +40,5 @@ it("remembers between requests only what src/memory.ts lists and bounds", () => 
 it("tells an object of each session whose access token may still be valid: for as long as the object remembers it", () => {
   const triggers = readFileSync(join(root, "drizzle/control/0003_outbox.sql"), "utf8");
   const [, minutes] = /rotated_at > now\(\) - interval '(\d+) minutes'/.exec(triggers) ?? [];
-  expect(Number(minutes) * 60_000).toBe(FLOOR_TTL_MS);
+  expect(Number(minutes) * 60).toBe(REVOKED_FOR_S);
 });

@@ -1,4 +1,4 @@
-import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
+import { REVOKED_FOR_S } from "../caller.ts";
 import type { KeyRecord } from "./record.ts";
 
 /** What a tenant's object is asked to judge: a user's token, as [user, session, the user's version], or a key's hash. */
@@ -8,9 +8,6 @@ export type Proof =
 
 /** Tokens of this user or session with a lower version of the user are refused. */
 type Floor = readonly [id: string, version: number];
-
-/** A floor outlives every token that was made before it, including tokens being made at that moment. */
-export const FLOOR_TTL_MS = 1.5 * ACCESS_TOKEN_TTL_S * 1000;
 
 /** Before the id, in the name of a stored floor. */
 const FLOOR = "floor ";
@@ -56,7 +53,7 @@ export class Credentials {
 
   /** Applies news at `now`, in ms. Call it in the order of the outbox. */
   learn({ keys, deletedKeys, floors }: CredentialNews, now: number): void {
-    for (const [id, version] of floors) this.#raise(id, version, now + FLOOR_TTL_MS);
+    for (const [id, version] of floors) this.#raise(id, version, now + REVOKED_FOR_S * 1000);
     this.#forget(now);
     if (keys.length + deletedKeys.length === 0) return;
     const ended = new Set(deletedKeys);
