@@ -433,9 +433,9 @@ const DEFECTS: Defect[] = [
     edit(OUTBOX, "COALESCE(newer, 9007199254740991));", "COALESCE(newer, 9007199254740991))) told;"),
   ),
   broken(
-    "a new password is told to no tenant",
-    ["invitations"],
-    edit(OUTBOX, "OR OLD.password_hash IS DISTINCT FROM NEW.password_hash)", "AND false)"),
+    "the end of a session is not told",
+    ["revocation"],
+    edit(OUTBOX, "AND NEW.revoked_at IS NOT NULL AND", "AND false AND"),
   ),
   broken(
     "a user's token is good for one version too long",

@@ -60,21 +60,6 @@ CREATE TRIGGER void_member_tokens_on_update AFTER UPDATE OF role ON memberships
 CREATE TRIGGER void_member_tokens_on_delete BEFORE DELETE ON memberships
 	FOR EACH ROW EXECUTE FUNCTION void_member_tokens();
 --> statement-breakpoint
--- In one order of tenants, so that no two accounts' changes wait for each other.
-CREATE FUNCTION tell_of_account() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
-DECLARE
-	tenant uuid;
-BEGIN
-	FOR tenant IN SELECT m.tenant_id FROM public.memberships m WHERE m.user_id = NEW.id ORDER BY m.tenant_id LOOP
-		PERFORM public.tell(tenant, 'floor', NEW.id, NEW.version);
-	END LOOP;
-	RETURN NULL;
-END $$;
---> statement-breakpoint
-CREATE TRIGGER tell_of_account AFTER UPDATE ON users FOR EACH ROW
-	WHEN (OLD.email <> NEW.email OR OLD.password_hash IS DISTINCT FROM NEW.password_hash)
-	EXECUTE FUNCTION tell_of_account();
---> statement-breakpoint
 -- A session that gave out no access token lately has none to void.
 CREATE FUNCTION tell_of_session() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
