@@ -123,6 +123,7 @@ it("works on 400 requests of a tenant at once, 16 of them at the database, and r
 
 it("says 429, not 503, to a tenant that is known to be over its limit", async () => {
   const token = await newTenant(IN_FLIGHT + 1);
+  await proxy.until(() => proxy.underWay === 0);
   proxy.become("holds answers");
   const refused = Promise.withResolvers<void>();
   let refusals = 0;
@@ -187,6 +188,8 @@ it("forgets nobody in the line for the database, one handing its turn to the nex
 it("reads nothing on for clients that have left, and gives their places to others", async () => {
   const token = await newTenant();
   expect((await get("/v1/projects", token)).status).toBe(200);
+  // Its object has read its record by now, too: that would be held, and counted.
+  await proxy.until(() => proxy.underWay === 0);
   proxy.become("holds answers");
   const { sent } = proxy;
   const gone = times(IN_FLIGHT, () => begin("GET", "/v1/projects", token).on("error", () => undefined));

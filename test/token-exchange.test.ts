@@ -158,6 +158,21 @@ describe("a token exchange", () => {
     await expectRefused(exchange(await subject("ann"), { audience: third.tenant.slug }));
   });
 
+  it("is not changed by fifty registrations of others, which claim the domain's newcomers", async () => {
+    const [one, issuer] = [await newTenant(), newIssuer()];
+    await trust(one, issuer, { just_in_time: false });
+    const { user } = await newMember(one.tenant.id, "member");
+    await sql`update users set email = ${`${user.id}@acme.test`} where id = ${user.id}`;
+    const prefix = `crowd-${crypto.randomUUID().slice(0, 8)}`;
+    await sql`insert into tenants (id, slug, name, plan)
+      select gen_random_uuid(), concat(${prefix}::text, '-', n), 'Crowd', 'solo' from generate_series(1, 50) n`;
+    await sql`insert into issuers (id, tenant_id, issuer, audience, default_role, email_domains, just_in_time, registered_by)
+      select gen_random_uuid(), id, ${issuer.url}, ${AUDIENCE}, 'member', '{acme.test}', true, id
+      from tenants where slug like ${`${prefix}-%`}`;
+    const token = await issuer.sign({ sub: "ann", email: `${user.id}@acme.test` });
+    expect((await me(await exchanged(token))).tenant.slug).toBe(one.tenant.slug);
+  });
+
   it("is for the tenant whose member the subject is; only a member of several is asked which", async () => {
     const [one, two] = [await newTenant(), await newTenant()];
     const issuer = newIssuer();

@@ -67,17 +67,22 @@ export async function trustsOf(question: Question): Promise<Trust[]> {
   if (there && Date.now() < there.until) return there.trusts;
   const { slug, domain } = question;
   const trusts = await identityDb
-    .select(columns)
+    .select({
+      ...columns,
+      claimed_at:
+        sql<number>`coalesce(extract(epoch from (${issuers.domains_since} ->> ${domain})::timestamptz)::float8,
+        'infinity')`.mapWith(Number),
+    })
     .from(issuers)
     .innerJoin(tenants, eq(tenants.id, issuers.tenant_id))
     .where(and(isOf(question), slug === undefined ? undefined : eq(tenants.slug, slug)))
-    .orderBy(
-      sql`${domain} = any(${issuers.email_domains}) desc`,
-      sql`(${issuers.domains_since} ->> ${domain})::timestamptz`,
-      issuers.id,
-    )
+    // The oldest registrations, so that later ones push none of them out.
+    .orderBy(sql`${domain} = any(${issuers.email_domains}) desc`, issuers.created_at, issuers.id)
     .limit(MAX_TRUSTS)
     .catch(rethrow);
+  trusts.sort(
+    (one, other) => Number(one.claimed_at > other.claimed_at) - Number(one.claimed_at < other.claimed_at),
+  );
   known.set(nameOf(question), { trusts, until: Date.now() + REMEMBERED_MS });
   return trusts;
 }
