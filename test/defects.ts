@@ -419,7 +419,7 @@ const DEFECTS: Defect[] = [
   broken(
     "outbox entries are deleted before they are confirmed",
     ["outbox"],
-    edit("src/tenant/news.ts", "and seq <= ${confirmed}`", "and seq >= ${0 * confirmed}`"),
+    edit("src/tenant/news.ts", "and seq <= ${confirmed}\n", "and seq >= 0\n"),
   ),
   broken(
     "the end of an API key is not told",

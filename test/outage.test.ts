@@ -3,6 +3,7 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { sql } from "drizzle-orm";
 import { identityDb, rethrow } from "../src/db/client.ts";
 import { settings } from "../src/env.ts";
+import { crash } from "./support/crash.ts";
 import { newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 
 let ada: SignedIn;
@@ -47,6 +48,16 @@ it.each([
 it("without Postgres, what needs none still answers", async () => {
   expect((await request("GET", "/health")).status).toBe(200);
   expect((await request("GET", "/v1/tenant/limits", { token: ada.token })).status).toBe(200);
+});
+
+it("without Postgres, an object that reads its tenant again says once that it cannot, and goes on", async () => {
+  const log = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  await crash(ada.tenant.id);
+  const ask = async () => (await request("GET", "/v1/tenant/limits", { token: ada.token })).status;
+  expect(await Promise.all(Array.from({ length: 10 }, ask))).toEqual(Array(10).fill(200));
+  await vi.waitFor(() => expect(log).toHaveBeenCalled());
+  expect(await ask()).toBe(200);
+  expect(log).toHaveBeenCalledTimes(1);
 });
 
 it("answers 503 while Postgres has no space left", async () => {

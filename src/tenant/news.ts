@@ -67,7 +67,9 @@ const recordOf = query((db, { tenantId }: Given<{ tenantId: string }>) =>
 const Known = v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) });
 
 const dropConfirmed = query((db, { tenantId, confirmed }: Given<{ tenantId: string; confirmed: number }>) =>
-  db.execute(sql`delete from outbox where tenant_id = ${tenantId} and seq <= ${confirmed}`),
+  // Not in a database that was restored from a backup, where other entries may have these numbers.
+  db.execute(sql`delete from outbox where tenant_id = ${tenantId} and seq <= ${confirmed}
+    and exists (select from outbox_heads h where h.tenant_id = outbox.tenant_id and h.head >= ${confirmed})`),
 );
 
 /**

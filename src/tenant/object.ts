@@ -45,6 +45,7 @@ export class Tenant extends DurableObject<Env> {
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
   #loading: Promise<void> | undefined;
+  #refreshing: Promise<void> | undefined;
   #write: Promise<boolean> | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -144,20 +145,25 @@ export class Tenant extends DurableObject<Env> {
     this.#policies = policiesOf(record);
   }
 
-  /** Re-reads what Postgres says of the tenant. Fails only when there is no record to go on with. */
-  async #refresh(): Promise<void> {
-    try {
-      await this.#load();
-    } catch (error) {
-      if (!this.#record) throw error;
-      // Retry in 10 s, not on every request: that would not help a database that is down.
-      this.#refreshedAt = Date.now() - RECORD_REFRESH_MS + RECORD_RETRY_MS;
-      console.error({
-        message: "tenant record not refreshed",
-        tenant: this.#record.id,
-        cause: String(error),
-      });
-    }
+  /** Re-reads what Postgres says of the tenant, once at a time. Fails only when there is no record to go on with. */
+  #refresh(): Promise<void> {
+    this.#refreshing ??= (async () => {
+      try {
+        await this.#load();
+      } catch (error) {
+        if (!this.#record) throw error;
+        // Retry in 10 s, not on every request: that would not help a database that is down.
+        this.#refreshedAt = Date.now() - RECORD_REFRESH_MS + RECORD_RETRY_MS;
+        console.error({
+          message: "tenant record not refreshed",
+          tenant: this.#record.id,
+          cause: String(error),
+        });
+      } finally {
+        this.#refreshing = undefined;
+      }
+    })();
+    return this.#refreshing;
   }
 
   /** Reads the tenant's record, its keys and its outbox from Postgres, once at a time. */
@@ -185,8 +191,11 @@ export class Tenant extends DurableObject<Env> {
     const { tenant, keys, news } = known;
     // News arrived during the reading: its keys may be older than they say.
     if (this.#confirmed !== asked) return this.#confirmed >= news.head;
-    // The database was restored from a backup: what it says goes, although it is older.
-    if (news.head < asked) this.#forget();
+    if (news.head < asked) {
+      // The database was restored from a backup. What it says holds, although it is older: all of it is read.
+      this.#forget();
+      return false;
+    }
     this.#credentials.replaceKeys(keys);
     this.#takeNewer(tenant);
     this.#apply(news);
