@@ -556,7 +556,12 @@ const DEFECTS: Defect[] = [
   broken(
     "another tenant's later claim takes a tenant's newcomers",
     ["token-exchange"],
-    edit("src/identity/trust.ts", "(${issuers.domains_since} ->> ${domain})::timestamptz", "${domain}::text"),
+    edit("src/identity/trust.ts", "Number(one.claimed_at > other.claimed_at) -", "0 *"),
+  ),
+  broken(
+    "later registrations of an issuer push out the earliest",
+    ["token-exchange"],
+    edit("src/identity/trust.ts", "desc`, issuers.created_at,", "desc`, sql`${issuers.created_at} desc`,"),
   ),
   broken(
     "a tenant's context shows every account",
