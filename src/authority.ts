@@ -8,6 +8,7 @@ export type Role = (typeof ROLES)[number];
 
 /** What an issuer may make of somebody: an owner is made by owners alone. */
 export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
+export type IssuedRole = (typeof ISSUED_ROLES)[number];
 
 /** As what somebody may act: with the rights of a role, or of a credential that is no user's session. */
 export type ActingAs = Role | "api_key" | "invitation" | "issuer";

@@ -17,8 +17,8 @@ CREATE TRIGGER keep_an_owner_on_delete BEFORE DELETE ON memberships
 	FOR EACH ROW WHEN (OLD.role = 'owner') EXECUTE FUNCTION keep_an_owner();
 --> statement-breakpoint
 -- Nobody lets in, changes or removes a member whom they may not manage, on whatever path: a route, a cascade, a bulk
--- change. Everybody may leave who acts with the whole of their own role, and void their own tokens. Without a context
--- nobody signed in has acted. manages() is made by db:migrate.
+-- change. A member may leave if the token has their full role, and may void their own tokens. Without a context nobody
+-- signed in has acted. manages() is made by db:migrate.
 CREATE FUNCTION check_authority() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
 	acting text := public.acting_as();
@@ -36,7 +36,7 @@ END $$;
 CREATE TRIGGER may_manage BEFORE INSERT OR UPDATE OR DELETE ON memberships
 	FOR EACH ROW EXECUTE FUNCTION check_authority();
 --> statement-breakpoint
--- What a member has granted is worth what their role may still give. Invitations end, keys lose scopes, the issuers that
+-- What a member has granted is cut down to what their new role allows. Invitations end, keys lose scopes, the issuers that
 -- they answer for are suspended. role_scopes() is made by db:migrate.
 CREATE FUNCTION end_grants() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
 DECLARE
@@ -76,7 +76,7 @@ END $$;
 --> statement-breakpoint
 CREATE TRIGGER end_vouching AFTER UPDATE OR DELETE ON issuers FOR EACH ROW EXECUTE FUNCTION end_vouching();
 --> statement-breakpoint
--- Notes since when each domain's newcomers are claimed. To add a domain later does not take another tenant's.
+-- Records when each domain was claimed. To add a domain later does not take another tenant's.
 CREATE FUNCTION claim_domains() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
 	NEW.domains_since := '{}';

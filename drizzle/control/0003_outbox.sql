@@ -42,9 +42,9 @@ CREATE TRIGGER tell_of_api_key AFTER INSERT OR DELETE ON api_keys FOR EACH ROW E
 CREATE TRIGGER tell_of_api_key_change AFTER UPDATE ON api_keys FOR EACH ROW
 	WHEN (NOT (OLD.last_used_at IS DISTINCT FROM NEW.last_used_at)) EXECUTE FUNCTION tell_of_api_key();
 --> statement-breakpoint
--- A user's tokens say what it was when they were made. To set a role, also the same one again, and to end a membership
--- voids the older ones in this tenant; those of a user who is deleted with it, for ever. Before a membership ends, as the
--- user is no longer seen in the tenant's context after it.
+-- A user's tokens say what it was when they were made. Setting a role, even the same one, or ending a membership voids
+-- older tokens in this tenant; if the user is deleted too, all of them for ever. This runs before a membership ends,
+-- because afterwards the user is no longer seen in the tenant's context.
 CREATE FUNCTION void_member_tokens() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
 	newer bigint;

@@ -289,7 +289,7 @@ export const outbox = pgTable(
       .notNull()
       .references(() => outboxHeads.tenant_id, { onDelete: "cascade" }),
     seq: bigint("seq", { mode: "number" }).notNull(),
-    /** Its row changed; the key was made, changed or deleted; what bears the id is void below the version. */
+    /** Its row changed; the key was made, changed or deleted; tokens of the user or session below the version are void. */
     kind: text("kind", { enum: OUTBOX_KINDS }).notNull(),
     /** Of the tenant, the API key, the user or the session. */
     subject: uuid("subject").notNull(),

@@ -13,11 +13,11 @@ export const isActing = ({ id, tenantId, role, sessionId }: SignedIn) =>
   sql`a.tenant_id = ${tenantId} and a.user_id = ${id} and a.role in ${atLeast(role)}
     and exists (select from sessions own where own.id = ${sessionId} and own.revoked_at is null)`;
 
-/** Whether isActing() finds the caller's row, as a condition of a write. */
-export const stands = (caller: SignedIn) => sql`exists (select from memberships a where ${isActing(caller)})`;
-
 /** Answers a row while the caller may act. */
 export const ifActing = (caller: SignedIn) => sql`select 1 from memberships a where ${isActing(caller)}`;
+
+/** Whether isActing() finds the caller's row, as a condition of a write. */
+export const stands = (caller: SignedIn) => sql`exists (${ifActing(caller)})`;
 
 /** The issuer that vouched for the caller's session; null for a session of their own. */
 export const vouchedBy = ({ sessionId }: SignedIn) =>

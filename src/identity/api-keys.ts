@@ -10,7 +10,7 @@ import { apiKeys } from "../db/control.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
-import { KeyRecord, keyRecord } from "../tenant/record.ts";
+import { isLiveKey, KeyRecord, keyRecord } from "../tenant/record.ts";
 import { isActing, vouchedBy } from "./acting.ts";
 import { makeApiKey, repeatableApiKey } from "./api-key.ts";
 import { insufficientScope, invalidToken } from "./bearer.ts";
@@ -37,7 +37,6 @@ type Row = SelectResultFields<typeof versioned>;
 /** A key just made, with its text, which is shown this once; or made by the same request before. */
 export type MadeKey = { row: Row & { key: string }; isRepeat: boolean };
 
-const isLive = sql`(k.expires_at is null or k.expires_at > now())`;
 const isKey = (tenantId: Id, id: Id) => and(eq(k.tenant_id, tenantId), eq(k.id, id));
 
 const byId = query((db, { tenantId, id }: Given<{ tenantId: string; id: string }>) =>
@@ -97,7 +96,7 @@ export async function createApiKey(
       insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
       select ${id}::uuid, ${tenantId}::uuid, ${name}, ${sql.param(scopes, k.scopes)}::text[],
         ${sql.param(key.hash, k.hash)}::bytea, ${key.hint}, user_id, vouched_by, ${expiresAt}::timestamptz
-      from maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k where k.tenant_id = ${tenantId} and ${isLive}) < ${MAX_LIVE}
+      from maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k where k.tenant_id = ${tenantId} and ${isLiveKey}) < ${MAX_LIVE}
       returning 1`),
     made: q.select({ row: versioned, record }).from(k).where(isThis),
     makers: q.execute(asMaker(maker)),
@@ -147,14 +146,14 @@ export async function rotateApiKey(
     replaced: q.execute(sql`
       with maker as (${asMaker(maker)}), old as (
         select k.* from api_keys k
-        where ${and(isKey(tenantId, id), only)} and ${isLive}
+        where ${and(isKey(tenantId, id), only)} and ${isLiveKey}
           and k.scopes <@ ${sql.param([...maker.scopes], k.scopes)}::text[]
       ), made as (
         insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
         select ${next.id}::uuid, old.tenant_id, old.name, old.scopes, ${sql.param(key.hash, k.hash)}::bytea,
           ${key.hint}, maker.user_id, maker.vouched_by, old.expires_at
         from old, maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k
-          where ${eq(k.tenant_id, tenantId)} and ${isLive} and (k.id <> ${id} or ${overlapS} > 0)) < ${MAX_LIVE}
+          where ${eq(k.tenant_id, tenantId)} and ${isLiveKey} and (k.id <> ${id} or ${overlapS} > 0)) < ${MAX_LIVE}
         returning 1
       )
       update api_keys k
@@ -164,7 +163,7 @@ export async function rotateApiKey(
     olds: q
       .select({
         row: versioned,
-        is_live: sql<boolean>`${isLive}`,
+        is_live: sql<boolean>`${isLiveKey}`,
         matches: sql<boolean>`${only ?? sql`true`}`,
       })
       .from(k)

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
-import type { ISSUED_ROLES } from "../authority.ts";
+import type { IssuedRole } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { Problem } from "../problem.ts";
 import type { AccountDb } from "../tenant-db.ts";
@@ -12,9 +12,7 @@ import { Member, member } from "./session.ts";
 import { NO_MEMBER, refusedToken, type Subject } from "./subject-token.ts";
 import type { Trust } from "./trust.ts";
 
-type IssuedRole = (typeof ISSUED_ROLES)[number];
-
-/** An access token for whom an issuer vouches. */
+/** The access token and the role that an exchange gives. */
 export type Exchange = { accessToken: string; role: IssuedRole };
 
 const Held = v.object({ version: v.number(), tenant: EdgeRecord });
@@ -77,7 +75,7 @@ export async function exchange(
     throw new Problem(`tenant_${trust.tenant.status}`, { error: "invalid_target" });
   const [who] = v.parse(v.array(Member), vouched.rows);
   if (!who) throw refusedToken(NO_MEMBER);
-  // What only owners may, they do with a session of their own: an admin, who can name an issuer, is none by that.
+  // Otherwise an admin could register an issuer and become owner by it.
   const granted = who.role === "owner" ? "admin" : who.role;
   const { user_id: userId, version: userVersion } = who;
   return {

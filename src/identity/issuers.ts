@@ -1,6 +1,6 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
-import type { ISSUED_ROLES } from "../authority.ts";
+import type { IssuedRole } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query, type Given, type Id } from "../db/query.ts";
@@ -33,7 +33,6 @@ export const shownIssuer = {
 };
 const versioned = { ...shownIssuer, version: issuers.version };
 
-type IssuedRole = (typeof ISSUED_ROLES)[number];
 /** What a tenant trusts an issuer with. */
 type Rules = {
   role_claim?: string | null | undefined;
@@ -117,7 +116,7 @@ export async function changeIssuer(
   only?: SQL,
 ) {
   const { tenantId } = caller;
-  // A merge patch goes into the map as well: null takes an entry, or all of them, away.
+  // A merge patch goes into the map as well: null removes one entry, or the whole map.
   const merged =
     role_map && sql`jsonb_strip_nulls(${issuers.role_map} || ${JSON.stringify(role_map)}::jsonb)`;
   const { acting, row, there } = await change(db, tenantId, (q) => ({

@@ -1,6 +1,6 @@
 import { and, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
-import type { ISSUED_ROLES } from "../authority.ts";
+import type { IssuedRole } from "../authority.ts";
 import { identityDb, rethrow } from "../db/client.ts";
 import { issuers, tenants } from "../db/control.ts";
 import { remembers } from "../memory.ts";
@@ -24,8 +24,6 @@ const columns = {
   version: issuers.version,
   status: tenants.status,
 };
-
-type IssuedRole = (typeof ISSUED_ROLES)[number];
 
 /** An issuer as one tenant has registered it, and whether that tenant is open. */
 export type Trust = Pick<typeof issuers.$inferSelect, Exclude<keyof typeof columns, "status">> &

@@ -9,7 +9,7 @@ const lock = query((db, { tenantId }: Given<{ tenantId: string }>) =>
 );
 
 /**
- * One change of a tenant's control plane: the queries in one transaction, with no other change of this tenant beside it.
+ * One change of a tenant's control plane: the queries in one transaction. Only one change of a tenant runs at a time.
  * Returns when the tenant's object has confirmed all that was changed up to then, by this request or an earlier one. So a
  * request whose answer was lost is simply sent again, though it finds nothing to do. Throws `unavailable` when the object
  * does not confirm.

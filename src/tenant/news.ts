@@ -3,7 +3,7 @@ import * as v from "valibot";
 import { identityDb, rethrow } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { within } from "../within.ts";
-import { EdgeRecord, edgeRecord, KeyRecord, keyRecord } from "./record.ts";
+import { EdgeRecord, edgeRecord, isLiveKey, KeyRecord, keyRecord } from "./record.ts";
 
 /** Outbox entries that are read at once. */
 const PAGE = 1000;
@@ -27,15 +27,13 @@ export const News = v.object({
 });
 export type News = v.InferOutput<typeof News>;
 
-const isLive = sql`(k.expires_at is null or k.expires_at > now())`;
-
 /** What the tenant's object has not confirmed yet after the entry `after`, in one row. */
 export const newsOf = query((db, { tenantId, after }: Given<{ tenantId: string; after: number }>) =>
   db.execute(sql`
     with page as (
       select * from outbox where tenant_id = ${tenantId} and seq > ${after} order by seq limit ${PAGE}
     ), changed as (
-      select k.* from api_keys k where k.tenant_id = ${tenantId} and ${isLive}
+      select k.* from api_keys k where k.tenant_id = ${tenantId} and ${isLiveKey}
         and k.id in (select subject from page where kind = 'api_key')
     )
     select json_build_object(
@@ -61,7 +59,7 @@ export const readNews = ({ rows }: { rows: unknown[] }): News | undefined =>
 const recordOf = query((db, { tenantId }: Given<{ tenantId: string }>) =>
   db.execute(sql`
     select ${edgeRecord} as tenant,
-      coalesce((select json_agg(${keyRecord}) from api_keys k where k.tenant_id = t.id and ${isLive}), '[]') as keys
+      coalesce((select json_agg(${keyRecord}) from api_keys k where k.tenant_id = t.id and ${isLiveKey}), '[]') as keys
     from tenants t where t.id = ${tenantId}`),
 );
 const Known = v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) });

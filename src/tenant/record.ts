@@ -38,7 +38,10 @@ export type EdgeRecord = v.InferOutput<typeof EdgeRecord>;
 export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan,
   'status', t.status, 'limits', t.limits, 'version', t.version)`;
 
-/** An API key as the edge is to know it. */
+/** Whether the api_keys row with the alias k is not over. */
+export const isLiveKey = sql`(k.expires_at is null or k.expires_at > now())`;
+
+/** An API key as the edge knows it. */
 export const KeyRecord = v.object({
   id: v.string(),
   hash: v.string(),
