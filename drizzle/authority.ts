@@ -23,11 +23,11 @@ export async function tellAuthority(client: pg.Client): Promise<void> {
   for (const { name, returns, source } of FUNCTIONS) {
     const { rows } = await client.query<{ prosrc: string }>(
       "select prosrc from pg_proc where oid = to_regprocedure($1)",
-      [`public.${name}`],
+      [`control.${name}`],
     );
     if (rows[0]?.prosrc === source) continue;
     await client.query(
-      `CREATE OR REPLACE FUNCTION public.${name} RETURNS ${returns} LANGUAGE sql IMMUTABLE PARALLEL SAFE
+      `CREATE OR REPLACE FUNCTION control.${name} RETURNS ${returns} LANGUAGE sql IMMUTABLE PARALLEL SAFE
         SET search_path = '' AS $$${source}$$`,
     );
   }

@@ -1,11 +1,15 @@
 import { readMigrationFiles, type MigrationMeta } from "drizzle-orm/migrator";
 import pg from "pg";
+import { SHARED_SITE } from "../src/db/places.ts";
 
 /** Migrations that are numbered and noted by themselves, and the folder where drizzle-kit writes them. */
 export type Lineage = { name: string; folder: string };
 
 /** The table in which a lineage's applied migrations are noted. */
 const journalOf = ({ name }: Lineage) => `drizzle.${name}`;
+
+/** The site whose migrations are applied: its functions know its name. */
+const SITE = SHARED_SITE.site;
 
 const CONCURRENT_INDEX =
   /^(?:\s|--.*\n)*(create(?: unique)?|drop) index concurrently (?:if (?:not )?exists )?("[^"]+"|\w+)/i;
@@ -57,7 +61,7 @@ export async function applyMigration(
   );
   const named = rows.map(({ oid }) => oid);
   await alterTables(client, named, "no force row level security");
-  for (const statement of migration.sql) await client.query(statement);
+  for (const statement of migration.sql) await client.query(statement.replaceAll("{site}", SITE));
   // A table with checks that are still due cannot be altered.
   await client.query("set constraints all immediate");
   await alterTables(client, named, "force row level security");

@@ -19,6 +19,7 @@ const LOCK = 7_277_466;
 export type MigrationVariables = {
   MIGRATION_DATABASE_URL: string;
   DATABASE_URL: string;
+  ACCOUNT_DATABASE_URL: string;
   IDENTITY_DATABASE_URL: string;
   OPERATOR_DATABASE_URL: string;
   TENANT_CONTEXT_KEYS: string;
@@ -74,6 +75,7 @@ export async function migrateOver(
     await client.query("set role partywall_owner");
     // wall.sql compares what Postgres prints, which depends on it.
     await client.query("set search_path = public");
+    await inTurn(() => makeKeyStore(client));
     for (const lineage of [...OWN_LINEAGES, { name: "content", folder: content }])
       for (const migration of await pendingMigrations(client, lineage)) {
         if (isConcurrent(migration)) await buildIndexes(client, lineage, migration);
@@ -93,10 +95,17 @@ async function makeRoles(client: pg.Client, variables: MigrationVariables): Prom
   await client.query(sqlFile("roles.sql"));
   for (const url of [
     variables.DATABASE_URL,
+    variables.ACCOUNT_DATABASE_URL,
     variables.IDENTITY_DATABASE_URL,
     variables.OPERATOR_DATABASE_URL,
   ])
     await setPassword(client, new URL(url));
+}
+
+/** Makes the table of the context keys, if it is not there. */
+async function makeKeyStore(client: pg.Client): Promise<void> {
+  const { rowCount } = await client.query("select from pg_namespace where nspname = 'partywall'");
+  if (rowCount === 0) await client.query(sqlFile("keys.sql"));
 }
 
 /** Runs what is missing of wall.sql, and nothing else. */
@@ -134,6 +143,7 @@ if (import.meta.main) {
   const names = [
     "MIGRATION_DATABASE_URL",
     "DATABASE_URL",
+    "ACCOUNT_DATABASE_URL",
     "IDENTITY_DATABASE_URL",
     "OPERATOR_DATABASE_URL",
     "TENANT_CONTEXT_KEYS",

@@ -50,12 +50,13 @@ export async function makeSecrets() {
 
 const LOGINS = {
   DATABASE_URL: "partywall_app",
+  ACCOUNT_DATABASE_URL: "partywall_account",
   IDENTITY_DATABASE_URL: "partywall_identity",
   OPERATOR_DATABASE_URL: "partywall_operator",
   MIGRATION_DATABASE_URL: "partywall_migrator",
 } as const;
 
-/** Connection strings of the four logins; passwords that `known` has stay. */
+/** Connection strings of the five logins; passwords that `known` has stay. */
 export function makeDatabaseUrls(host: string, known: Record<string, string | undefined> = {}) {
   const urls = Object.entries(LOGINS).map(([name, role]) => {
     const password = known[name] ? new URL(known[name]).password : secret();

@@ -9,30 +9,40 @@ WITH
 -- PUBLIC has none.
 written AS (SELECT g[1] AS privileges, g[2] IS NOT NULL AS on_functions, g[3] AS objects, g[4] AS roles FROM regexp_matches($$
 
-GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id() TO partywall_app, partywall_identity;
-GRANT EXECUTE ON FUNCTION claimed_tenant_id() TO partywall_app;
--- Its policies ask for it, whoever reads the table.
-GRANT EXECUTE ON FUNCTION context_tenant_id() TO partywall_app, partywall_identity, partywall_operator;
-GRANT EXECUTE ON FUNCTION lock_outbox(uuid) TO partywall_identity, partywall_operator;
+GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenant_id() TO partywall_app;
+-- All that the control plane's login may do at a site.
+GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
+
+-- The policies of the control plane ask for it, whoever reads a table.
+GRANT EXECUTE ON FUNCTION control.current_tenant_id() TO partywall_account, partywall_identity, partywall_operator;
+GRANT EXECUTE ON FUNCTION control.claimed_tenant_id() TO partywall_account;
+GRANT EXECUTE ON FUNCTION control.lock_outbox(uuid) TO partywall_account, partywall_identity, partywall_operator;
 -- The triggers of memberships ask for these.
-GRANT EXECUTE ON FUNCTION acting_as(), manages(text, text), role_scopes(text) TO partywall_identity;
+GRANT EXECUTE ON FUNCTION control.acting_as(), control.current_actor_id(), control.manages(text, text),
+	control.role_scopes(text) TO partywall_account, partywall_identity;
 
--- updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes.
-GRANT SELECT, UPDATE (name, slug, updated_at) ON tenants TO partywall_app;
-
-GRANT SELECT, INSERT, UPDATE (name, slug, status, updated_at) ON tenants TO partywall_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON memberships, sessions, invitations, api_keys, issuers TO partywall_identity;
--- Whose issuer's somebody is never changes, and a user ends with that issuer alone.
-GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_at) ON users TO partywall_identity;
-
+-- Requests that know their tenant. updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes. Of a
+-- user no request of a tenant sees the password, and only an issuer's users are made and changed.
+GRANT SELECT, UPDATE (name, slug, status, updated_at) ON control.tenants TO partywall_account;
+GRANT SELECT, INSERT, UPDATE, DELETE ON control.memberships, control.sessions, control.invitations, control.api_keys,
+	control.issuers TO partywall_account;
+GRANT SELECT (id, email, issuer_id, subject, version), INSERT (id, email, issuer_id, subject), UPDATE (email)
+	ON control.users TO partywall_account;
 -- tell() writes it, as its owner.
-GRANT SELECT, DELETE ON outbox TO partywall_identity;
-GRANT SELECT ON outbox_heads TO partywall_identity, partywall_operator;
+GRANT SELECT, DELETE ON control.outbox TO partywall_account;
+GRANT SELECT ON control.outbox_heads TO partywall_account;
 
-GRANT SELECT, UPDATE (plan, status, limits) ON tenants TO partywall_operator;
-GRANT SELECT ON memberships TO partywall_operator;
+-- Signing up, signing in and refreshing, accepting an invitation.
+GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;
+GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_at) ON control.users TO partywall_identity;
+GRANT SELECT, INSERT, UPDATE ON control.sessions TO partywall_identity;
+GRANT SELECT, DELETE ON control.invitations TO partywall_identity;
+GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads TO partywall_identity;
 
-$$, '\mGRANT (.+?) ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
+GRANT SELECT, UPDATE (plan, status, limits) ON control.tenants TO partywall_operator;
+GRANT SELECT ON control.memberships, control.outbox_heads TO partywall_operator;
+
+$$, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 
 tenant_tables AS (SELECT polrelid::regclass AS t FROM pg_policy
 	CROSS JOIN LATERAL (SELECT pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) p (shown, taken)
@@ -41,33 +51,36 @@ tenant_tables AS (SELECT polrelid::regclass AS t FROM pg_policy
 
 -- As Postgres prints them, so that they can be compared with what is there; %s is the table.
 triggers (t, definition) AS (
-	-- Neither what happened nor which answers were given is an event of its own. An event names its row by a uuid.
+	-- An event names its row by a uuid. What partywall keeps beside the content has events of its own, or none.
 	SELECT t, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION audit_row(''id'')'
 	FROM tenant_tables JOIN pg_attribute ON attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype
-	WHERE t NOT IN ('audit_events'::regclass, 'idempotency_keys'::regclass)
+	WHERE t NOT IN ('audit_events'::regclass, 'members'::regclass, 'former_members'::regclass)
 	UNION ALL
 	SELECT t::regclass, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION '
-		|| format('audit_row(%L)', CASE t WHEN 'memberships' THEN 'user_id' ELSE 'id' END)
-	FROM unnest(ARRAY['memberships', 'invitations', 'api_keys', 'issuers', 'tenants']) t
+		|| format('control.audit_row(%L)', CASE t WHEN 'control.memberships' THEN 'user_id' ELSE 'id' END)
+	FROM unnest(ARRAY['control.memberships', 'control.invitations', 'control.api_keys', 'control.issuers',
+		'control.tenants']) t
 	UNION ALL
 	-- To use a key is not to change it.
-	SELECT c.oid, format('TRIGGER touch_row BEFORE UPDATE ON %%s FOR EACH ROW %sEXECUTE FUNCTION touch_row()',
-		CASE c.oid WHEN 'api_keys'::regclass
-			THEN 'WHEN ((NOT (old.last_used_at IS DISTINCT FROM new.last_used_at))) ' ELSE '' END)
-	FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attname = 'version'
-	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace),
+	SELECT c.oid, format('TRIGGER touch_row BEFORE UPDATE ON %%s FOR EACH ROW %sEXECUTE FUNCTION %stouch_row()',
+		CASE c.oid WHEN 'control.api_keys'::regclass
+			THEN 'WHEN ((NOT (old.last_used_at IS DISTINCT FROM new.last_used_at))) ' ELSE '' END,
+		CASE relnamespace WHEN 'control'::regnamespace THEN 'control.' ELSE '' END)
+	FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attname = 'version' AND atttypid = 'integer'::regtype
+	WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'control'::regnamespace)),
 
 -- Each grant that is meant, one a row; on a column it is like UPDATE (name).
 wanted AS (
 	SELECT object::regclass AS t, role, concat(p[1], ' (' || column_name || ')') AS privilege
 	FROM written, regexp_split_to_table(objects, ',\s+') object, regexp_split_to_table(roles, ',\s+') role,
-		regexp_matches(privileges, '(\w+)(?: \((.+?)\))?', 'g') p
+		regexp_matches(privileges, '(\w+)(?: \(([^)]+)\))?', 'g') p
 		LEFT JOIN regexp_split_to_table(p[2], ',\s+') column_name ON true
 	WHERE NOT on_functions
 	UNION
 	SELECT t, 'partywall_app', privilege FROM tenant_tables, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
-	-- Append-only, and not even that by hand: audit_row() alone writes it.
-	WHERE t <> 'audit_events'::regclass OR privilege = 'SELECT'),
+	-- What the site's own functions write is for reading; how far they have got concerns nobody.
+	WHERE (t NOT IN ('audit_events'::regclass, 'members'::regclass, 'former_members'::regclass) OR privilege = 'SELECT')
+		AND t <> 'outbox_receipts'::regclass),
 
 held AS (
 	SELECT c.oid::regclass AS t, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END AS role,
@@ -78,7 +91,7 @@ held AS (
 		WHERE attrelid = c.oid AND NOT attisdropped) a (acl, column_name)
 	CROSS JOIN aclexplode(a.acl)
 	WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relowner = current_user::regrole AND grantor = relowner AND grantee <> relowner
-		AND (relnamespace = 'public'::regnamespace OR c.oid IN (SELECT t FROM tenant_tables))
+		AND (relnamespace IN ('public'::regnamespace, 'control'::regnamespace) OR c.oid IN (SELECT t FROM tenant_tables))
 		AND (grantee = 0 OR pg_get_userbyid(grantee) ^@ 'partywall_')),
 
 missing (step, statement) AS (
@@ -109,7 +122,7 @@ missing (step, statement) AS (
 		AND defaclnamespace = 0 AND NOT EXISTS (SELECT FROM aclexplode(defaclacl) WHERE grantee = 0))
 	UNION ALL
 	SELECT 5, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::regprocedure)
-	FROM pg_proc p WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
+	FROM pg_proc p WHERE pronamespace IN ('public'::regnamespace, 'control'::regnamespace) AND proowner = current_user::regrole
 		AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
 	UNION ALL
 	SELECT 6, format('GRANT EXECUTE ON FUNCTION %s TO %s', function, role)

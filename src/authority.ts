@@ -10,8 +10,8 @@ export type Role = (typeof ROLES)[number];
 export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
 export type IssuedRole = (typeof ISSUED_ROLES)[number];
 
-/** As what somebody may act: with the rights of a role, or of a credential that is no user's session. */
-export type ActingAs = Role | "api_key" | "invitation" | "issuer";
+/** As what somebody may act: with the rights of a role, of a credential that is no user's session, or as the tenant's object. */
+export type ActingAs = Role | "api_key" | "invitation" | "issuer" | "object";
 
 /** What a role may do; a scope is `resource:action`. Each role may also do what the one before it may. */
 const OWN_SCOPES = {
@@ -60,6 +60,7 @@ export const MANAGES: Record<ActingAs, readonly Role[]> = {
   admin: ["viewer", "member", "admin"],
   owner: ROLES,
   api_key: [],
+  object: [],
   // A tenant's own identity provider never speaks with an owner's rights.
   issuer: ["viewer", "member", "admin"],
   // It says what its maker could give, and ends when its maker no longer can.

@@ -3,7 +3,7 @@ import { createFactory } from "hono/factory";
 import type { Caller, Credential } from "./caller.ts";
 import type { Deadline } from "./deadline.ts";
 import type { Standing } from "./policy.ts";
-import type { AccountDb, TenantDb } from "./tenant-db.ts";
+import type { TenantDb } from "./tenant-db.ts";
 
 /** What each step of the pipeline adds to the request's context. */
 export type Edge = {
@@ -23,11 +23,18 @@ export type Edge = {
     /** From admit: the tenant's rows, and no others. */
     db: TenantDb;
     /** From admit: the tenant's people and their credentials, and no others. */
-    identity: AccountDb;
+    account: TenantDb;
   };
 };
 
 export const factory = createFactory<Edge>();
+
+/** The request, for the databases that are opened for it. */
+export const forRequest = (c: Context<Edge>) => ({
+  id: c.get("requestId"),
+  deadline: c.get("deadline"),
+  onAnswer: (started: number) => timed(c, "db", started),
+});
 
 /** Notes, in `Server-Timing` too, that the request waited so many ms, since `started`, for this part. */
 export function timed(c: Context<Edge>, part: "admit" | "db", started: number): void {

@@ -9,7 +9,7 @@ type Wait = { readonly at: number; readonly expire: () => void };
 /** How long a request may take, and whether its client still waits. Handed down to everything that waits for something. */
 export class Deadline {
   /** When the time is over, in ms. */
-  readonly at = Date.now() + REQUEST_TIMEOUT_MS;
+  readonly at: number;
   /** Aborts when the client leaves, as far as the runtime can tell: not for one that only stops sending. */
   readonly client: AbortSignal | undefined;
   // Setting and clearing a timer is the most expensive part of a wait, so all waits of a request share one timer.
@@ -17,8 +17,9 @@ export class Deadline {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #rings = Infinity;
 
-  constructor(client?: AbortSignal) {
+  constructor(client?: AbortSignal, ms = REQUEST_TIMEOUT_MS) {
     this.client = client;
+    this.at = Date.now() + ms;
   }
 
   /** A bound of so many ms, or what is left of the request's time if that is less. */

@@ -66,6 +66,7 @@ const KEY_RING =
 /** Each variable: how it is read, and what to set it to. */
 const VARIABLES = {
   DATABASE_URL: [postgresUrl, "postgres://partywall_app:password@host/database"],
+  ACCOUNT_DATABASE_URL: [postgresUrl, "postgres://partywall_account:password@host/database"],
   IDENTITY_DATABASE_URL: [postgresUrl, "postgres://partywall_identity:password@host/database"],
   OPERATOR_DATABASE_URL: [postgresUrl, "postgres://partywall_operator:password@host/database"],
   OPERATOR_TOKEN: [v.pipe(v.string(), v.regex(/^[\w-]{43}$/)), "32 random bytes in base64url"],

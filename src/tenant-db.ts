@@ -20,11 +20,10 @@ export type TenantDb = {
   write<B extends Batch>(queries: Queries<B>): Promise<Results<B>>;
 };
 
-/** A tenant's people and their credentials. */
-export type AccountDb = TenantDb & {
+/** A tenant's people, for what concerns them in all their tenants too. */
+export type IdentityDb = TenantDb & {
   /**
-   * As write(), after statements that run in no tenant's context: on what is of all tenants, such as an account. These name
-   * their tenant themselves.
+   * As write(), after statements that run in no tenant's context: on what is of all tenants, such as an account.
    */
   writeAfter<Before extends Batch, Within extends Batch>(
     before: Queries<Before>,

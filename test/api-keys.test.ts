@@ -16,6 +16,7 @@ import {
   newTenant,
   request,
   type SignedIn,
+  stage,
 } from "./support/client.ts";
 
 type ApiKey = {
@@ -28,7 +29,7 @@ type ApiKey = {
 type Made = ApiKey & { key: string };
 
 const MISSING = "01234567-89ab-7cde-8f01-23456789abcd";
-const identity = login("IDENTITY_DATABASE_URL");
+const identity = stage;
 const inAnHour = () => new Date(Date.now() + 3_600_000).toISOString();
 
 let ada: SignedIn;
@@ -166,7 +167,7 @@ describe("a key", () => {
     await use(ada.token);
     const calls = countCalls();
     expect(await use(key)).toBe(200);
-    expect(calls).toEqual({ object: 1, sql: 1 });
+    expect(calls).toEqual({ object: 1, sql: 1, site: 0 });
   });
 
   it("with a wrong checksum or of another environment is refused without any call", async () => {
@@ -184,7 +185,7 @@ describe("a key", () => {
       text.toLowerCase(),
     ])
       expect(await use(bad)).toBe(401);
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
   });
 
   it("that its tenant's object did not know is not asked for again", async () => {
@@ -192,7 +193,7 @@ describe("a key", () => {
     expect(await use(text)).toBe(401);
     const calls = countCalls();
     expect(await use(text)).toBe(401);
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
   });
 });
 
@@ -513,7 +514,7 @@ it("loses a scope that the product no longer has, and keeps the others", () => {
 it("is not made by a request whose session ended while it was on its way", async () => {
   const { token, session } = await newTenant();
   // As another request's transaction does, just before its tenant's object hears of it.
-  await login("IDENTITY_DATABASE_URL")`
+  await stage`
     update sessions set revoked_at = now(), rotated_at = now() - interval '1 hour' where id = ${session.id}`;
   const body = { name: "late", scopes: ["members:read"] };
   expect((await request("POST", "/v1/api-keys", { token, body })).status).toBe(401);

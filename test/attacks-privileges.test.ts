@@ -23,7 +23,7 @@ describeAttacks({
     denied("create policy loot on projects using (true)", "owner"),
     denied("drop policy tenant_only on projects", "owner"),
     denied("alter policy tenant_may on projects using (true)", "owner"),
-    denied("grant all on users to partywall_app", "owner"),
+    denied("grant all on control.users to partywall_app", "owner"),
     denied("alter default privileges for role partywall_owner grant all on tables to public", "owner"),
     denied("set session_replication_role = replica", "superuser"),
     attack("row_security = off", ["set local row_security = off", "select name from projects"], "42501", {
@@ -88,10 +88,10 @@ describeAttacks({
   catalog: [
     denied("select * from partywall.context_keys", "owner"),
     denied("select 'partywall.context_keys'::regclass", "owner"),
-    denied("lock table users in access share mode", "owner"),
-    denied("select * from users", "owner"),
-    denied("select * from memberships", "owner"),
-    denied("select * from sessions", "owner"),
+    denied("lock table control.users in access share mode", "owner"),
+    denied("select * from control.users", "owner"),
+    denied("select * from control.memberships", "owner"),
+    denied("select * from control.sessions", "owner"),
     denied("select rolpassword from pg_authid", "superuser"),
     denied("select * from pg_shadow", "superuser"),
     denied("select * from pg_largeobject", "superuser"),
@@ -125,7 +125,7 @@ describeAttacks({
       [],
       "reads",
     ),
-    attack("the tenants table", (t) => `select name from tenants where id = '${t.tenant}'`, [], "reads"),
+    attack("the tenant's members", (t) => `select email from members where id = '${t.actor}'`, [], "differs"),
     attack(
       "FOR UPDATE",
       (t) => `select name from projects where id = '${t.project}' for update`,
@@ -217,7 +217,7 @@ describeAttacks({
     denied("drop role partywall_identity", "superuser"),
     attack(
       "grants taken from others, which Postgres ignores with a warning",
-      ["revoke all on tenants from partywall_identity", "select name from projects"],
+      ["revoke all on projects from partywall_owner", "select name from projects"],
       OWN,
       "reads",
     ),

@@ -264,7 +264,12 @@ describe("denial of service", () => {
   it("has limits of time on every login of the Worker", async () => {
     const shown = `select current_setting('statement_timeout') as statement, current_setting('lock_timeout') as lock,
       current_setting('idle_in_transaction_session_timeout') as idle`;
-    for (const name of ["DATABASE_URL", "IDENTITY_DATABASE_URL", "OPERATOR_DATABASE_URL"] as const)
+    for (const name of [
+      "DATABASE_URL",
+      "ACCOUNT_DATABASE_URL",
+      "IDENTITY_DATABASE_URL",
+      "OPERATOR_DATABASE_URL",
+    ] as const)
       expect(await login(name).query(shown)).toEqual([{ statement: "10s", lock: "5s", idle: "10s" }]);
   });
 
@@ -335,7 +340,7 @@ describe("denial of service", () => {
     ["create index on projects (name)", "42501"],
     ["comment on table projects is 'loot'", "42501"],
     ["truncate projects cascade", "42501"],
-    ["lock table users", "42501"],
+    ["lock table control.users", "42501"],
     ["load 'plpgsql'", "42501"],
     ["set local log_statement = 'all'", "42501"],
     ["set local temp_file_limit = -1", "42501"],

@@ -1,11 +1,10 @@
 import fc from "fast-check";
 import { expect, inject, it } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { identityDb } from "../src/db/client.ts";
 import { memberships, users } from "../src/db/control.ts";
 import { MANAGES, SCOPES, type Role, ROLES } from "../src/authority.ts";
 import { signIn as grantSession, type Session } from "../src/identity/session.ts";
-import { answered, login, newTenant, request, type Row } from "./support/client.ts";
+import { answered, newTenant, request, type Row, stageDb, stage, sessionOf } from "./support/client.ts";
 import { exchange, newIssuer, type TestIssuer } from "./support/issuer.ts";
 
 // People of one tenant invite and accept, register issuers and exchange their tokens, change roles, remove each other,
@@ -50,7 +49,7 @@ type Credential = {
 
 const PASSWORD_HASH = "no password hashes to this";
 const DOMAIN = "authority.test";
-const identity = login("IDENTITY_DATABASE_URL");
+const identity = stage;
 
 class World {
   readonly tenantId: string;
@@ -120,7 +119,7 @@ const standing = (issuer: Issuer) => issuer.stands && !issuer.deleted;
 async function newPerson(world: World): Promise<Person> {
   const id = uuidv7();
   const person = { id, email: `${id}@${DOMAIN}`, role: undefined, epoch: 0, invited: 0 };
-  await identityDb
+  await stageDb
     .insert(users)
     .values({ id, email: person.email, password_hash: PASSWORD_HASH, email_verified_at: new Date() });
   world.people.push(person);
@@ -130,9 +129,9 @@ async function newPerson(world: World): Promise<Person> {
 /** A session of their own, behind the route, which would hash a password. */
 async function signIn(world: World, person: Person): Promise<void> {
   const of = { email: person.email, hash: PASSWORD_HASH, slug: undefined, isHost: false, userAgent: "" };
-  const granted = await grantSession(of);
-  if (!granted || !person.role) throw new Error("a member cannot sign in");
-  world.took(person, granted.session.access_token, person.role);
+  const { access_token } = await sessionOf(await grantSession(of));
+  if (!person.role) throw new Error("a member cannot sign in");
+  world.took(person, access_token, person.role);
 }
 
 async function mailedTo(email: string): Promise<string> {
@@ -319,7 +318,7 @@ async function newWorld(): Promise<World> {
   const world = new World(tenant.id);
   for (const role of ROLES) {
     const person = await newPerson(world);
-    await identityDb.insert(memberships).values({ tenant_id: tenant.id, user_id: person.id, role });
+    await stageDb.insert(memberships).values({ tenant_id: tenant.id, user_id: person.id, role });
     world.set(person, role);
     await signIn(world, person);
   }

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { MANAGES, ROLES } from "../src/authority.ts";
-import { answered, login, newMember, newTenant, request, type Row, type SignedIn } from "./support/client.ts";
+import { answered, newMember, newTenant, request, type Row, type SignedIn, stage } from "./support/client.ts";
 import { exchange, exchanged, expectRefused, newIssuer, trust } from "./support/issuer.ts";
 
 // What a request may do is what its credential says, and nothing outlives the authority that granted it.
 
-const identity = login("IDENTITY_DATABASE_URL");
+const identity = stage;
 const domainOf = ({ user }: SignedIn) => user.email.slice(user.email.indexOf("@") + 1);
 const status = async (token: string) => (await request("GET", "/v1/projects", { token })).status;
 const change = (token: string, who: SignedIn, role: string) =>

@@ -135,7 +135,7 @@ it("no call is made for a body that is refused", async () => {
   const body = new Uint8Array(256 * KIB + 1);
   expect((await request("POST", "/v1/sessions", { body })).status).toBe(413);
   expect((await request("POST", "/v1/token", { body: exchangeForm("x") })).status).toBe(415);
-  expect(calls).toEqual({ object: 0, sql: 0 });
+  expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
 });
 
 it("no more than 16 MiB of bodies are kept at once without a token, while those with one are read", async () => {

@@ -2,7 +2,7 @@ import { exports } from "cloudflare:workers";
 import createClient from "openapi-fetch";
 import { expect, it } from "vitest";
 import type { paths } from "./product/api.d.ts";
-import { answered, login, newTenant, PASSWORD, request, signedUp, type SignedIn } from "./support/client.ts";
+import { answered, newTenant, PASSWORD, request, signedUp, type SignedIn, stage } from "./support/client.ts";
 
 // A client as a front end has it: typed by `npm run client`, against the whole Worker.
 
@@ -57,7 +57,7 @@ it("signs up, makes API keys, and pages through them, by types made from /openap
 
 /** All that is stored and answered of a tenant just made; what differs by chance is replaced by its kind. */
 async function shapeOf({ tenant, user, token }: SignedIn): Promise<unknown> {
-  const [rows] = await login("IDENTITY_DATABASE_URL")`
+  const [rows] = await stage`
     select (select json_agg(t) from tenants t where t.id = ${tenant.id}) as tenants,
       (select json_agg(u) from users u where u.id = ${user.id}) as users,
       (select json_agg(m) from memberships m where m.tenant_id = ${tenant.id}) as memberships,

@@ -32,6 +32,7 @@ import fc, { type Arbitrary } from "fast-check";
 import { beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import * as v from "valibot";
 import { factory } from "../src/context.ts";
+import { SHARED_SITE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { creation, IdempotencyKey } from "../src/http/idempotency.ts";
@@ -147,6 +148,7 @@ beforeEach(async () => {
   const [key] = settings.TENANT_CONTEXT_KEYS;
   const context = signContext(
     key,
+    SHARED_SITE,
     String(rows[0]?.["name"]),
     ada.tenant.id,
     { id: ada.user.id, as: "owner" },

@@ -18,7 +18,7 @@ async function untilRefused(most: number, ask: () => Promise<Response>): Promise
     const calls = countCalls();
     const response = await ask();
     if (response.status !== 429) continue;
-    expect(calls).toEqual({ object: response.headers.has("ratelimit") ? 1 : 0, sql: 0 });
+    expect(calls).toEqual({ object: response.headers.has("ratelimit") ? 1 : 0, sql: 0, site: 0 });
     return response;
   }
   throw new Error(`still not refused after ${most} requests`);
@@ -58,7 +58,7 @@ describe("a flood of requests without a token", () => {
     expect(routes.map(nameOf).sort()).toEqual([...FREE].sort());
     const calls = countCalls();
     for (const route of routes) expect((await ask(route, "192.0.2.7")).status).toBe(200);
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
   });
 
   it("is counted by network, of whose IPv6 addresses a client has many", async () => {

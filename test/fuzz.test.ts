@@ -1,10 +1,18 @@
 import fc, { type Arbitrary } from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { identityDb } from "../src/db/client.ts";
 import { memberships, users } from "../src/db/control.ts";
 import { settings } from "../src/env.ts";
-import { answered, newMember, newProject, newTask, newTenant, request, type Row } from "./support/client.ts";
+import {
+  answered,
+  newMember,
+  newProject,
+  newTask,
+  newTenant,
+  request,
+  type Row,
+  stageDb,
+} from "./support/client.ts";
 import { documented, type Parameter, type Route } from "./support/contract.ts";
 
 // request() itself fails when an answer is not as /openapi.json says: a status, a header, a member of a body.
@@ -49,10 +57,10 @@ beforeAll(async () => {
   Object.assign(tokens, { owner: token, key, operator: settings.OPERATOR_TOKEN });
 
   const colleagues = Array.from({ length: 8 }, () => uuidv7());
-  await identityDb
+  await stageDb
     .insert(users)
     .values(colleagues.map((id) => ({ id, email: `${id}@fuzz.test`, password_hash: "none" })));
-  await identityDb
+  await stageDb
     .insert(memberships)
     .values(colleagues.map((user_id) => ({ user_id, tenant_id: tenant.id, role: "member" as const })));
   const projects = await Promise.all(Array.from({ length: 12 }, () => newProject(token)));

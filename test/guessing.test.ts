@@ -40,7 +40,7 @@ describe("guessing a password", () => {
       expect(refused.headers.get("retry-after")).toBe("60");
       expect(await refused.json()).toMatchObject({ type: "/problems/too_many_attempts" });
     }
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
   });
 
   it("shuts out neither the owner elsewhere nor others at the same address, and ends after a minute", async () => {
@@ -139,7 +139,7 @@ describe("making up API keys", () => {
     const calls = countCalls();
     expect(await guess()).toBe(429);
     expect(await use(makeApiKey(uuidv7()).text, address)).toBe(429);
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
     expect(await use(key, address)).toBe(200);
     expect(await use(token, address)).toBe(200);
     expect(await use(makeApiKey(tenant.id).text, anywhere())).toBe(401);

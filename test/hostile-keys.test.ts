@@ -66,7 +66,7 @@ describe("what is no key of this deployment costs no call", () => {
       const madeUp = sealed(PREFIX + tenantOf(uuidv7()) + toBase62(BigInt(`0x${random}`), SECRET));
       expect((await use(madeUp)).status).toBe(401);
     }
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
   });
 
   it("any one character changed", async () => {
@@ -160,10 +160,13 @@ describe("what this server made, but is no key by now, costs one call of the obj
     ["a new key that nobody stored", () => makeApiKey(ada.tenant.id).text],
     ["a key that has expired", () => newKey({ expires_at: new Date(Date.now() - 1) })],
   ])("%s", async (_name, forge) => {
-    expect(await answerTo(await forge())).toEqual({ ...REFUSED, calls: { object: 1, sql: 0 } });
+    expect(await answerTo(await forge())).toEqual({ ...REFUSED, calls: { object: 1, sql: 0, site: 0 } });
   });
 
   it("and one look for a tenant that is not there any more", async () => {
-    expect(await answerTo(makeApiKey(uuidv7()).text)).toEqual({ ...REFUSED, calls: { object: 1, sql: 1 } });
+    expect(await answerTo(makeApiKey(uuidv7()).text)).toEqual({
+      ...REFUSED,
+      calls: { object: 1, sql: 1, site: 0 },
+    });
   });
 });

@@ -473,7 +473,7 @@ describe("the Authorization header", () => {
     expect(response.status).toBe(401);
     expect(response.headers.get("content-type")).toBe("application/problem+json");
     expect(response.headers.get("www-authenticate")).toBe('Bearer realm="partywall"');
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
   });
 
   it.each<[string, () => string]>([
@@ -508,5 +508,5 @@ it("an access token is no refresh token", async () => {
     const response = await request("POST", "/v1/sessions/refresh", { body: { refresh_token } });
     expect(response.status).toBe(401);
   }
-  expect(calls).toEqual({ object: 0, sql: 0 });
+  expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
 });

@@ -269,7 +269,7 @@ describe("a method that the path does not take", () => {
         status: 405,
       });
     }
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
     const options = await request("OPTIONS", path);
     expect([options.status, options.headers.get("allow")]).toEqual([204, allow]);
   });

@@ -11,6 +11,7 @@ import {
   signIn,
   signedUp,
   type SignedIn,
+  stage,
 } from "./support/client.ts";
 import { countCalls } from "./support/calls.ts";
 
@@ -151,7 +152,7 @@ describe("an invitation", () => {
     const answers = await Promise.all(Array.from({ length: 20 }, () => accept(token, PASSWORD)));
     const sessions = await Promise.all(answers.map((answer) => answered<Session>(201, answer)));
     expect(new Set(sessions.map(({ session }) => session.id)).size).toBe(1);
-    const rows = await login("IDENTITY_DATABASE_URL")`
+    const rows = await stage`
       select s.id from users u join memberships m on m.user_id = u.id join sessions s on s.user_id = u.id
       where u.email = ${email}`;
     expect(rows).toHaveLength(1);
@@ -178,7 +179,7 @@ describe("an invitation", () => {
     const email = someone();
     const replaced = await invited(email);
     const expired = await invited(email);
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
       update invitations set expires_at = now() where email = ${email}`;
     const other = someone();
     const revoked = await invited(other);
@@ -208,16 +209,16 @@ describe("an invitation", () => {
     await request("GET", "/v1/tenant/limits", { token: ada.token });
     const calls = countCalls();
     expect((await accept(`${wrong}x`, PASSWORD)).status).toBe(410);
-    expect(calls).toEqual({ object: 0, sql: 0 });
+    expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
     await answered(201, accept(token, PASSWORD));
-    expect(calls).toEqual({ object: 1, sql: 1 });
+    expect(calls).toEqual({ object: 1, sql: 1, site: 0 });
   });
 
   it("is made with one database request and one object call, beside its admission", async () => {
     await request("GET", "/v1/tenant/limits", { token: ada.token });
     const calls = countCalls();
     await answered(201, invite(someone()));
-    expect(calls).toEqual({ object: 2, sql: 1 });
+    expect(calls).toEqual({ object: 2, sql: 1, site: 0 });
   });
 
   it("starts nothing in a suspended tenant, and is good when that is over", async () => {
@@ -236,7 +237,7 @@ describe("an invitation", () => {
   it("leaves somebody who has become a member meanwhile what they are", async () => {
     const bob = await newTenant();
     const token = await invited(bob.user.email, "owner");
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
       insert into memberships (tenant_id, user_id, role) values (${ada.tenant.id}, ${bob.user.id}, 'viewer')`;
     expect(await answered<Session>(201, accept(token, PASSWORD))).toMatchObject({
       tenant: { role: "viewer" },
@@ -246,7 +247,7 @@ describe("an invitation", () => {
   it("gives no session by a link that was used, once the session of its first use has expired", async () => {
     const token = await invited(someone());
     const { session } = await answered<Session>(201, accept(token, PASSWORD));
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
       update sessions set expires_at = now() - interval '1 minute' where id = ${session.id}`;
     expect((await accept(token)).status).toBe(410);
   });
@@ -254,7 +255,7 @@ describe("an invitation", () => {
   it("accepted again, gives a token that ends with its session as well", async () => {
     const token = await invited(someone());
     const { session } = await answered<Session>(201, accept(token, PASSWORD));
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
       update sessions set rotated_at = now() - interval '20 minutes' where id = ${session.id}`;
     const again = await answered<Session>(201, accept(token, PASSWORD));
     await answered(204, request("DELETE", "/v1/sessions/current", { token: again.access_token }));
@@ -298,7 +299,7 @@ describe("an invitation", () => {
     const email = someone();
     const told = await (await invite(email)).text();
     const token = await tokenTo(email);
-    const [dump] = await login("IDENTITY_DATABASE_URL")`
+    const [dump] = await stage`
       select json_agg(i)::text as text from invitations i where email = ${email}`;
     const secret = Buffer.from(token.slice(4), "base64url").subarray(32, 64);
     for (const form of [token, secret.toString("hex"), secret.toString("base64url")])

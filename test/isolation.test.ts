@@ -1,5 +1,4 @@
 import { beforeAll, describe, expect, it } from "vitest";
-import { identityDb } from "../src/db/client.ts";
 import { memberships } from "../src/db/control.ts";
 import {
   anotherSession,
@@ -11,6 +10,7 @@ import {
   request,
   type Row,
   type SignedIn,
+  stageDb,
 } from "./support/client.ts";
 
 type Page = { data: Row[]; next_cursor: string | null };
@@ -126,7 +126,7 @@ it("tells a caller of the caller's own tenants alone", async () => {
 
 it("keeps one person's tenants apart, and one tenant's people", async () => {
   const eve = await newMember(ada.tenant.id, "member");
-  await identityDb
+  await stageDb
     .insert(memberships)
     .values({ tenant_id: bob.tenant.id, user_id: eve.user.id, role: "member" });
   const there = await anotherSession(eve, bob.tenant.slug);

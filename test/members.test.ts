@@ -2,7 +2,6 @@ import { runInDurableObject } from "cloudflare:test";
 
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
-import { identityDb } from "../src/db/client.ts";
 import { memberships } from "../src/db/control.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import type { Role, ApiKeyScope } from "../src/authority.ts";
@@ -13,7 +12,6 @@ import { countCalls } from "./support/calls.ts";
 import {
   anotherSession,
   answered,
-  login,
   newMember,
   newProject,
   newTask,
@@ -22,6 +20,8 @@ import {
   request,
   storedKey,
   type SignedIn,
+  stageDb,
+  stage,
 } from "./support/client.ts";
 
 type Member = { user_id: string; email: string; role: Role };
@@ -222,7 +222,7 @@ describe("a removed member", () => {
     const bea = await join("member");
     const [key, phone] = [await newKey(bea, ["projects:read"]), await anotherSession(bea)];
     const bob = await newTenant();
-    await identityDb
+    await stageDb
       .insert(memberships)
       .values({ tenant_id: bob.tenant.id, user_id: bea.user.id, role: "viewer" });
     const there = await anotherSession(bea, bob.tenant.slug);
@@ -251,7 +251,7 @@ it.each(["PATCH", "DELETE"])(
     const calls = countCalls();
     const body = method === "PATCH" ? { role: "member" } : undefined;
     expect((await request(method, path(bea), { token: ada.token, body })).ok).toBe(true);
-    expect(calls).toEqual({ object: 2, sql: 1 });
+    expect(calls).toEqual({ object: 2, sql: 1, site: 1 });
   },
 );
 
@@ -265,7 +265,7 @@ it.each([
   const calls = countCalls();
   const { status } = await request(method, target, { token: ada.token, body: role && { role } });
   expect(status).toBe(role ? 200 : 404);
-  expect(calls).toEqual({ object: 2, sql: 1 });
+  expect(calls).toEqual({ object: 2, sql: 1, site: 1 });
 });
 
 it("keeps no row in the object for the removal of somebody who never was a member", async () => {
@@ -325,7 +325,7 @@ describe("at the same time", () => {
   const ascending = (a: number, b: number) => a - b;
   /** An advisory lock that says how far another transaction is. */
   const HELD = 20_260_101;
-  const db = login("IDENTITY_DATABASE_URL");
+  const db = stage;
 
   /**
    * Holds the tenant's outbox, as each change does, until so many requests wait for it, and then commits with the last
@@ -377,7 +377,7 @@ describe("at the same time", () => {
     const owners = [ada, await join("owner"), await join("owner"), await join("owner")];
     const answers = await Promise.all(owners.map((owner) => change(owner, owner, "viewer")));
     expect(answers.map(({ status }) => status).sort(ascending)).toEqual([200, 200, 200, 409]);
-    const left = await login("IDENTITY_DATABASE_URL")`
+    const left = await stage`
       select user_id from memberships where tenant_id = ${ada.tenant.id} and role = 'owner'`;
     expect(left).toHaveLength(1);
   });

@@ -8,6 +8,7 @@ import * as v from "valibot";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Stack } from "../drizzle/local/stack.ts";
 import { migrate, migrateOver } from "../drizzle/migrate.ts";
+import { SHARED_SITE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import type { Migrated } from "./bench/bed.ts";
@@ -119,7 +120,14 @@ async function request(): Promise<number> {
   if (!key) throw new Error("no context key");
   neonConfig.fetchEndpoint = stack.endpoint;
   const sql = neon(variables.DATABASE_URL);
-  const context = signContext(key, "partywall_app", TENANT, { id: TENANT, as: "owner" }, Date.now());
+  const context = signContext(
+    key,
+    SHARED_SITE,
+    "partywall_app",
+    TENANT,
+    { id: TENANT, as: "owner" },
+    Date.now(),
+  );
   const [, rows] = await sql.transaction([
     sql`select set_config('app.tenant', ${context}, true)`,
     sql`select projects.id from projects left join tasks using (tenant_id)`,

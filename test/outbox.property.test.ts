@@ -2,7 +2,6 @@ import { eq } from "drizzle-orm";
 import fc from "fast-check";
 import { afterEach, expect, it, vi } from "vitest";
 import type { Role } from "../src/authority.ts";
-import { identityDb } from "../src/db/client.ts";
 import { invitations, users } from "../src/db/control.ts";
 import { settings } from "../src/env.ts";
 import { makeInvitation } from "../src/identity/invitation.ts";
@@ -18,6 +17,7 @@ import {
   operate,
   request,
   type SignedIn,
+  stageDb,
 } from "./support/client.ts";
 
 // Changes of one tenant's control plane, many at once, while answers of Postgres are lost, its object is out of reach, or
@@ -126,7 +126,7 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
     const { email } = member.who.user;
     const { text, id, hash } = makeInvitation(owner.tenant.id, email);
     const invitation = { id, tenant_id: owner.tenant.id, email, role: "viewer" as const, token_hash: hash };
-    await identityDb
+    await stageDb
       .insert(invitations)
       .values({ ...invitation, invited_by: owner.user.id, expires_at: new Date(Date.now() + 60_000) });
     const session = await answered<Session>(
@@ -202,10 +202,7 @@ it("what was acknowledged is in force, whatever was lost, late or repeated", asy
       const joined = Array.from({ length: MEMBERS }, () => newMember(owner.tenant.id, "admin"));
       const world = new World(owner, await Promise.all(joined));
       for (const { who } of world.members)
-        await identityDb
-          .update(users)
-          .set({ email_verified_at: new Date() })
-          .where(eq(users.id, who.user.id));
+        await stageDb.update(users).set({ email_verified_at: new Date() }).where(eq(users.id, who.user.id));
       await operate(owner.tenant.id, { limits: [{ name: "minute", limit: world.limit, window: 60 }] });
       await check(world);
       for (const { changes, faults: next, crashes, late } of rounds) {

@@ -7,15 +7,15 @@ import {
   anotherSession,
   answered,
   catchUp,
-  login,
   newMember,
   newTenant,
   request,
   storedKey,
   type SignedIn,
+  stage,
 } from "./support/client.ts";
 
-const db = login("IDENTITY_DATABASE_URL");
+const db = stage;
 let ada: SignedIn;
 let bea: SignedIn;
 beforeEach(async () => {

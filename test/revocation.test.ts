@@ -52,7 +52,7 @@ describe("a session", () => {
     await answered(204, signOut(token));
     const calls = countCalls();
     for (let attempt = 0; attempt < 10; attempt++) expect(await status(token)).toBe(401);
-    expect(calls).toEqual({ object: 1, sql: 0 });
+    expect(calls).toEqual({ object: 1, sql: 0, site: 0 });
     expect(await status(other.token)).toBe(200);
   });
 

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { SHARED_SITE } from "../src/db/places.ts";
 import { CONTEXT_TTL_S, hmacPads, signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import type { NamedKey } from "../src/settings.ts";
@@ -66,8 +67,15 @@ afterAll(async () => {
 const opened = (key: NamedKey): Promise<Outcome> =>
   attempt(
     app,
-    signContext(key, "partywall_app", ada.tenant.id, { id: ada.user.id, as: "owner" }, Date.now()),
-    ["select id from tenants"],
+    signContext(
+      key,
+      SHARED_SITE,
+      "partywall_app",
+      ada.tenant.id,
+      { id: ada.user.id, as: "owner" },
+      Date.now(),
+    ),
+    ["select current_tenant_id() as id"],
   );
 
 const OPEN = { rows: [[{ id: expect.any(String) }]], error: undefined };
@@ -89,15 +97,16 @@ describe("two keys in the table", () => {
     await store(key);
     const context = signContext(
       key,
+      SHARED_SITE,
       "partywall_app",
       ada.tenant.id,
       { id: ada.user.id, as: "owner" },
       Date.now(),
     );
-    expect(await attempt(app, context, ["select id from tenants"])).toMatchObject(OPEN);
+    expect(await attempt(app, context, ["select current_tenant_id() as id"])).toMatchObject(OPEN);
     await store();
     expect(await opened(key)).toMatchObject(SHUT);
-    expect(await attempt(app, context, ["select id from tenants"])).toMatchObject(SHUT);
+    expect(await attempt(app, context, ["select current_tenant_id() as id"])).toMatchObject(SHUT);
   });
 
   it("a kid whose key is replaced opens for the new key alone", async () => {

@@ -30,7 +30,7 @@ it.each([
 ] as const)("%s %s makes one object call and one database request", async (method, path, body, status) => {
   const response = await request(method, path.replace(":project", project), { token: ada.token, body });
   expect(response.status).toBe(status);
-  expect(calls).toEqual({ object: 1, sql: 1 });
+  expect(calls).toEqual({ object: 1, sql: 1, site: 0 });
 });
 
 it.each([
@@ -48,13 +48,13 @@ it.each([
     calls = countCalls();
     const given = body === "own" ? { tenant: tenant.slug } : body;
     expect((await request(method, path, { token, body: given })).status).toBe(status);
-    expect(calls).toEqual({ object: 2, sql: 1 });
+    expect(calls).toEqual({ object: 2, sql: 1, site: 0 });
   },
 );
 
 it("GET /v1/tenant/limits makes one object call and no database request", async () => {
   expect((await request("GET", "/v1/tenant/limits", { token: ada.token })).status).toBe(200);
-  expect(calls).toEqual({ object: 1, sql: 0 });
+  expect(calls).toEqual({ object: 1, sql: 0, site: 0 });
 });
 
 it.each([
@@ -65,7 +65,7 @@ it.each([
   "POST %s makes one database request, and tells the object of a session (case %#)",
   async (path, body, status, object) => {
     expect((await request("POST", path, { body: body() })).status).toBe(status);
-    expect(calls).toEqual({ object, sql: 1 });
+    expect(calls).toEqual({ object, sql: 1, site: 0 });
   },
 );
 
@@ -93,7 +93,7 @@ it("a bad token makes neither an object call nor a database request", async () =
   for (const token of ["x", `${ada.token}x`, ada.token.slice(0, -1), ada.refresh_token])
     expect((await request("GET", "/v1/projects", { token })).status).toBe(401);
   expect((await request("GET", "/v1/projects")).status).toBe(401);
-  expect(calls).toEqual({ object: 0, sql: 0 });
+  expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
 });
 
 it("a request over the limit makes no database request", async () => {

@@ -5,13 +5,13 @@ import { settings } from "../src/env.ts";
 import type { Session } from "../src/identity/session.ts";
 import {
   answered,
-  login,
   newMember,
   newTenant,
   PASSWORD,
   request,
   signIn,
   signedUp,
+  stage,
 } from "./support/client.ts";
 
 const slug = () => `s-${crypto.randomUUID().slice(0, 13)}`;
@@ -39,7 +39,7 @@ describe("sign-up", () => {
     const { tenant } = await newTenant();
     const email = `late@${tenant.slug}.test`;
     expect((await signUp(email, PASSWORD, tenant.slug)).status).toBe(409);
-    expect(await login("IDENTITY_DATABASE_URL")`select 1 from users where email = ${email}`).toEqual([]);
+    expect(await stage`select 1 from users where email = ${email}`).toEqual([]);
   });
 
   it("adds the tenant to a user whose password it is, and else answers as a wrong sign-in does", async () => {
@@ -85,7 +85,7 @@ describe("sign-up", () => {
       expect((await request("POST", "/v1/signup", { body })).status).toBe(409);
     expect((await signUp(`ada@${own}.test`, "not the password", own)).status).toBe(401);
     // What somebody else owns by now, or what is older than a day, is signed in to.
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
       update memberships set created_at = created_at - interval '1 second' where user_id = ${first.user.id}`;
     expect((await signUp(`ada@${own}.test`, PASSWORD, own)).status).toBe(409);
   });
@@ -179,7 +179,7 @@ describe("refresh", () => {
   it("gives the same successor, however late, until that one is first used", async () => {
     const { refresh_token, session } = await newTenant();
     const second = await answered<Session>(200, refresh(refresh_token));
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
       update sessions set rotated_at = rotated_at - interval '20 days' where id = ${session.id}`;
     const again = await answered<Session>(200, refresh(refresh_token));
     expect(again.refresh_token).toBe(second.refresh_token);
@@ -201,7 +201,7 @@ describe("refresh", () => {
   it("ends with the membership", async () => {
     const { tenant } = await newTenant();
     const member = await newMember(tenant.id, "member");
-    await login("IDENTITY_DATABASE_URL")`delete from memberships where user_id = ${member.user.id}`;
+    await stage`delete from memberships where user_id = ${member.user.id}`;
     expect((await refresh(member.refresh_token)).status).toBe(401);
   });
 });
@@ -209,7 +209,7 @@ describe("refresh", () => {
 it("keeps no token and no password in the database", async () => {
   const { token, refresh_token } = await signedUp();
   const dump = JSON.stringify(
-    await login("IDENTITY_DATABASE_URL")`
+    await stage`
     select (select json_agg(u) from users u) as users, (select json_agg(s) from sessions s) as sessions`,
   );
   for (const secret of [token, refresh_token, PASSWORD]) expect(dump).not.toContain(secret);

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Session } from "../src/identity/session.ts";
-import { answered, login, newTenant, PASSWORD, request, signedUp } from "./support/client.ts";
+import { answered, newTenant, PASSWORD, request, signedUp, stage } from "./support/client.ts";
 
 const RESERVED = ["www", "api", "admin", "docs", "mail", "autodiscover", "xn--bcher-kva", "ab--c"];
 
@@ -28,7 +28,7 @@ it.each(["wwww", "api2", "my-docs", "a-b--c", "xn-a"])("%s is as good as any slu
 
 it("a tenant that has such a slug from before goes on as ever", async () => {
   const { tenant, user, refresh_token } = await signedUp();
-  await login("IDENTITY_DATABASE_URL")`update tenants set slug = 'status' where id = ${tenant.id}`;
+  await stage`update tenants set slug = 'status' where id = ${tenant.id}`;
   const host = "status.partywall.test";
   const body = { email: user.email, password: PASSWORD };
   const session = await answered<Session>(201, request("POST", "/v1/sessions", { body, host }));

@@ -5,7 +5,6 @@ import { forgetTrusts } from "../src/identity/trust.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   answered,
-  login,
   newMember,
   newTenant,
   operate,
@@ -14,6 +13,7 @@ import {
   signIn,
   signedUp,
   type SignedIn,
+  stage,
 } from "./support/client.ts";
 import {
   AUDIENCE,
@@ -35,7 +35,7 @@ type Me = {
 };
 const me = (token: string) => answered<Me>(200, request("GET", "/v1/me", { token }));
 const status = async (token: string) => (await request("GET", "/v1/projects", { token })).status;
-const sql = login("IDENTITY_DATABASE_URL");
+const sql = stage;
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -226,7 +226,7 @@ describe("a token exchange", () => {
     expect(calls).toMatchObject({ sql: 3, object: 1 });
     calls.sql = calls.object = 0;
     await exchanged(token);
-    expect(calls).toEqual({ sql: 1, object: 1 });
+    expect(calls).toEqual({ sql: 1, object: 1, site: 0 });
   });
 
   it("writes down in the audit trail what the issuer did", async () => {
@@ -532,7 +532,7 @@ describe("an issuer's end", () => {
     for (const token of [ann, asMember, key, member.token]) expect(await status(token)).toBe(200);
     const calls = countCalls();
     expect((await request("DELETE", path, { token: owner.token })).status).toBe(204);
-    expect(calls).toEqual({ sql: 1, object: 2 });
+    expect(calls).toEqual({ sql: 1, object: 2, site: 0 });
     for (const token of [ann, asMember, key]) expect(await status(token)).toBe(401);
     for (const token of [member.token, owner.token]) expect(await status(token)).toBe(200);
     await expectRefused(exchange(await subject("ann")), /No tenant trusts/);
@@ -580,7 +580,7 @@ it("ends the sessions of an issuer whose rules change, and goes by the new ones 
   });
   const calls = countCalls();
   expect((await patch({ default_role: "viewer" })).status).toBe(200);
-  expect(calls).toEqual({ sql: 1, object: 2 });
+  expect(calls).toEqual({ sql: 1, object: 2, site: 0 });
   expect(await status(before)).toBe(401);
   expect(await me(await exchanged(await subject("ann")))).toMatchObject({ role: "viewer" });
   expect((await patch({ email_domains: ["elsewhere.test"] })).status).toBe(200);

@@ -4,11 +4,13 @@ import { beforeAll, describe, expect, inject, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
 import { Deadline } from "../src/deadline.ts";
 import { projects, tasks } from "./support/product/schema.ts";
+import { CONTROL, SHARED_SITE, type Place } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { login, newProject, newTask, newTenant, type SignedIn } from "./support/client.ts";
 
 const app = neon(env.DATABASE_URL);
+const account = login("ACCOUNT_DATABASE_URL");
 const [key] = settings.TENANT_CONTEXT_KEYS;
 if (!key) throw new Error("no context key");
 
@@ -22,49 +24,62 @@ beforeAll(async () => {
   await newTask(ada.token, hers);
 });
 
-/** What a statement gives in a transaction that claims this context, as the app role. */
-async function under(context: string | undefined, statement: string, params: unknown[] = []) {
-  const claim = context === undefined ? [] : [app`select set_config('app.tenant', ${context}, true)`];
-  const results = await app.transaction([...claim, app.query(statement, params)]);
+/** What a statement gives in a transaction that claims this context. */
+async function under(context: string | undefined, statement: string, params: unknown[] = [], as = app) {
+  const claim = context === undefined ? [] : [as`select set_config('app.tenant', ${context}, true)`];
+  const results = await as.transaction([...claim, as.query(statement, params)]);
   return results.at(-1) ?? [];
 }
 
 const now = () => Date.now();
-const contextOf = (who: SignedIn, role = "partywall_app", at = now()) =>
-  signContext(key, role, who.tenant.id, { id: who.user.id, as: "owner" }, at);
+type Signed = { role: string; place: Place };
+const APP: Signed = { role: "partywall_app", place: SHARED_SITE };
+const ACCOUNT: Signed = { role: "partywall_account", place: CONTROL };
+const contextOf = (who: SignedIn, { role, place } = APP, at = now()) =>
+  signContext(key, place, role, who.tenant.id, { id: who.user.id, as: "owner" }, at);
 const flipped = (text: string, at: number) =>
   text.slice(0, at) + (text[at] === "0" ? "1" : "0") + text.slice(at + 1);
 
-const contexts: [string, () => string | undefined][] = [
-  ["no context", () => undefined],
-  ["an empty one", () => ""],
-  ["a bare tenant id", () => ada.tenant.id],
-  ["a forged MAC", () => flipped(contextOf(ada), 160)],
-  ["another tenant's id under one's own MAC", () => contextOf(bob).replace(bob.tenant.id, ada.tenant.id)],
-  ["another actor under one's own MAC", () => contextOf(ada).replace(ada.user.id, bob.user.id)],
-  ["a later expiry under the old MAC", () => flipped(contextOf(ada), 95)],
-  ["an expired one", () => contextOf(ada, "partywall_app", now() - 61_000)],
-  ["one for another role", () => contextOf(ada, "partywall_identity")],
-  ["an unknown key id", () => contextOf(ada).replace(key.kid, "deadbeef")],
-  [
-    "one signed with another key",
-    () =>
-      signContext(
-        { kid: key.kid, key: new Uint8Array(32) },
-        "partywall_app",
-        ada.tenant.id,
-        { id: ada.user.id, as: "owner" },
-        now(),
-      ),
-  ],
-  ["trailing text", () => `${contextOf(ada)}0`],
-];
+/** What is no valid context for this role at this place. */
+const contexts = (as: Signed): [string, () => string | undefined][] => {
+  const genuine = (who: SignedIn, at?: number) => contextOf(who, as, at);
+  const elsewhere = as.place === CONTROL ? SHARED_SITE : CONTROL;
+  return [
+    ["no context", () => undefined],
+    ["an empty one", () => ""],
+    ["a bare tenant id", () => ada.tenant.id],
+    ["a forged MAC", () => flipped(genuine(ada), 160)],
+    ["another tenant's id under one's own MAC", () => genuine(bob).replace(bob.tenant.id, ada.tenant.id)],
+    ["another actor under one's own MAC", () => genuine(ada).replace(ada.user.id, bob.user.id)],
+    ["another epoch under the old MAC", () => flipped(genuine(ada), 93)],
+    ["a later expiry under the old MAC", () => flipped(genuine(ada), 104)],
+    ["an expired one", () => genuine(ada, now() - 61_000)],
+    ["one for another role", () => contextOf(ada, { ...as, role: "partywall_identity" })],
+    ["one for the other plane", () => contextOf(ada, { ...as, place: elsewhere })],
+    ["one for another site", () => contextOf(ada, { ...as, place: { ...as.place, name: "site eu" } })],
+    ["an unknown key id", () => genuine(ada).replace(key.kid, "deadbeef")],
+    [
+      "one signed with another key",
+      () => {
+        const stranger = { kid: key.kid, key: new Uint8Array(32) };
+        return signContext(
+          stranger,
+          as.place,
+          as.role,
+          ada.tenant.id,
+          { id: ada.user.id, as: "owner" },
+          now(),
+        );
+      },
+    ],
+    ["trailing text", () => `${genuine(ada)}0`],
+  ];
+};
 
 const NEW_ID = "01234567-89ab-7cde-8f01-23456789abcd";
 const statements: [string, string, () => unknown[]][] = [
   ["select projects", "select * from projects", () => []],
   ["select tasks", "select * from tasks", () => []],
-  ["select tenants", "select * from tenants", () => []],
   ["count", "select count(*) from projects", () => []],
   ["update", "update projects set name = 'x' returning id", () => []],
   ["delete", "delete from tasks returning id", () => []],
@@ -76,15 +91,49 @@ const statements: [string, string, () => unknown[]][] = [
   ],
 ];
 
-describe.each(contexts)("with %s", (_, context) => {
+describe.each(contexts(APP))("with %s", (_, context) => {
   it.each(statements)("refuses to %s with SQLSTATE 28000", async (_name, statement, params) => {
     await expect(under(context(), statement, params())).rejects.toMatchObject({ code: "28000" });
   });
 });
 
+describe.each(contexts(ACCOUNT))("partywall_account, with %s", (_, context) => {
+  it.each([
+    ["select tenants", "select * from control.tenants", []],
+    ["select members", "select * from control.memberships", []],
+    ["select accounts", "select id from control.users", []],
+    ["select keys", "select * from control.api_keys", []],
+    ["update", "update control.tenants set name = 'x' returning id", []],
+    ["delete", "delete from control.sessions returning id", []],
+    ["lock", "select control.lock_outbox(control.current_tenant_id())", []],
+    ["insert", "insert into control.memberships (user_id, role) values ($1, 'viewer')", [NEW_ID]],
+  ])("is refused to %s with SQLSTATE 28000", async (_name, statement, params) => {
+    const refused = { code: "28000" };
+    await expect(under(context(), statement, params, account)).rejects.toMatchObject(refused);
+  });
+});
+
+describe.each(contexts({ ...ACCOUNT, place: SHARED_SITE }))("the courier, with %s", (_, context) => {
+  it.each([
+    ["tell of entries", "select receive(1, 1, '[]')"],
+    ["replace the members", "select receive_members(1, '[]')"],
+  ])("is refused to %s with SQLSTATE 28000", async (_name, statement) => {
+    const told = statement.replace("receive", "public.receive");
+    await expect(under(context(), told, [], account)).rejects.toMatchObject({ code: "28000" });
+  });
+});
+
+it("shows partywall_account its own tenant under a valid context: the control of the above", async () => {
+  const mine = (statement: string) => under(contextOf(ada, ACCOUNT), statement, [], account);
+  expect(await mine("select id from control.tenants")).toEqual([{ id: ada.tenant.id }]);
+  expect(await mine("select user_id from control.memberships")).toEqual([{ user_id: ada.user.id }]);
+  expect(await mine("select id from control.users")).toEqual([{ id: ada.user.id }]);
+  const courier = contextOf(ada, { ...ACCOUNT, place: SHARED_SITE });
+  expect(await under(courier, "select public.receive(1, 0, '[]')", [], account)).toHaveLength(1);
+});
+
 it("shows each statement's own tenant under a valid context: the control of the above", async () => {
   expect(await under(contextOf(ada), "select id from projects")).toEqual([{ id: hers }]);
-  expect(await under(contextOf(ada), "select id from tenants")).toEqual([{ id: ada.tenant.id }]);
   expect(await under(contextOf(ada), "select count(*) from tasks")).toEqual([{ count: "1" }]);
 });
 
@@ -142,23 +191,25 @@ it("does not let even a session-wide context reach the next request", async () =
 
 it.each([
   ["the keys", "select * from partywall.context_keys"],
-  ["users", "select * from users"],
-  ["memberships", "select * from memberships"],
-  ["sessions", "select * from sessions"],
+  ["the control plane", "select * from control.users"],
   ["TRUNCATE", "truncate projects"],
   ["DDL", "create table loot (id int)"],
   ["a temporary table", "create temp table projects (id int)"],
   ["RLS off", "alter table projects disable row level security"],
   ["another role", "set role partywall_owner"],
-  ["the tenant's plan", "update tenants set plan = 'enterprise'"],
+  ["its members, to write", "delete from members"],
+  ["how far its outbox has got", "select * from outbox_receipts"],
+  ["what only the outbox may say", "select receive(1, 1, '[]')"],
 ])("keeps %s from the app role", async (_, statement) => {
   await expect(under(contextOf(ada), statement)).rejects.toMatchObject({ code: "42501" });
 });
 
-it("keeps tenants' content from the identity and operator roles", async () => {
-  for (const name of ["IDENTITY_DATABASE_URL", "OPERATOR_DATABASE_URL"] as const)
-    for (const table of ["projects", "tasks"])
-      await expect(login(name).query(`select * from ${table}`)).rejects.toMatchObject({ code: "42501" });
+it("keeps tenants' content from the logins of the control plane", async () => {
+  for (const name of ["ACCOUNT_DATABASE_URL", "IDENTITY_DATABASE_URL", "OPERATOR_DATABASE_URL"] as const)
+    for (const table of ["projects", "tasks", "members", "audit_events"])
+      await expect(login(name).query(`select * from public.${table}`)).rejects.toMatchObject({
+        code: "42501",
+      });
 });
 
 it("gives no login of the Worker a way around RLS", async () => {
@@ -166,7 +217,7 @@ it("gives no login of the Worker a way around RLS", async () => {
   const roles = await operator`
     select rolname, rolsuper, rolbypassrls, rolcreaterole from pg_roles where rolname like 'partywall\\_%'
       and rolname <> 'partywall_migrator' order by rolname`;
-  expect(roles).toHaveLength(4);
+  expect(roles).toHaveLength(5);
   for (const role of roles)
     expect(role).toMatchObject({ rolsuper: false, rolbypassrls: false, rolcreaterole: false });
   const open = await operator`

@@ -1,74 +1,56 @@
--- The signed tenant context. The Worker opens each transaction with
---   set_config('app.tenant', '<letter>1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>', true)
+-- The signed context of the control plane. The Worker opens each transaction of a tenant with
+--   set_config('app.tenant', '<letter>1.<kid>.<tenant>.<actor>.<epoch>.<expiry>.<hmac-sha256>', true)
 -- and nothing but these functions reads it. The letter is the actor's role or kind (acting_as()). The text has a fixed
--- width: kid 8, tenant and actor 36 each, expiry 10 digits of epoch seconds, MAC 64 hex digits. The MAC also covers the
--- login role, so a context made for one role is worthless to another.
+-- width: kid 8, tenant and actor 36 each, epoch 8 digits, expiry 10 digits of epoch seconds, MAC 64 hex digits. The MAC
+-- also covers the plane and the login role, so a context for a site, or for another role, is worthless here.
 
-CREATE SCHEMA partywall;
+CREATE SCHEMA control;
 --> statement-breakpoint
--- No role is granted anything here, and RLS without a policy would show it no key if one were. The verifier reads
--- a key as the tables' owner, a role that cannot log in.
-CREATE TABLE partywall.context_keys (
-	kid text PRIMARY KEY CHECK (kid ~ '^[a-z0-9]{8}$'),
-	-- HMAC's inner and outer pads (the key XOR 0x36… and 0x5c…), so that the verifier need not make them.
-	inner_pad bytea NOT NULL CHECK (octet_length(inner_pad) = 64),
-	outer_pad bytea NOT NULL CHECK (octet_length(outer_pad) = 64)
-);
+GRANT USAGE ON SCHEMA control TO partywall_account, partywall_identity, partywall_operator;
 --> statement-breakpoint
-ALTER TABLE partywall.context_keys ENABLE ROW LEVEL SECURITY;
---> statement-breakpoint
-REVOKE ALL ON SCHEMA partywall FROM PUBLIC;
---> statement-breakpoint
-REVOKE ALL ON partywall.context_keys FROM PUBLIC;
---> statement-breakpoint
--- The tenant of this transaction's signed context. Raises SQLSTATE 28000 when the context is missing, forged,
--- expired, or made for another role; never null. plpgsql, and one query, so that no key becomes a plan's constant.
-CREATE FUNCTION current_tenant_id() RETURNS uuid
+-- The tenant of this transaction's signed context. Raises SQLSTATE 28000 when the context is forged, expired, made for
+-- a site or for another role, and when partywall_account has none. Without a context it is null for others: they sign
+-- people in, or operate the deployment. plpgsql, and one query, so that no key becomes a plan's constant.
+CREATE FUNCTION control.current_tenant_id() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
 	context text := pg_catalog.current_setting('app.tenant', true);
 	genuine boolean;
 BEGIN
-	IF pg_catalog.length(context) = 161 THEN
+	IF pg_catalog.length(context) = 170 THEN
 		SELECT pg_catalog.encode(pg_catalog.sha256(k.outer_pad || pg_catalog.sha256(k.inner_pad
-				|| pg_catalog.convert_to(pg_catalog.left(context, 96) || '.' || session_user, 'UTF8'))), 'hex')
+				|| pg_catalog.convert_to(pg_catalog.left(context, 105) || '.control.' || session_user, 'UTF8'))), 'hex')
 			= pg_catalog.right(context, 64)
 			INTO genuine
 			FROM partywall.context_keys k
 			WHERE k.kid = pg_catalog.substr(context, 4, 8);
 		-- Only what the MAC covers is parsed: null AND … would parse what a forger wrote.
 		IF genuine THEN
-			IF pg_catalog.substr(context, 87, 10)::bigint
+			IF pg_catalog.substr(context, 96, 10)::bigint
 					> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp()) THEN
 				RETURN pg_catalog.substr(context, 13, 36)::uuid;
 			END IF;
 		END IF;
+	ELSIF COALESCE(context, '') = '' AND session_user <> 'partywall_account' THEN
+		RETURN NULL;
 	END IF;
 	RAISE EXCEPTION 'no valid tenant context' USING ERRCODE = '28000';
 END $$;
 --> statement-breakpoint
--- Who acts in this transaction, from the same signed context; raises as current_tenant_id() does.
-CREATE FUNCTION current_actor_id() RETURNS uuid
+-- Who acts in this transaction, from the same signed context; null and errors as of current_tenant_id().
+CREATE FUNCTION control.current_actor_id() RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-	PERFORM public.current_tenant_id();
-	RETURN pg_catalog.substr(pg_catalog.current_setting('app.tenant'), 50, 36)::uuid;
-END $$;
---> statement-breakpoint
--- The tenant of the context, or null where there is none: what binds partywall_identity, which signs people in
--- without one. A context that is not valid raises here too.
-CREATE FUNCTION context_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
-BEGIN
-	IF pg_catalog.length(pg_catalog.current_setting('app.tenant', true)) > 0 THEN
-		RETURN public.current_tenant_id();
+	IF control.current_tenant_id() IS NULL THEN
+		RETURN NULL;
 	END IF;
-	RETURN NULL;
+	RETURN pg_catalog.substr(pg_catalog.current_setting('app.tenant'), 50, 36)::uuid;
 END $$;
 --> statement-breakpoint
 -- The tenant that the context names, verified or not; null where it names none. For the default of tenant_id alone: the
 -- policies verify each row that it fills in, as they do a tenant_id that SQL names. It reads what a forger may have
 -- written, so it parses a UUID or nothing. Without SET, which each row would pay for: every name in it has its schema.
-CREATE FUNCTION claimed_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+CREATE FUNCTION control.claimed_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
 DECLARE
 	claimed text := pg_catalog.substr(pg_catalog.current_setting('app.tenant', true), 13, 36);
 BEGIN
@@ -78,11 +60,11 @@ BEGIN
 	RETURN NULL;
 END $$;
 --> statement-breakpoint
--- As what the context's actor acts: a role, api_key, invitation or issuer; null where there is no context. A context that
--- is not valid raises.
-CREATE FUNCTION acting_as() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
+-- As what the context's actor acts: a role, api_key, invitation, issuer, or the tenant's object; null and errors as of
+-- current_tenant_id().
+CREATE FUNCTION control.acting_as() RETURNS text LANGUAGE plpgsql STABLE PARALLEL SAFE SET search_path = '' AS $$
 BEGIN
-	IF public.context_tenant_id() IS NULL THEN
+	IF control.current_tenant_id() IS NULL THEN
 		RETURN NULL;
 	END IF;
 	-- A letter that is none of these raises too.
@@ -94,11 +76,12 @@ BEGIN
 		WHEN 'k' THEN RETURN 'api_key';
 		WHEN 'i' THEN RETURN 'invitation';
 		WHEN 's' THEN RETURN 'issuer';
+		WHEN 'd' THEN RETURN 'object';
 	END CASE;
 END $$;
 --> statement-breakpoint
 -- Counts a row's updates and dates them, so that no handler has to.
-CREATE FUNCTION touch_row() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
+CREATE FUNCTION control.touch_row() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
 	NEW.version := OLD.version + 1;
 	NEW.updated_at := pg_catalog.now();

@@ -12,9 +12,10 @@ import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb, Batch, Queries } from "../tenant-db.ts";
+import type { IdentityDb, Batch, Queries } from "../tenant-db.ts";
 import { within } from "../within.ts";
 import { builder, prepare, query, type Given } from "./query.ts";
+import { CONTROL, SHARED_SITE, type Place } from "./places.ts";
 import { Reach } from "./reach.ts";
 import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
 import { Turns } from "./turns.ts";
@@ -77,10 +78,23 @@ const connect = (url: string) => ({
   writer: openClient(url),
   role: decodeURIComponent(new URL(url).username),
 });
-const logins = { app: connect(settings.DATABASE_URL), identity: connect(settings.IDENTITY_DATABASE_URL) };
+const account = connect(settings.ACCOUNT_DATABASE_URL);
+const identity = connect(settings.IDENTITY_DATABASE_URL);
 
-/** The database as sign-up, sign-in and the tenant's edge record see it: the people of all tenants, nobody's data. */
-export const identityDb: NeonHttpDatabase = drizzle(logins.identity.writer);
+/** As what a tenant's database is opened: with a login, at a place. */
+const LANES = {
+  /** The tenant's content. */
+  app: { ...connect(settings.DATABASE_URL), place: SHARED_SITE },
+  /** The tenant's people, credentials and rules. */
+  account: { ...account, place: CONTROL },
+  /** The same, for what begins or goes on across tenants. */
+  identity: { ...identity, place: CONTROL },
+  /** What the control plane tells the tenant's site. */
+  courier: { ...account, place: SHARED_SITE },
+} satisfies Record<string, ReturnType<typeof connect> & { place: Place }>;
+
+/** The control plane across all tenants, nobody's data. For across-tenants.ts alone. */
+export const identityDb: NeonHttpDatabase = drizzle(identity.writer);
 
 /** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
 export const operatorDb: NeonHttpDatabase = drizzle(openClient(settings.OPERATOR_DATABASE_URL));
@@ -95,19 +109,20 @@ export type ForRequest = {
 };
 
 /**
- * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. `app` sees the
- * tenant's data, `identity` its people and their credentials. Nothing is sent that nobody waits for any more.
+ * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. Nothing is sent that
+ * nobody waits for any more.
  */
 export function openTenantDb(
-  login: keyof typeof logins,
+  lane: keyof typeof LANES,
   tenant: string,
   actor: Actor,
   { id, deadline, onAnswer }: ForRequest,
-): AccountDb {
-  const { reader, writer, role } = logins[login];
+): IdentityDb {
+  const { reader, writer, role, place } = LANES[lane];
+  const path = `pg_catalog, ${place.schema}, pg_temp`;
   // A statement without a name has no result. A read needs no request id: only the audit trail stores it.
   const entering = (request?: string): Batch => ({
-    "": enter({ context: contextOf(role, tenant, actor), request }),
+    "": enter({ context: contextOf(place, role, tenant, actor), path, request }),
   });
   /** Runs all in one transaction, and returns the results by the statements' names. */
   const send = async (client: Client, ...parts: Batch[]): Promise<never> => {
@@ -149,29 +164,30 @@ const built = <B extends Batch>(queries: Queries<B>): B =>
   typeof queries === "function" ? queries(builder) : queries;
 
 // The context is always a bind parameter: a literal would be readable in pg_stat_activity.
-const enter = query((db, { context, request }: Given<{ context: string; request: string | undefined }>) =>
+type Entering = { context: string; path: string; request: string | undefined };
+const enter = query((db, { context, path, request }: Given<Entering>) =>
   db.execute(
-    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)${request && sql`, set_config('app.request', ${request}, true)`}`,
+    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true)${request && sql`, set_config('app.request', ${request}, true)`}`,
   ),
 );
 
 const contexts = remembers<{ text: string; until: number }>("contexts");
 
 /** A signed context with at least half of its life left. */
-function contextOf(role: string, tenant: string, actor: Actor): string {
+function contextOf(place: Place, role: string, tenant: string, actor: Actor): string {
   const now = Date.now();
-  const name = tenant + actor.id + actor.as + role;
+  const name = tenant + actor.id + actor.as + role + place.name;
   const known = contexts.get(name);
   if (known && now < known.until) return known.text;
   const [key] = settings.TENANT_CONTEXT_KEYS;
-  const text = signContext(key, role, tenant, actor, now);
+  const text = signContext(key, place, role, tenant, actor, now);
   contexts.set(name, { text, until: now + (CONTEXT_TTL_S * 1000) / 2 });
   return text;
 }
 
 /** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */
 export async function pingDatabase(): Promise<void> {
-  await logins.app.reader`select`.catch(rethrow);
+  await LANES.app.reader`select`.catch(rethrow);
 }
 
 /** The Postgres constraint that a failed write violated, or undefined when that was not its fault. */

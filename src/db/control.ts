@@ -1,4 +1,4 @@
-import { sql } from "drizzle-orm";
+import { sql, type SQL } from "drizzle-orm";
 import {
   bigint,
   boolean,
@@ -8,7 +8,7 @@ import {
   integer,
   jsonb,
   pgPolicy,
-  pgTable,
+  pgSchema,
   primaryKey,
   text,
   uniqueIndex,
@@ -20,24 +20,36 @@ import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { bytea, instant, newId, oneOf, rowHistory } from "./columns.ts";
 
-// The control plane: who there is. Served by partywall_identity; a tenant request sees its own tenants row alone.
+// The control plane: who there is. A request that knows its tenant is served by partywall_account, in a signed context;
+// what has to look across tenants by partywall_identity.
+
+const control = pgSchema("control");
 
 type Plan = keyof typeof PLAN_POLICIES;
 /** No CHECK knows them: a product changes its plans without a migration. */
 export const PLANS = Object.keys(PLAN_POLICIES) as [Plan, ...Plan[]];
 export const TENANT_STATUSES = ["active", "suspended", "closing"] as const;
 
-const ownTenant = sql`id = (select current_tenant_id())`;
+const current = sql`(select control.current_tenant_id())`;
 
-// Signing in looks across tenants, so it has no context. With one, not even partywall_identity sees another tenant's
-// rows: a route that forgets whose they are is closed as well.
-const noContext = sql`(select context_tenant_id()) is null`;
-const inContext = sql`${noContext} or tenant_id = (select context_tenant_id())`;
-const oneTenant = () =>
-  pgPolicy("one_tenant", { for: "all", to: "public", using: inContext, withCheck: inContext });
-const ownInContext = sql`${noContext} or id = (select context_tenant_id())`;
+/**
+ * The wall of one table: `tenant_only` shows the rows of the context's tenant. Whoever signs people in, or operates the
+ * deployment, has no context and looks across tenants; with one, they see no more than others. So does the tables' owner,
+ * as whom triggers run.
+ */
+const policies = (shown: SQL, taken: SQL = shown) => [
+  // To all, because DROP OWNED BY a role drops the policies that name it alone.
+  pgPolicy("tenant_only", { for: "all", to: "public", using: shown, withCheck: taken }),
+  pgPolicy("across_tenants", {
+    for: "all",
+    to: ["partywall_identity", "partywall_operator", "partywall_owner"],
+    using: sql`${current} is null`,
+    withCheck: sql`${current} is null`,
+  }),
+];
+const tenantPolicies = () => policies(sql`tenant_id = ${current}`);
 
-export const tenants = pgTable(
+export const tenants = control.table(
   "tenants",
   {
     id: newId().primaryKey(),
@@ -53,44 +65,26 @@ export const tenants = pgTable(
     uniqueIndex("tenants_slug").on(t.slug),
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("status", TENANT_STATUSES),
-    // To all, because DROP OWNED BY a role drops the policies that name it alone.
-    pgPolicy("own_tenant", { for: "all", to: "public", using: ownTenant, withCheck: ownTenant }),
-    pgPolicy("one_tenant", {
-      as: "restrictive",
-      for: "all",
-      to: "public",
-      using: ownInContext,
-      withCheck: ownInContext,
-    }),
-    pgPolicy("identity_all", {
-      for: "all",
-      to: "partywall_identity",
-      using: sql`true`,
-      withCheck: sql`true`,
-    }),
-    pgPolicy("operator_all", {
-      for: "all",
-      to: "partywall_operator",
-      using: sql`true`,
-      withCheck: sql`true`,
-    }),
+    ...policies(sql`id = ${current}`),
   ],
 );
 
-const ofTenant = () =>
+// Not verified: tenant_only's WITH CHECK verifies it, as it does a tenant_id that SQL names.
+const tenantId = () =>
   uuid("tenant_id")
     .notNull()
-    .references(() => tenants.id, { onDelete: "cascade" });
+    .default(sql`control.claimed_tenant_id()`);
+const ofTenant = () => tenantId().references(() => tenants.id, { onDelete: "cascade" });
 
 // A tenant's people are its members and its issuers' users; the tables in these subqueries show that tenant's rows alone.
-const itsMember = sql`exists (select from memberships m where m.user_id = users.id)`;
-const ofItsIssuer = sql`issuer_id in (select i.id from issuers i)`;
+const itsMember = sql`exists (select from control.memberships m where m.user_id = users.id)`;
+const ofItsIssuer = sql`issuer_id in (select i.id from control.issuers i)`;
 
 /**
  * A person. `version` counts the changes to what its tokens may say: its roles, and the tenants that it is in
  * (void_member_tokens()). One who came from a tenant's own issuer belongs to that issuer: nobody else's email is theirs.
  */
-export const users = pgTable(
+export const users = control.table(
   "users",
   {
     id: newId().primaryKey(),
@@ -104,12 +98,10 @@ export const users = pgTable(
     ...rowHistory(),
   },
   (t) => [
-    pgPolicy("one_tenant", {
-      for: "all",
-      to: "public",
-      using: sql`${noContext} or ${itsMember} or ${ofItsIssuer}`,
-      withCheck: sql`${noContext} or (issuer_id is null and ${itsMember}) or ${ofItsIssuer}`,
-    }),
+    ...policies(
+      sql`${itsMember} or ${ofItsIssuer}`,
+      sql`(issuer_id is null and ${itsMember}) or ${ofItsIssuer}`,
+    ),
     uniqueIndex("users_email")
       .on(t.email)
       .where(sql`issuer_id is null`),
@@ -119,7 +111,7 @@ export const users = pgTable(
   ],
 );
 
-export const memberships = pgTable(
+export const memberships = control.table(
   "memberships",
   {
     tenant_id: ofTenant(),
@@ -134,7 +126,7 @@ export const memberships = pgTable(
     index("memberships_user").on(t.user_id),
     index("memberships_newest").on(t.tenant_id, t.created_at, t.user_id),
     oneOf("role", ROLES),
-    oneTenant(),
+    ...tenantPolicies(),
   ],
 );
 
@@ -146,11 +138,11 @@ const byMember = (name: string, t: { tenant_id: AnyPgColumn; user: AnyPgColumn }
   }).onDelete("cascade");
 
 /** A session is one family of refresh tokens; only the hash of the newest is kept. */
-export const sessions = pgTable(
+export const sessions = control.table(
   "sessions",
   {
     id: newId().primaryKey(),
-    tenant_id: uuid("tenant_id").notNull(),
+    tenant_id: tenantId(),
     user_id: uuid("user_id").notNull(),
     /** How many times the refresh token was rotated. */
     generation: integer("generation").notNull().default(0),
@@ -168,7 +160,7 @@ export const sessions = pgTable(
     byMember("sessions_membership", { tenant_id: t.tenant_id, user: t.user_id }),
     index("sessions_user").on(t.tenant_id, t.user_id, t.created_at),
     index("sessions_issuer").on(t.issuer_id),
-    oneTenant(),
+    ...tenantPolicies(),
   ],
 );
 
@@ -176,7 +168,7 @@ export const sessions = pgTable(
 const vouched = () => ({ vouched_by: uuid("vouched_by") });
 
 /** An invitation ends when its maker may no longer give its role (end_grants()). */
-export const invitations = pgTable(
+export const invitations = control.table(
   "invitations",
   {
     id: newId().primaryKey(),
@@ -195,12 +187,12 @@ export const invitations = pgTable(
     index("invitations_newest").on(t.tenant_id, t.created_at, t.id),
     check("email_is_lower_case", sql`email = lower(email)`),
     oneOf("role", ROLES),
-    oneTenant(),
+    ...tenantPolicies(),
   ],
 );
 
 /** A key dies with the membership of whoever made it, and never has a scope that this one's role has not. */
-export const apiKeys = pgTable(
+export const apiKeys = control.table(
   "api_keys",
   {
     id: newId().primaryKey(),
@@ -221,7 +213,7 @@ export const apiKeys = pgTable(
     uniqueIndex("api_keys_hash").on(t.hash),
     index("api_keys_newest").on(t.tenant_id, t.created_at, t.id),
     index("api_keys_of_maker").on(t.tenant_id, t.created_by),
-    oneTenant(),
+    ...tenantPolicies(),
   ],
 );
 
@@ -229,7 +221,7 @@ export const apiKeys = pgTable(
  * An OIDC issuer that a tenant trusts to say who its members are. Whoever registered it, or changed it last, answers for
  * it: when they may no longer make admins, it is suspended until somebody who may confirms it (end_grants()).
  */
-export const issuers = pgTable(
+export const issuers = control.table(
   "issuers",
   {
     id: newId().primaryKey(),
@@ -262,39 +254,40 @@ export const issuers = pgTable(
       sql`jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100
         and octet_length(role_map::text) <= 16384`,
     ),
-    oneTenant(),
+    ...tenantPolicies(),
   ],
 );
 
 /** How far the numbers of a tenant's outbox go. Whoever changes its control plane keeps the row locked until commit. */
-export const outboxHeads = pgTable(
+export const outboxHeads = control.table(
   "outbox_heads",
   {
     tenant_id: ofTenant().primaryKey(),
     head: bigint("head", { mode: "number" }).notNull().default(0),
   },
-  () => [oneTenant()],
+  () => tenantPolicies(),
 );
 
-export const OUTBOX_KINDS = ["tenant", "api_key", "floor"] as const;
+export const OUTBOX_KINDS = ["tenant", "api_key", "floor", "member", "audit"] as const;
 
 /**
- * What changed in a tenant's control plane, until the tenant's object has confirmed it: written by triggers in the
- * change's own transaction, numbered without gaps in the order of commits.
+ * What changed in a tenant's control plane, until the tenant's object and its site have confirmed it: written by triggers
+ * in the change's own transaction, numbered without gaps in the order of commits. The object learns that the tenant's row
+ * changed; that a key was made, changed or deleted; that tokens of a user or session below the version are void. The site
+ * learns who is a member, and what the audit trail says of the control plane.
  */
-export const outbox = pgTable(
+export const outbox = control.table(
   "outbox",
   {
-    tenant_id: uuid("tenant_id")
-      .notNull()
-      .references(() => outboxHeads.tenant_id, { onDelete: "cascade" }),
+    tenant_id: tenantId().references(() => outboxHeads.tenant_id, { onDelete: "cascade" }),
     seq: bigint("seq", { mode: "number" }).notNull(),
-    /** Its row changed; the key was made, changed or deleted; tokens of the user or session below the version are void. */
     kind: text("kind", { enum: OUTBOX_KINDS }).notNull(),
-    /** Of the tenant, the API key, the user or the session. */
+    /** Of the tenant, the API key, the user or the session; of an audit event, what it is about. */
     subject: uuid("subject").notNull(),
     version: bigint("version", { mode: "number" }),
+    /** The audit event; of a member, who changed them. */
+    event: jsonb("event"),
     created_at: instant("created_at").notNull().defaultNow(),
   },
-  (t) => [primaryKey({ columns: [t.tenant_id, t.seq] }), oneOf("kind", OUTBOX_KINDS), oneTenant()],
+  (t) => [primaryKey({ columns: [t.tenant_id, t.seq] }), oneOf("kind", OUTBOX_KINDS), ...tenantPolicies()],
 );

@@ -1,11 +1,12 @@
 import { createHmac } from "node:crypto";
 import type { ActingAs } from "../authority.ts";
 import type { NamedKey } from "../settings.ts";
+import { FIRST_EPOCH, type Place } from "./places.ts";
 
 /** How long a context is good for. An attacker inside a transaction can read his own, so it is short. */
 export const CONTEXT_TTL_S = 60;
 
-/** As what somebody may act, by the first letter of a context; `acting_as()` reads it. */
+/** As what somebody may act, by the first letter of a context; `control.acting_as()` and `audit_row()` read it. */
 const LETTERS = {
   viewer: "v",
   member: "m",
@@ -14,20 +15,34 @@ const LETTERS = {
   api_key: "k",
   invitation: "i",
   issuer: "s",
+  object: "d",
 } as const satisfies Record<ActingAs, string>;
 
-/** On whose behalf a request acts: the id of a user, API key, invitation or issuer, and the rights of its credential. */
+/**
+ * On whose behalf a request acts: the id of a user, API key, invitation or issuer, or of the tenant for its own object, and
+ * the rights of its credential.
+ */
 export type Actor = { readonly id: string; readonly as: ActingAs };
 
+const EPOCH_DIGITS = 8;
+
 /**
- * The text that opens the wall for one tenant, one actor and one database role, for a minute:
- * `<letter>1.<kid>.<tenant>.<actor>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies.
- * `tenant` and the actor's id are UUIDs, `now` is in ms.
+ * The text that opens the wall of one place for one tenant, one actor and one database role, for a minute:
+ * `<letter>1.<kid>.<tenant>.<actor>.<epoch>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies. `tenant` and the
+ * actor's id are UUIDs, `now` is in ms.
  */
-export function signContext(key: NamedKey, role: string, tenant: string, actor: Actor, now: number): string {
+export function signContext(
+  key: NamedKey,
+  { name }: Pick<Place, "name">,
+  role: string,
+  tenant: string,
+  actor: Actor,
+  now: number,
+): string {
+  const epoch = String(FIRST_EPOCH).padStart(EPOCH_DIGITS, "0");
   const expiry = Math.floor(now / 1000) + CONTEXT_TTL_S;
-  const text = `${LETTERS[actor.as]}1.${key.kid}.${tenant}.${actor.id}.${expiry}`;
-  return `${text}.${createHmac("sha256", key.key).update(`${text}.${role}`).digest("hex")}`;
+  const text = `${LETTERS[actor.as]}1.${key.kid}.${tenant}.${actor.id}.${epoch}.${expiry}`;
+  return `${text}.${createHmac("sha256", key.key).update(`${text}.${name}.${role}`).digest("hex")}`;
 }
 
 /** The inner and outer pads of HMAC-SHA256 for a key of at most 64 bytes, as `partywall.context_keys` keeps them. */

@@ -1,5 +1,6 @@
 import { sql } from "drizzle-orm";
-import { index, jsonb, pgTable, primaryKey, text, uuid } from "drizzle-orm/pg-core";
+import { bigint, index, jsonb, pgTable, primaryKey, text, uuid } from "drizzle-orm/pg-core";
+import { ROLES } from "../authority.ts";
 import { bytea, instant } from "./columns.ts";
 import { tenantPolicies } from "./tenant-table.ts";
 
@@ -8,7 +9,10 @@ import { tenantPolicies } from "./tenant-table.ts";
 export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
 export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
 
-/** Who did what to which row: written by audit_row() in the change's own transaction, and by nobody else. */
+/**
+ * Who did what to which row: written by audit_row() in the change's own transaction, and by receive() for the control
+ * plane; by nobody else.
+ */
 export const auditEvents = pgTable(
   "audit_events",
   {
@@ -59,4 +63,48 @@ export const idempotencyKeys = pgTable(
     index("idempotency_keys_oldest").on(t.tenant_id, t.created_at),
     ...tenantPolicies(),
   ],
+);
+
+const tenantId = () =>
+  uuid("tenant_id")
+    .notNull()
+    .default(sql`current_tenant_id()`);
+
+/**
+ * The tenant's members, for content to refer to and to show: a copy of the control plane's, kept by receive() alone. A
+ * change of a member is here when its request is answered; if the site was out of reach, soon after it is back.
+ */
+export const members = pgTable(
+  "members",
+  {
+    tenant_id: tenantId(),
+    /** The user's. */
+    id: uuid("id").notNull(),
+    email: text("email").notNull(),
+    role: text("role", { enum: ROLES }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.id] }), ...tenantPolicies()],
+);
+
+/** Who was a member and is none: how to name whoever made what is there still. */
+export const formerMembers = pgTable(
+  "former_members",
+  {
+    tenant_id: tenantId(),
+    /** The user's. */
+    id: uuid("id").notNull(),
+    email: text("email").notNull(),
+    left_at: instant("left_at").notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.id] }), ...tenantPolicies()],
+);
+
+/** The last outbox entry of the tenant that is in force here; receive() keeps it. */
+export const outboxReceipts = pgTable(
+  "outbox_receipts",
+  {
+    tenant_id: tenantId().primaryKey(),
+    seq: bigint("seq", { mode: "number" }).notNull().default(0),
+  },
+  () => tenantPolicies(),
 );

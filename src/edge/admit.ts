@@ -1,10 +1,9 @@
-import { eq } from "drizzle-orm";
 import type { Context } from "hono";
 import { SCOPES } from "../authority.ts";
 import type { Caller, Credential } from "../caller.ts";
-import { factory, timed, type Edge } from "../context.ts";
-import { identityDb, openTenantDb, rethrow } from "../db/client.ts";
-import { tenants } from "../db/control.ts";
+import { factory, forRequest, timed, type Edge } from "../context.ts";
+import { isSlug } from "../db/across-tenants.ts";
+import { openTenantDb } from "../db/client.ts";
 import { bindings } from "../env.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import type { Decision } from "../policy.ts";
@@ -137,8 +136,7 @@ function obey(c: Context<Edge>, decision: Decision, cost: number): void {
 async function requireOwnHost(c: Context<Edge>, tenantId: string): Promise<void> {
   const slug = slugOfHost(c.req.url);
   if (slug === undefined || slug === lastKnownSlug(tenantId)) return;
-  const known = await identityDb.select({}).from(tenants).where(eq(tenants.slug, slug)).catch(rethrow);
-  throw new Problem(known.length > 0 ? "wrong_host" : "not_found");
+  throw new Problem((await isSlug(slug)) ? "wrong_host" : "not_found");
 }
 
 /** Who calls, now that the tenant's object has said what the credential is worth. */
@@ -156,12 +154,8 @@ function callerOf(credential: Credential, { key }: Admitted): Caller {
 function openDatabases(c: Context<Edge>, caller: Caller): void {
   const { tenantId } = caller;
   const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
-  const request = {
-    id: c.get("requestId"),
-    deadline: c.get("deadline"),
-    onAnswer: (started: number) => timed(c, "db", started),
-  };
+  const request = forRequest(c);
   c.set("caller", caller);
   c.set("db", openTenantDb("app", tenantId, actor, request));
-  c.set("identity", openTenantDb("identity", tenantId, actor, request));
+  c.set("account", openTenantDb("account", tenantId, actor, request));
 }

@@ -9,8 +9,8 @@ import { insufficientScope } from "./bearer.ts";
  * The caller's own row of memberships, by the alias `a`, while it has the role that the credential says or a greater one,
  * and the session is not revoked. Asked under the tenant's lock: what ended while the request was on its way grants nothing.
  */
-export const isActing = ({ id, tenantId, role, sessionId }: SignedIn) =>
-  sql`a.tenant_id = ${tenantId} and a.user_id = ${id} and a.role in ${atLeast(role)}
+export const isActing = ({ id, role, sessionId }: SignedIn) =>
+  sql`a.user_id = ${id} and a.role in ${atLeast(role)}
     and exists (select from sessions own where own.id = ${sessionId} and own.revoked_at is null)`;
 
 /** Answers a row while the caller may act. */

@@ -7,10 +7,11 @@ import type { ApiKeyScope } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { apiKeys } from "../db/control.ts";
+import { isLiveKey, keyRecord } from "../db/edge-record.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb } from "../tenant-db.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
-import { isLiveKey, KeyRecord, keyRecord } from "../tenant/record.ts";
+import { KeyRecord } from "../tenant/record.ts";
 import { isActing, vouchedBy } from "./acting.ts";
 import { makeApiKey, repeatableApiKey } from "./api-key.ts";
 import { insufficientScope, invalidToken } from "./bearer.ts";
@@ -37,15 +38,13 @@ type Row = SelectResultFields<typeof versioned>;
 /** A key just made, with its text, which is shown this once; or made by the same request before. */
 export type MadeKey = { row: Row & { key: string }; isRepeat: boolean };
 
-const isKey = (tenantId: Id, id: Id) => and(eq(k.tenant_id, tenantId), eq(k.id, id));
+const isKey = (id: Id) => eq(k.id, id);
 
-const byId = query((db, { tenantId, id }: Given<{ tenantId: string; id: string }>) =>
-  db.select(versioned).from(k).where(isKey(tenantId, id)),
-);
+const byId = query((db, { id }: Given<{ id: string }>) => db.select(versioned).from(k).where(isKey(id)));
 
 /** A key of the tenant. Throws `not_found`. */
-export async function findApiKey(db: AccountDb, tenantId: string, id: string): Promise<Row> {
-  const { found } = await db.read({ found: byId({ tenantId, id }) });
+export async function findApiKey(db: TenantDb, id: string): Promise<Row> {
+  const { found } = await db.read({ found: byId({ id }) });
   if (!found[0]) throw new Problem("not_found");
   return found[0];
 }
@@ -61,8 +60,8 @@ const asMaker = (maker: SignedIn) =>
   sql`select a.user_id, ${vouchedBy(maker)} as vouched_by from memberships a where ${isActing(maker)}`;
 
 /** The key that the same request made within a day: the end of its id says which request that was. */
-const ofThisRequest = (tenantId: string, idEnd: string) =>
-  sql`k.tenant_id = ${tenantId} and right(k.id::text, ${idEnd.length}) = ${idEnd}
+const ofThisRequest = (idEnd: string) =>
+  sql`right(k.id::text, ${idEnd.length}) = ${idEnd}
     and k.created_at > now() - interval '24 hours'`;
 
 type NewKey = { name: string; scopes: readonly ApiKeyScope[]; expiresAt: string | null };
@@ -73,7 +72,7 @@ type NewKey = { name: string; scopes: readonly ApiKeyScope[]; expiresAt: string 
  * `insufficient_scope` for a scope that the maker does not have.
  */
 export async function createApiKey(
-  db: AccountDb,
+  db: TenantDb,
   maker: SignedIn,
   { name, scopes, expiresAt }: NewKey,
   idempotencyKey: string | undefined,
@@ -89,14 +88,14 @@ export async function createApiKey(
           JSON.stringify([name, scopes, expiresAt]),
         );
   const { id, key } = repeatable ?? { id: uuidv7(), key: makeApiKey(tenantId) };
-  const isThis = repeatable ? ofThisRequest(tenantId, repeatable.idEnd) : isKey(tenantId, id);
+  const isThis = repeatable ? ofThisRequest(repeatable.idEnd) : isKey(id);
   const { inserted, made, makers } = await change(db, tenantId, (q) => ({
     inserted: q.execute(sql`
       with maker as (${asMaker(maker)})
-      insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
-      select ${id}::uuid, ${tenantId}::uuid, ${name}, ${sql.param(scopes, k.scopes)}::text[],
+      insert into api_keys (id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
+      select ${id}::uuid, ${name}, ${sql.param(scopes, k.scopes)}::text[],
         ${sql.param(key.hash, k.hash)}::bytea, ${key.hint}, user_id, vouched_by, ${expiresAt}::timestamptz
-      from maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k where k.tenant_id = ${tenantId} and ${isLiveKey}) < ${MAX_LIVE}
+      from maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k where ${isLiveKey}) < ${MAX_LIVE}
       returning 1`),
     made: q.select({ row: versioned, record }).from(k).where(isThis),
     makers: q.execute(asMaker(maker)),
@@ -109,13 +108,13 @@ export async function createApiKey(
 }
 
 /** Revokes a key, if `only` holds of it, as the tenant's object knows before this returns. */
-export async function deleteApiKey(db: AccountDb, tenantId: string, id: string, only?: SQL): Promise<void> {
+export async function deleteApiKey(db: TenantDb, tenantId: string, id: string, only?: SQL): Promise<void> {
   const { gone, there } = await change(db, tenantId, (q) => ({
     gone: q
       .delete(apiKeys)
-      .where(and(eq(apiKeys.tenant_id, tenantId), eq(apiKeys.id, id), only))
+      .where(and(eq(apiKeys.id, id), only))
       .returning({ id: apiKeys.id }),
-    there: q.select({ id: k.id }).from(k).where(isKey(tenantId, id)),
+    there: q.select({ id: k.id }).from(k).where(isKey(id)),
   }));
   if (there.length > 0) throw new Problem("precondition_failed");
   if (gone.length === 0) throw new Problem("not_found");
@@ -127,7 +126,7 @@ export async function deleteApiKey(db: AccountDb, tenantId: string, id: string, 
  * `too_many_api_keys` and `precondition_failed`.
  */
 export async function rotateApiKey(
-  db: AccountDb,
+  db: TenantDb,
   maker: SignedIn,
   id: string,
   overlapS: number,
@@ -139,26 +138,26 @@ export async function rotateApiKey(
     JSON.stringify(["rotation", tenantId, maker.id, id, overlapS]),
     "",
   );
-  const isThis = ofThisRequest(tenantId, next.idEnd);
+  const isThis = ofThisRequest(next.idEnd);
   const { makers, made, olds } = await change(db, tenantId, (q) => ({
     makers: q.execute(asMaker(maker)),
     // The new one is its maker's, who knows it now, whoever made the old one.
     replaced: q.execute(sql`
       with maker as (${asMaker(maker)}), old as (
         select k.* from api_keys k
-        where ${and(isKey(tenantId, id), only)} and ${isLiveKey}
+        where ${and(isKey(id), only)} and ${isLiveKey}
           and k.scopes <@ ${sql.param([...maker.scopes], k.scopes)}::text[]
       ), made as (
-        insert into api_keys (id, tenant_id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
-        select ${next.id}::uuid, old.tenant_id, old.name, old.scopes, ${sql.param(key.hash, k.hash)}::bytea,
+        insert into api_keys (id, name, scopes, hash, hint, created_by, vouched_by, expires_at)
+        select ${next.id}::uuid, old.name, old.scopes, ${sql.param(key.hash, k.hash)}::bytea,
           ${key.hint}, maker.user_id, maker.vouched_by, old.expires_at
         from old, maker where not exists (select from api_keys k where ${isThis}) and (select count(*) from api_keys k
-          where ${eq(k.tenant_id, tenantId)} and ${isLiveKey} and (k.id <> ${id} or ${overlapS} > 0)) < ${MAX_LIVE}
+          where ${isLiveKey} and (k.id <> ${id} or ${overlapS} > 0)) < ${MAX_LIVE}
         returning 1
       )
       update api_keys k
         set expires_at = least(k.expires_at, date_trunc('milliseconds', now()) + ${overlapS} * interval '1 second')
-      from made where ${isKey(tenantId, id)}`),
+      from made where ${isKey(id)}`),
     made: q.select({ row: versioned, record }).from(k).where(isThis),
     olds: q
       .select({
@@ -167,7 +166,7 @@ export async function rotateApiKey(
         matches: sql<boolean>`${only ?? sql`true`}`,
       })
       .from(k)
-      .where(isKey(tenantId, id)),
+      .where(isKey(id)),
   }));
   const [old] = olds;
   const [first] = made;

@@ -3,12 +3,14 @@ import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { IssuedRole } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
+import { member } from "../db/across-tenants.ts";
+import { edgeRecord } from "../db/edge-record.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb } from "../tenant-db.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
-import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
+import { EdgeRecord } from "../tenant/record.ts";
 import { mintAccessToken } from "./access-token.ts";
-import { Member, member } from "./session.ts";
+import { Member } from "./session.ts";
 import { NO_MEMBER, refusedToken, type Subject } from "./subject-token.ts";
 import type { Trust } from "./trust.ts";
 
@@ -24,7 +26,7 @@ const Held = v.object({ version: v.number(), tenant: EdgeRecord });
  * longer, what it was taken for. Throws `subject_token_refused`, `tenant_suspended` or `tenant_closing`.
  */
 export async function exchange(
-  db: AccountDb,
+  db: TenantDb,
   { id: issuerId, tenant_id: tenantId, version }: Trust,
   { subject, email }: Subject,
   role: IssuedRole,
@@ -36,7 +38,7 @@ export async function exchange(
     and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
     and i.id = ${issuerId} and i.version = ${version} and i.suspended_at is null`;
   const own = sql`(select f.id from users f where f.issuer_id = ${issuerId} and f.subject = ${subject})`;
-  const local = sql`(select l.id from users l join memberships lm on lm.user_id = l.id and lm.tenant_id = ${tenantId}
+  const local = sql`(select l.id from users l join memberships lm on lm.user_id = l.id
     where l.issuer_id is null and l.email = ${email})`;
   const { held, vouched } = await change(db, tenantId, (q) => ({
     held: q.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
@@ -45,9 +47,9 @@ export async function exchange(
       select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
       where i.just_in_time and not exists ${own} and not exists ${local}`),
     // The role follows what the issuer says; but who was made an owner here stays one.
-    membership: q.execute(sql`insert into memberships (tenant_id, user_id, role)
-      select i.tenant_id, u.id, ${role} from ${trusted} join users u on u.id = ${own}
-      where exists (select from memberships where tenant_id = i.tenant_id and user_id = u.id)
+    membership: q.execute(sql`insert into memberships (user_id, role)
+      select u.id, ${role} from ${trusted} join users u on u.id = ${own}
+      where exists (select from memberships where user_id = u.id)
         or (i.just_in_time and not exists ${local})
       on conflict (tenant_id, user_id) do update set role = excluded.role
         where memberships.role not in (excluded.role, 'owner')`),
@@ -55,15 +57,15 @@ export async function exchange(
       sql`update users u set email = ${email} from ${trusted} where u.id = ${own} and u.email <> ${email}`,
     ),
     // Each exchange makes one, so each clears away those that are over.
-    expired: q.execute(sql`delete from sessions where tenant_id = ${tenantId} and issuer_id = ${issuerId}
+    expired: q.execute(sql`delete from sessions where issuer_id = ${issuerId}
       and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
     vouched: q.execute(sql`with who as (
         select ${member}, u.issuer_id is not null as own
         from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
         where u.id in (${own}, ${local}) order by own desc limit 1
       ), s as (
-        insert into sessions (id, tenant_id, user_id, issuer_id, user_agent, expires_at)
-        select ${sessionId}::uuid, ${tenantId}::uuid, user_id, ${issuerId}::uuid, ${of.userAgent},
+        insert into sessions (id, user_id, issuer_id, user_agent, expires_at)
+        select ${sessionId}::uuid, user_id, ${issuerId}::uuid, ${of.userAgent},
           now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
       )
       select * from who`),

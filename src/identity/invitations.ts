@@ -5,7 +5,7 @@ import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { invitations } from "../db/control.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb } from "../tenant-db.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
 import { isActing, ownersOnly, vouchedBy } from "./acting.ts";
 import { invalidToken } from "./bearer.ts";
@@ -29,16 +29,15 @@ export const shownInvitation = {
 };
 const versioned = { ...shownInvitation, version: invitations.version };
 
-const isInvitation = (tenantId: Id, id: Id) =>
-  and(eq(invitations.tenant_id, tenantId), eq(invitations.id, id));
+const isInvitation = (id: Id) => eq(invitations.id, id);
 
-const byId = query((db, { tenantId, id }: Given<{ tenantId: string; id: string }>) =>
-  db.select(versioned).from(invitations).where(isInvitation(tenantId, id)),
+const byId = query((db, { id }: Given<{ id: string }>) =>
+  db.select(versioned).from(invitations).where(isInvitation(id)),
 );
 
 /** An invitation that nobody has accepted. Throws `not_found`. */
-export async function findInvitation(db: AccountDb, tenantId: string, id: string) {
-  const { found } = await db.read({ found: byId({ tenantId, id }) });
+export async function findInvitation(db: TenantDb, id: string) {
+  const { found } = await db.read({ found: byId({ id }) });
   if (!found[0]) throw new Problem("not_found");
   return found[0];
 }
@@ -48,23 +47,23 @@ export async function findInvitation(db: AccountDb, tenantId: string, id: string
  * Throws `already_member`, `mail_not_sent` and `mail_not_set_up`, and `insufficient_scope` for a role that the caller
  * may not give.
  */
-export async function invite(db: AccountDb, caller: SignedIn, email: string, role: Role) {
+export async function invite(db: TenantDb, caller: SignedIn, email: string, role: Role) {
   const { tenantId } = caller;
   if (!MANAGES[caller.role].includes(role)) throw ownersOnly();
   await requireMail(email);
   const { id, text, hash } = makeInvitation(tenantId, email);
   const isThere = sql`exists (select from memberships m join users u on u.id = m.user_id
-    where m.tenant_id = ${tenantId} and u.email = ${email})`;
+    where u.email = ${email})`;
   const { made, standing } = await change(db, tenantId, (q) => ({
     inserted: q.execute(sql`
-      insert into invitations (id, tenant_id, email, role, token_hash, invited_by, vouched_by, expires_at)
-      select ${id}::uuid, a.tenant_id, ${email}, ${role}, ${sql.param(hash, invitations.token_hash)}::bytea,
+      insert into invitations (id, email, role, token_hash, invited_by, vouched_by, expires_at)
+      select ${id}::uuid, ${email}, ${role}, ${sql.param(hash, invitations.token_hash)}::bytea,
         a.user_id, ${vouchedBy(caller)}, now() + ${INVITATION_TTL_DAYS} * interval '1 day'
       from memberships a where ${isActing(caller)} and not ${isThere}
       on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
         token_hash = excluded.token_hash, invited_by = excluded.invited_by, vouched_by = excluded.vouched_by,
         expires_at = excluded.expires_at, created_at = excluded.created_at`),
-    made: byId({ tenantId, id }),
+    made: byId({ id }),
     standing: q.execute(sql`
       select t.name as tenant, u.email as inviter from tenants t join memberships a on a.tenant_id = t.id
         join users u on u.id = a.user_id where ${isActing(caller)}`),
@@ -78,7 +77,7 @@ export async function invite(db: AccountDb, caller: SignedIn, email: string, rol
 
 /** Revokes an invitation, if `only` holds of it. Throws `not_found` and `precondition_failed`. */
 export async function deleteInvitation(
-  db: AccountDb,
+  db: TenantDb,
   tenantId: string,
   id: string,
   only?: SQL,
@@ -86,9 +85,9 @@ export async function deleteInvitation(
   const { gone, there } = await change(db, tenantId, (q) => ({
     gone: q
       .delete(invitations)
-      .where(and(isInvitation(tenantId, id), only))
+      .where(and(isInvitation(id), only))
       .returning({ id: invitations.id }),
-    there: q.select({ id: invitations.id }).from(invitations).where(isInvitation(tenantId, id)),
+    there: q.select({ id: invitations.id }).from(invitations).where(isInvitation(id)),
   }));
   if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
 }

@@ -6,7 +6,7 @@ import { violatedConstraint } from "../db/client.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { issuers } from "../db/control.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb } from "../tenant-db.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
 import { ifActing, isActing, refuseManaging, stands, vouchedBy } from "./acting.ts";
 import { invalidToken } from "./bearer.ts";
@@ -41,15 +41,15 @@ type Rules = {
   just_in_time?: boolean | undefined;
 };
 
-const isIssuer = (tenantId: Id, id: Id) => and(eq(issuers.tenant_id, tenantId), eq(issuers.id, id));
+const isIssuer = (id: Id) => eq(issuers.id, id);
 
-const byId = query((db, { tenantId, id }: Given<{ tenantId: string; id: string }>) =>
-  db.select(versioned).from(issuers).where(isIssuer(tenantId, id)),
+const byId = query((db, { id }: Given<{ id: string }>) =>
+  db.select(versioned).from(issuers).where(isIssuer(id)),
 );
 
 /** An issuer that the tenant trusts. Throws `not_found`. */
-export async function findIssuer(db: AccountDb, tenantId: string, id: string) {
-  const { found } = await db.read({ found: byId({ tenantId, id }) });
+export async function findIssuer(db: TenantDb, id: string) {
+  const { found } = await db.read({ found: byId({ id }) });
   if (!found[0]) throw new Problem("not_found");
   return found[0];
 }
@@ -73,7 +73,7 @@ const tooLargeMap = () =>
 
 /** Has the tenant trust an issuer, on the caller's behalf. Throws `issuer_exists`. */
 export async function createIssuer(
-  db: AccountDb,
+  db: TenantDb,
   caller: SignedIn,
   {
     issuer,
@@ -88,17 +88,16 @@ export async function createIssuer(
     role_map?: Record<string, IssuedRole> | undefined;
   },
 ) {
-  const { tenantId } = caller;
   const id = uuidv7();
-  const { row } = await change(db, tenantId, (q) => ({
+  const { row } = await change(db, caller.tenantId, (q) => ({
     inserted: q.execute(sql`
-      insert into issuers (id, tenant_id, issuer, audience, role_claim, role_map, default_role, email_domains,
+      insert into issuers (id, issuer, audience, role_claim, role_map, default_role, email_domains,
         just_in_time, registered_by, vouched_by)
-      select ${id}::uuid, a.tenant_id, ${issuer}, ${audience}, ${role_claim ?? null},
+      select ${id}::uuid, ${issuer}, ${audience}, ${role_claim ?? null},
         ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
         ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
         a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
-    row: byId({ tenantId, id }),
+    row: byId({ id }),
   })).catch(refuseIssuer);
   if (!row[0]) throw invalidToken();
   return row[0];
@@ -109,17 +108,16 @@ export async function createIssuer(
  * object knows before this returns. The caller answers for it from then on. Throws `not_found` and `precondition_failed`.
  */
 export async function changeIssuer(
-  db: AccountDb,
+  db: TenantDb,
   caller: SignedIn,
   id: string,
   { role_map, ...patch }: Rules & { role_map?: Record<string, IssuedRole | null> | null | undefined },
   only?: SQL,
 ) {
-  const { tenantId } = caller;
   // A merge patch goes into the map as well: null removes one entry, or the whole map.
   const merged =
     role_map && sql`jsonb_strip_nulls(${issuers.role_map} || ${JSON.stringify(role_map)}::jsonb)`;
-  const { acting, row, there } = await change(db, tenantId, (q) => ({
+  const { acting, row, there } = await change(db, caller.tenantId, (q) => ({
     acting: q.execute(ifActing(caller)),
     row: q
       .update(issuers)
@@ -131,9 +129,9 @@ export async function changeIssuer(
         suspended_at: null,
         updated_at: sql`now()`,
       })
-      .where(and(isIssuer(tenantId, id), stands(caller), only))
+      .where(and(isIssuer(id), stands(caller), only))
       .returning(versioned),
-    there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+    there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(id)),
   })).catch(refuseIssuer);
   if (acting.rows.length === 0) throw invalidToken();
   if (!row[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");
@@ -144,15 +142,14 @@ export async function changeIssuer(
  * Ends the trust in an issuer, if `only` holds of it, with its users and the sessions that it vouched for: the tenant's
  * object knows before this returns. Throws `not_found`, `precondition_failed` and `last_owner`.
  */
-export async function deleteIssuer(db: AccountDb, caller: SignedIn, id: string, only?: SQL): Promise<void> {
-  const { tenantId } = caller;
-  const { acting, gone, there } = await change(db, tenantId, (q) => ({
+export async function deleteIssuer(db: TenantDb, caller: SignedIn, id: string, only?: SQL): Promise<void> {
+  const { acting, gone, there } = await change(db, caller.tenantId, (q) => ({
     acting: q.execute(ifActing(caller)),
     gone: q
       .delete(issuers)
-      .where(and(isIssuer(tenantId, id), stands(caller), only))
+      .where(and(isIssuer(id), stands(caller), only))
       .returning({ id: issuers.id }),
-    there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(tenantId, id)),
+    there: q.select({ id: issuers.id }).from(issuers).where(isIssuer(id)),
   })).catch(refuseIssuer);
   if (acting.rows.length === 0) throw invalidToken();
   if (!gone[0]) throw new Problem(there[0] ? "precondition_failed" : "not_found");

@@ -4,7 +4,7 @@ import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { memberships, users } from "../db/control.ts";
 import { Problem } from "../problem.ts";
-import type { AccountDb } from "../tenant-db.ts";
+import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
 import { ifActing, ownersOnly, refuseTo, stands } from "./acting.ts";
 
@@ -18,20 +18,19 @@ export const shownMember = {
 };
 const versioned = { ...shownMember, version: memberships.version };
 
-const isMember = (tenantId: Id, userId: Id) =>
-  and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, userId));
+const isMember = (userId: Id) => eq(memberships.user_id, userId);
 
-const byUser = query((db, { tenantId, userId }: Given<{ tenantId: string; userId: string }>) =>
+const byUser = query((db, { userId }: Given<{ userId: string }>) =>
   db
     .select(versioned)
     .from(memberships)
     .innerJoin(users, eq(users.id, memberships.user_id))
-    .where(isMember(tenantId, userId)),
+    .where(isMember(userId)),
 );
 
 /** A member of the tenant. Throws `not_found`. */
-export async function findMember(db: AccountDb, tenantId: string, userId: string) {
-  const { found } = await db.read({ found: byUser({ tenantId, userId }) });
+export async function findMember(db: TenantDb, userId: string) {
+  const { found } = await db.read({ found: byUser({ userId }) });
   if (!found[0]) throw new Problem("not_found");
   return found[0];
 }
@@ -42,21 +41,20 @@ export async function findMember(db: AccountDb, tenantId: string, userId: string
  * `precondition_failed`, `last_owner`, and `insufficient_scope` when the caller may not.
  */
 export async function changeMember(
-  db: AccountDb,
+  db: TenantDb,
   caller: SignedIn,
   userId: string,
   patch: { role?: Role | undefined },
   only?: SQL,
 ) {
-  const { tenantId } = caller;
-  const { acting, written, now } = await change(db, tenantId, (q) => ({
+  const { acting, written, now } = await change(db, caller.tenantId, (q) => ({
     acting: q.execute(ifActing(caller)),
     written: q
       .update(memberships)
       .set({ ...patch, updated_at: sql`now()` })
-      .where(and(isMember(tenantId, userId), stands(caller), only))
+      .where(and(isMember(userId), stands(caller), only))
       .returning({ user_id: memberships.user_id }),
-    now: byUser({ tenantId, userId }),
+    now: byUser({ userId }),
   })).catch(refuseTo(caller));
   if (acting.rows.length === 0) throw ownersOnly();
   if (!now[0]) throw new Problem("not_found");
@@ -69,19 +67,18 @@ export async function changeMember(
  * returns. Throws as changeMember() does.
  */
 export async function removeMember(
-  db: AccountDb,
+  db: TenantDb,
   caller: SignedIn,
   userId: string,
   only?: SQL,
 ): Promise<void> {
-  const { tenantId } = caller;
-  const { acting, removed, there } = await change(db, tenantId, (q) => ({
+  const { acting, removed, there } = await change(db, caller.tenantId, (q) => ({
     acting: q.execute(ifActing(caller)),
     removed: q
       .delete(memberships)
-      .where(and(isMember(tenantId, userId), stands(caller), only))
+      .where(and(isMember(userId), stands(caller), only))
       .returning({ user_id: memberships.user_id }),
-    there: q.select({ user_id: memberships.user_id }).from(memberships).where(isMember(tenantId, userId)),
+    there: q.select({ user_id: memberships.user_id }).from(memberships).where(isMember(userId)),
   })).catch(refuseTo(caller));
   if (acting.rows.length === 0) throw ownersOnly();
   if (there.length > 0) throw new Problem("precondition_failed");

@@ -1,16 +1,17 @@
-import { sql, type SQL } from "drizzle-orm";
+import type { SQL } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
-import { identityDb, rethrow, violatedConstraint } from "../db/client.ts";
+import { replaceRefreshToken, signingUp, startSession, WHO } from "../db/across-tenants.ts";
+import { openTenantDb, violatedConstraint, type ForRequest } from "../db/client.ts";
 import { Problem } from "../problem.ts";
 import { SIGNUP_PLAN } from "../product/plans.ts";
-import { EdgeRecord, edgeRecord } from "../tenant/record.ts";
+import { newsOf, readNews } from "../tenant/news.ts";
+import { EdgeRecord } from "../tenant/record.ts";
+import { introduceTenant, tellTenant, updateTenant } from "../tenant/stub.ts";
 import { mintAccessToken } from "./access-token.ts";
 import { firstRefreshToken, readRefreshToken, type RefreshToken } from "./refresh-token.ts";
-
-const REFRESH_TTL_S = 30 * 24 * 3600;
 
 /** A session as the API answers it (API.md). */
 export const Session = v.object({
@@ -29,8 +30,12 @@ export const Session = v.object({
 });
 export type Session = v.InferOutput<typeof Session>;
 
-/** A session just granted, with the tenant's record, which its Durable Object is to learn before the answer. */
-export type Grant = { session: Session; record: EdgeRecord };
+/** A session just granted. It is told to nobody before the tenant's object has learned what it was granted on. */
+export type Grant = {
+  who: v.InferOutput<typeof Member>;
+  refresh: RefreshToken;
+  learned: () => Promise<void>;
+};
 
 export const Member = v.object({
   user_id: v.string(),
@@ -39,64 +44,36 @@ export const Member = v.object({
   role: v.picklist(ROLES),
   tenant: EdgeRecord,
 });
-const Found = v.object({ members: v.array(Member), is_host: v.boolean() });
+/** A member, and how far the tenant's outbox goes. */
+const Entering = v.object({ ...Member.entries, head: v.number() });
+const Found = v.object({ members: v.array(Entering), is_host: v.boolean() });
 const NOBODY: v.InferOutput<typeof Found> = { members: [], is_host: true };
-
-/** What a statement that starts a session answers of its member (a Member), from the aliases u, m and t. */
-export const member = sql`u.id as user_id, u.email, u.version, m.role, ${edgeRecord} as tenant`;
-
-/** The INSERT of the session that a refresh token is the first of, up to its FROM. */
-export const newSession = (
-  { sessionId, hash }: RefreshToken,
-  userAgent: string,
-  of: { tenant: SQL; user: SQL },
-) => sql`
-  insert into sessions (id, tenant_id, user_id, refresh_hash, user_agent, expires_at)
-  select ${sessionId}::uuid, ${of.tenant}, ${of.user}, ${hex(hash)}::bytea, ${userAgent},
-    now() + ${REFRESH_TTL_S} * interval '1 second'`;
 
 type SignUp = { email: string; hash: string; slug: string; name: string; userAgent: string };
 
 /**
- * Makes a tenant on the plan `solo` with its owner and a session, in one statement: all or nothing. An email that
- * exists gets the tenant added if the hash is its password's, else undefined. The same sign-up again within a day, as
- * after a lost answer, starts a session in the tenant that the first one made. Throws `slug_taken`.
+ * Makes a tenant on the plan `solo` with its owner and a session: all or nothing. An email that exists gets the tenant added
+ * if the hash is its password's, else undefined. The same sign-up again within a
+ * day, as after a lost answer, starts a session in the tenant that the first one made. Throws `slug_taken`.
  */
-export async function signUp(of: SignUp): Promise<Grant | undefined> {
+export async function signUp(of: SignUp, request: ForRequest): Promise<Grant | undefined> {
   const [userId, tenantId, refresh] = [uuidv7(), uuidv7(), firstRefreshToken(uuidv7())];
-  // Rows that a WITH query has just made are not seen by the others, so the record is built from RETURNING.
-  const { rows } = await identityDb
-    .execute(sql`
-      with u as (
-        insert into users (id, email, password_hash) values (${userId}, ${of.email}, ${of.hash})
-        on conflict (email) where issuer_id is null do update set email = excluded.email where users.password_hash = excluded.password_hash
-        returning id, email, version
-      ), t as (
-        insert into tenants (id, slug, name, plan)
-        select ${tenantId}::uuid, ${of.slug}, ${of.name}, ${SIGNUP_PLAN} from u returning *
-      ), m as (
-        insert into memberships (tenant_id, user_id, role) select t.id, u.id, 'owner' from t, u returning role
-      ), s as (
-        ${newSession(refresh, of.userAgent, { tenant: sql`t.id`, user: sql`u.id` })} from t, u, m returning id
-      )
-      select ${member} from u, t, m, s`)
-    .catch((error: unknown) => {
-      if (violatedConstraint(error) === "tenants_slug") return { rows: "taken" as const };
-      return rethrow(error);
-    });
-  if (rows === "taken") return signUpAgain(of);
-  return rows[0] && grant(v.parse(Member, rows[0]), refresh);
+  const db = openTenantDb("identity", tenantId, { id: tenantId, as: "object" }, request);
+  const before = signingUp({ ...of, userId, tenantId, plan: SIGNUP_PLAN, refresh });
+  const done = await db.writeAfter(before, { news: newsOf({ after: 0 }) }).catch((error: unknown) => {
+    if (violatedConstraint(error) === "tenants_slug") return undefined;
+    throw error;
+  });
+  if (!done) return signUpAgain(of);
+  const [who] = v.parse(v.array(Member), done.signedUp.rows);
+  return who && { who, refresh, learned: () => tellTenant(tenantId, readNews(done.news)) };
 }
 
 /** Starts a session in the tenant that the same sign-up has made. Throws `slug_taken` when another one made it. */
-async function signUpAgain({ email, hash, slug, name, userAgent }: SignUp): Promise<Grant> {
-  const { members, refresh } = await startSession(
-    sql`u.email = ${email} and u.issuer_id is null and u.password_hash = ${hash} and t.slug = ${slug} and t.name = ${name}
-      and m.role = 'owner' and m.created_at = t.created_at and t.created_at > now() - interval '1 day'`,
-    userAgent,
-  );
+async function signUpAgain(of: SignUp): Promise<Grant> {
+  const { members, refresh } = await start(WHO.signsUpAgain(of), of.userAgent);
   if (!members[0]) throw new Problem("slug_taken");
-  return grant(members[0], refresh);
+  return entering(members[0], refresh);
 }
 
 /**
@@ -112,8 +89,8 @@ export async function signIn(of: {
   userAgent: string;
 }): Promise<Grant | undefined> {
   const slug = of.slug ?? null;
-  const { members, refresh } = await startSession(
-    sql`u.email = ${of.email} and u.password_hash = ${of.hash} and (${slug}::text is null or t.slug = ${slug})`,
+  const { members, refresh } = await start(
+    WHO.signsIn({ ...of, slug }),
     of.userAgent,
     of.isHost ? slug : null,
   );
@@ -123,7 +100,7 @@ export async function signIn(of: {
       errors: [{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }],
     });
   }
-  return members[0] && grant(members[0], refresh);
+  return members[0] && entering(members[0], refresh);
 }
 
 /**
@@ -136,12 +113,8 @@ export async function switchTenant(of: {
   slug: string;
   userAgent: string;
 }): Promise<Grant | undefined> {
-  const { members, refresh } = await startSession(
-    sql`u.id = ${of.userId} and t.slug = ${of.slug} and exists (select from sessions
-      where id = ${of.sessionId} and user_id = u.id and issuer_id is null and revoked_at is null)`,
-    of.userAgent,
-  );
-  return members[0] && grant(members[0], refresh);
+  const { members, refresh } = await start(WHO.switches(of), of.userAgent);
+  return members[0] && entering(members[0], refresh);
 }
 
 /**
@@ -149,97 +122,65 @@ export async function switchTenant(of: {
  * Returns all those in active tenants, by slug. Throws `tenant_suspended` or `tenant_closing` when only others are found,
  * and `not_found` when no tenant has the slug of the request's host.
  */
-async function startSession(condition: SQL, userAgent: string, host: string | null = null) {
+async function start(who: SQL, userAgent: string, host: string | null = null) {
   const refresh = firstRefreshToken(uuidv7());
-  const { rows } = await identityDb
-    .execute(sql`
-      with who as (
-        select ${member} from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
-        where ${condition}
-      ), s as (
-        ${newSession(refresh, userAgent, { tenant: sql`(tenant->>'id')::uuid`, user: sql`user_id` })}
-        from who where tenant->>'status' = 'active' and (select count(*) from who where tenant->>'status' = 'active') = 1
-      )
-      select coalesce((select json_agg(who order by tenant->>'slug') from who), '[]') as members,
-        ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
-    .catch((error: unknown) => {
-      // Whoever was removed meanwhile is no member.
-      if (violatedConstraint(error) === "sessions_membership") return { rows: [NOBODY] };
-      return rethrow(error);
-    });
+  const rows = await startSession(who, refresh, userAgent, host).catch((error: unknown) => {
+    // Whoever was removed meanwhile is no member.
+    if (violatedConstraint(error) === "sessions_membership") return [NOBODY];
+    throw error;
+  });
   const [{ members, is_host }] = v.parse(v.tuple([Found]), rows);
   if (!is_host) throw new Problem("not_found");
   const enterable = members.filter(({ tenant }) => tenant.status === "active");
-  const [who] = members;
-  if (who && who.tenant.status !== "active" && enterable.length === 0)
-    throw new Problem(`tenant_${who.tenant.status}`);
+  const [first] = members;
+  if (first && first.tenant.status !== "active" && enterable.length === 0)
+    throw new Problem(`tenant_${first.tenant.status}`);
   return { members: enterable, refresh };
 }
 
-/** That a session is revoked, now or since an earlier request: its tenant's object is to confirm it before the answer. */
-export type Revoked = { tenantId: string; head: number };
-const RevokedRow = v.object({ tenant_id: v.string(), head: v.number() });
+const Revoked = v.object({ tenant_id: v.string(), head: v.number() });
 
 /**
  * Replaces a refresh token by its successor, in one transaction. The token before the last gets the same successor until
  * that one is first used, for a second tab and for an answer that was lost, however late; any older one is a stolen
- * token at work, and revokes the session. Undefined when refused, as at the host of another tenant.
+ * token at work, and revokes the session, as the tenant's object knows before this returns. Undefined when refused, as at
+ * the host of another tenant.
  */
-export async function refreshSession(
-  text: string,
-  host: string | undefined,
-): Promise<Grant | Revoked | undefined> {
+export async function refreshSession(text: string, host: string | undefined): Promise<Grant | undefined> {
   const tokens = readRefreshToken(text);
   if (!tokens) return undefined;
   const { presented, successor } = tokens;
-  const isNewest = sql`(s.generation = ${presented.generation} and s.refresh_hash = ${hex(presented.hash)}::bytea)`;
-  const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea)`;
-  const isThis = sql`s.id = ${presented.sessionId}`;
-  const [, refreshed, revoked] = await identityDb
-    .batch([
-      identityDb.execute(sql`
-        select lock_outbox(s.tenant_id) from sessions s where ${isThis} and not (${isNewest} or ${isRepeat})`),
-      // One UPDATE, so that of two at once the second one judges the row that the first one left.
-      identityDb.execute(sql`
-        update sessions s set
-          revoked_at = case when ${isNewest} or ${isRepeat} then null else now() end,
-          rotated_at = now(),
-          expires_at = case when ${isNewest} then now() + ${REFRESH_TTL_S} * interval '1 second' else s.expires_at end,
-          generation = case when ${isNewest} then ${successor.generation} else s.generation end,
-          refresh_hash = case when ${isNewest} then ${hex(successor.hash)}::bytea else s.refresh_hash end
-        from users u, memberships m, tenants t
-        where ${isThis} and s.revoked_at is null and s.expires_at > now() and t.status = 'active'
-          and (${host ?? null}::text is null or t.slug = ${host ?? null})
-          and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
-        returning ${member}`),
-      identityDb.execute(sql`
-        select h.tenant_id, h.head::float8 from sessions s join outbox_heads h on h.tenant_id = s.tenant_id
-        where ${isThis} and s.revoked_at is not null`),
-    ])
-    .catch(rethrow);
-  const [ended] = v.parse(v.array(RevokedRow), revoked.rows);
-  if (ended) return { tenantId: ended.tenant_id, head: ended.head };
-  const [who] = v.parse(v.array(Member), refreshed.rows);
-  return who && grant(who, successor);
+  const { refreshed, revoked } = await replaceRefreshToken(presented, successor, host);
+  const [ended] = v.parse(v.array(Revoked), revoked);
+  if (ended) await updateTenant(ended.tenant_id, ended.head);
+  const [who] = v.parse(v.array(Entering), refreshed);
+  return who && entering(who, successor);
+}
+
+const entering = (who: v.InferOutput<typeof Entering>, refresh: RefreshToken): Grant => ({
+  who,
+  refresh,
+  learned: () => introduceTenant(who.tenant, who.head),
+});
+
+/** The session, once the tenant's object knows what it was granted on. Throws `unavailable`. */
+export async function granted({ who, refresh, learned }: Grant): Promise<Session> {
+  await learned();
+  return sessionOf(who, refresh);
 }
 
 /** What a member is told of the session that this refresh token is of. */
-export async function grant(
+export async function sessionOf(
   { user_id: userId, email, version, role, tenant }: v.InferOutput<typeof Member>,
-  { text, sessionId }: { text: string; sessionId: string },
-): Promise<Grant> {
+  { text, sessionId }: Pick<RefreshToken, "text" | "sessionId">,
+): Promise<Session> {
   return {
-    record: tenant,
-    session: {
-      access_token: await mintAccessToken({ tenantId: tenant.id, userId, sessionId, role, version }),
-      token_type: "Bearer",
-      expires_in: ACCESS_TOKEN_TTL_S,
-      refresh_token: text,
-      session: { id: sessionId },
-      user: { id: userId, email },
-      tenant: { id: tenant.id, slug: tenant.slug, name: tenant.name, role },
-    },
+    access_token: await mintAccessToken({ tenantId: tenant.id, userId, sessionId, role, version }),
+    token_type: "Bearer",
+    expires_in: ACCESS_TOKEN_TTL_S,
+    refresh_token: text,
+    session: { id: sessionId },
+    user: { id: userId, email },
+    tenant: { id: tenant.id, slug: tenant.slug, name: tenant.name, role },
   };
 }
-
-const hex = (bytes: Uint8Array) => `\\x${Buffer.from(bytes).toString("hex")}`;

@@ -1,8 +1,6 @@
-import { and, eq, sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { IssuedRole } from "../authority.ts";
-import { identityDb, rethrow } from "../db/client.ts";
-import { issuers, tenants } from "../db/control.ts";
+import { homesOf, isRegistered, registrations } from "../db/across-tenants.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import { NO_MEMBER, refusedToken, unknownToken, type Origin, type Subject } from "./subject-token.ts";
@@ -12,28 +10,13 @@ const REMEMBERED_MS = 60_000;
 /** Tenants among which a token may choose. */
 const MAX_TRUSTS = 50;
 
-const columns = {
-  id: issuers.id,
-  tenant_id: issuers.tenant_id,
-  role_claim: issuers.role_claim,
-  role_map: issuers.role_map,
-  default_role: issuers.default_role,
-  email_domains: issuers.email_domains,
-  just_in_time: issuers.just_in_time,
-  suspended_at: issuers.suspended_at,
-  version: issuers.version,
-  status: tenants.status,
-};
-
 /** An issuer as one tenant has registered it, and whether that tenant is open. */
-export type Trust = Pick<typeof issuers.$inferSelect, Exclude<keyof typeof columns, "status">> &
-  Pick<typeof tenants.$inferSelect, "status">;
+export type Trust = Awaited<ReturnType<typeof registrations>>[number];
+
+const Homes = v.array(v.object({ id: v.string() }));
 
 const trusted = remembers<number>("trusted_issuers");
 const known = remembers<{ trusts: Trust[]; until: number }>("trusts");
-
-const isOf = ({ issuer, audience }: Origin) =>
-  and(eq(issuers.issuer, issuer), eq(issuers.audience, audience));
 
 /**
  * Whether any tenant trusts the issuer for this audience, as of a minute ago at most: only then its keys are fetched. No
@@ -42,14 +25,9 @@ const isOf = ({ issuer, audience }: Origin) =>
 export async function isTrusted(origin: Origin): Promise<boolean> {
   const name = JSON.stringify([origin.issuer, origin.audience]);
   if (Date.now() < (trusted.get(name) ?? 0)) return true;
-  const rows = await identityDb
-    .select({ id: issuers.id })
-    .from(issuers)
-    .where(isOf(origin))
-    .limit(1)
-    .catch(rethrow);
-  if (rows.length > 0) trusted.set(name, Date.now() + REMEMBERED_MS);
-  return rows.length > 0;
+  const isThere = await isRegistered(origin);
+  if (isThere) trusted.set(name, Date.now() + REMEMBERED_MS);
+  return isThere;
 }
 
 type Question = Origin & { slug: string | undefined; domain: string };
@@ -63,21 +41,7 @@ const nameOf = ({ issuer, audience, slug, domain }: Question) =>
 export async function trustsOf(question: Question): Promise<Trust[]> {
   const there = known.get(nameOf(question));
   if (there && Date.now() < there.until) return there.trusts;
-  const { slug, domain } = question;
-  const trusts = await identityDb
-    .select({
-      ...columns,
-      claimed_at:
-        sql<number>`coalesce(extract(epoch from (${issuers.domains_since} ->> ${domain})::timestamptz)::float8,
-        'infinity')`.mapWith(Number),
-    })
-    .from(issuers)
-    .innerJoin(tenants, eq(tenants.id, issuers.tenant_id))
-    .where(and(isOf(question), slug === undefined ? undefined : eq(tenants.slug, slug)))
-    // The oldest registrations, so that later ones push none of them out.
-    .orderBy(sql`${domain} = any(${issuers.email_domains}) desc`, issuers.created_at, issuers.id)
-    .limit(MAX_TRUSTS)
-    .catch(rethrow);
+  const trusts = await registrations(question, question, MAX_TRUSTS);
   trusts.sort(
     (one, other) => Number(one.claimed_at > other.claimed_at) - Number(one.claimed_at < other.claimed_at),
   );
@@ -118,7 +82,8 @@ export async function chooseTrust(
   if (others.length === 0) return first;
 
   const chosen = [first, ...others];
-  const homes = await homesOf(subject, chosen);
+  const ids = chosen.map(({ trust }) => trust.id);
+  const homes = v.parse(Homes, await homesOf(subject, ids)).map(({ id }) => id);
   if (homes.length > 1)
     throw new Problem("invalid_token_request", {
       error: "invalid_target",
@@ -130,20 +95,6 @@ export async function chooseTrust(
   if (!one) throw refusedToken(NO_MEMBER);
   return one;
 }
-
-/** Of these registrations, those in whose tenant the subject is a member. */
-async function homesOf({ subject, email }: Subject, among: { trust: Trust }[]): Promise<string[]> {
-  const ids = among.map(({ trust }) => trust.id);
-  const { rows } = await identityDb
-    .execute(
-      sql`select i.id from issuers i join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
-        where i.id in ${ids} and ((u.issuer_id = i.id and u.subject = ${subject})
-          or (u.issuer_id is null and u.email = ${email})) group by i.id`,
-    )
-    .catch(rethrow);
-  return v.parse(Homes, rows).map(({ id }) => id);
-}
-const Homes = v.array(v.object({ id: v.string() }));
 
 /** The greatest role that a value of the claim stands for, else the default one. */
 function roleOf({ claims }: Subject, { role_claim, role_map, default_role }: Trust): IssuedRole | null {

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { date, foreignKey, index, text, uuid } from "drizzle-orm/pg-core";
 import { oneOf } from "../db/columns.ts";
-import { memberships } from "../db/control.ts";
+import { members } from "../db/site.ts";
 import { tenantTable } from "../db/tenant-table.ts";
 
 // What a tenant owns: served by partywall_app, behind the wall. Add your tables here.
@@ -50,7 +50,7 @@ export const tasks = tenantTable(
     foreignKey({
       name: "tasks_assignee",
       columns: [t.tenant_id, t.assignee_id],
-      foreignColumns: [memberships.tenant_id, memberships.user_id],
+      foreignColumns: [members.tenant_id, members.id],
     }),
     index("tasks_newest").on(t.tenant_id, t.created_at, t.id),
     index("tasks_of_project").on(t.tenant_id, t.project_id, t.created_at, t.id),

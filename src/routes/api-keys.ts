@@ -1,4 +1,3 @@
-import { eq } from "drizzle-orm";
 import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
 import { factory } from "../context.ts";
@@ -50,8 +49,8 @@ const Rotation = v.strictObject({
 });
 nameSchemas({ ApiKey, MadeApiKey, NewApiKey, ApiKeyRotation: Rotation });
 
-const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: string }>) =>
-  pageFrom(db.select(shownKey).from(k).$dynamic(), newestFirst(k), page, eq(k.tenant_id, tenantId)),
+const list = query((db, page: Given<PageStart>) =>
+  pageFrom(db.select(shownKey).from(k).$dynamic(), newestFirst(k), page),
 );
 
 export const apiKeyRoutes = factory
@@ -65,13 +64,11 @@ export const apiKeyRoutes = factory
     }),
     needs("api_keys:read"),
     valid("query", PageQuery),
-    (c) => {
-      const { tenantId } = c.get("caller");
-      return answerPage(c, async (page) => {
-        const { found } = await c.get("identity").read({ found: list({ tenantId, ...page }) });
+    (c) =>
+      answerPage(c, async (page) => {
+        const { found } = await c.get("account").read({ found: list(page) });
         return found;
-      });
-    },
+      }),
   )
   .post(
     "/",
@@ -87,7 +84,7 @@ export const apiKeyRoutes = factory
     async (c) => {
       const { name, scopes, expires_at: expiresAt = null } = c.req.valid("json");
       const { row, isRepeat } = await createApiKey(
-        c.get("identity"),
+        c.get("account"),
         signedIn(c.get("caller")),
         { name, scopes, expiresAt },
         c.req.valid("header")["idempotency-key"],
@@ -103,7 +100,7 @@ export const apiKeyRoutes = factory
     valid("param", ById),
     async (c) => {
       const { id } = c.req.valid("param");
-      return answerRow(c, await findApiKey(c.get("identity"), c.get("caller").tenantId, id));
+      return answerRow(c, await findApiKey(c.get("account"), id));
     },
   )
   .delete(
@@ -120,7 +117,7 @@ export const apiKeyRoutes = factory
     async (c) => {
       const { id } = c.req.valid("param");
       const only = ifMatch(apiKeys, c.req.valid("header"));
-      await deleteApiKey(c.get("identity"), c.get("caller").tenantId, id, only);
+      await deleteApiKey(c.get("account"), c.get("caller").tenantId, id, only);
       return c.body(null, 204);
     },
   )
@@ -141,7 +138,7 @@ export const apiKeyRoutes = factory
       const { id } = c.req.valid("param");
       const { overlap_s } = c.req.valid("json");
       const only = ifMatch(k, c.req.valid("header"));
-      const row = await rotateApiKey(c.get("identity"), maker, id, overlap_s, only);
+      const row = await rotateApiKey(c.get("account"), maker, id, overlap_s, only);
       return answerNew(c, row, "/v1/api-keys");
     },
   );

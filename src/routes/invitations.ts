@@ -1,7 +1,6 @@
-import { eq } from "drizzle-orm";
 import * as v from "valibot";
 import { ROLES } from "../authority.ts";
-import { factory, timed } from "../context.ts";
+import { factory, forRequest } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { invitations } from "../db/control.ts";
@@ -56,13 +55,9 @@ export const acceptanceRoutes = factory.createApp().post(
     if (!invitation) throw new Problem("invitation_gone");
     // The audit trail says that the invitation made its member.
     const actor = { id: invitation.id, as: "invitation" } as const;
-    const db = openTenantDb("identity", invitation.tenantId, actor, {
-      id: c.get("requestId"),
-      deadline: c.get("deadline"),
-      onAnswer: (started) => timed(c, "db", started),
-    });
+    const db = openTenantDb("identity", invitation.tenantId, actor, forRequest(c));
     const host = slugOfHost(c.req.url);
-    const { session } = await acceptInvitation(db, invitation, {
+    const session = await acceptInvitation(db, invitation, {
       password,
       host,
       userAgent: userAgent(c),
@@ -72,13 +67,8 @@ export const acceptanceRoutes = factory.createApp().post(
   },
 );
 
-const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: string }>) =>
-  pageFrom(
-    db.select(shownInvitation).from(invitations).$dynamic(),
-    newestFirst(invitations),
-    page,
-    eq(invitations.tenant_id, tenantId),
-  ),
+const list = query((db, page: Given<PageStart>) =>
+  pageFrom(db.select(shownInvitation).from(invitations).$dynamic(), newestFirst(invitations), page),
 );
 
 export const invitationRoutes = factory
@@ -92,13 +82,11 @@ export const invitationRoutes = factory
     }),
     needs("members:read"),
     valid("query", PageQuery),
-    (c) => {
-      const { tenantId } = c.get("caller");
-      return answerPage(c, async (page) => {
-        const { found } = await c.get("identity").read({ found: list({ tenantId, ...page }) });
+    (c) =>
+      answerPage(c, async (page) => {
+        const { found } = await c.get("account").read({ found: list(page) });
         return found;
-      });
-    },
+      }),
   )
   .post(
     "/",
@@ -113,7 +101,7 @@ export const invitationRoutes = factory
     valid("json", NewInvitation),
     async (c) => {
       const { email, role } = c.req.valid("json");
-      return answerNew(c, await invite(c.get("identity"), signedIn(c.get("caller")), email, role));
+      return answerNew(c, await invite(c.get("account"), signedIn(c.get("caller")), email, role));
     },
   )
   .get(
@@ -123,7 +111,7 @@ export const invitationRoutes = factory
     valid("param", ById),
     async (c) => {
       const { id } = c.req.valid("param");
-      return answerRow(c, await findInvitation(c.get("identity"), c.get("caller").tenantId, id));
+      return answerRow(c, await findInvitation(c.get("account"), id));
     },
   )
   .delete(
@@ -139,7 +127,7 @@ export const invitationRoutes = factory
     valid("header", IfMatch),
     async (c) => {
       const only = ifMatch(invitations, c.req.valid("header"));
-      await deleteInvitation(c.get("identity"), c.get("caller").tenantId, c.req.valid("param").id, only);
+      await deleteInvitation(c.get("account"), c.get("caller").tenantId, c.req.valid("param").id, only);
       return c.body(null, 204);
     },
   );

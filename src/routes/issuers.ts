@@ -1,4 +1,3 @@
-import { eq } from "drizzle-orm";
 import * as v from "valibot";
 import { ISSUED_ROLES } from "../authority.ts";
 import { factory } from "../context.ts";
@@ -69,13 +68,8 @@ const IssuerPatch = v.partial(
 );
 nameSchemas({ Issuer, NewIssuer, IssuerPatch });
 
-const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: string }>) =>
-  pageFrom(
-    db.select(shownIssuer).from(issuers).$dynamic(),
-    newestFirst(issuers),
-    page,
-    eq(issuers.tenant_id, tenantId),
-  ),
+const list = query((db, page: Given<PageStart>) =>
+  pageFrom(db.select(shownIssuer).from(issuers).$dynamic(), newestFirst(issuers), page),
 );
 
 /** The OIDC issuers that the tenant trusts to say who its members are. */
@@ -90,13 +84,11 @@ export const issuerRoutes = factory
     }),
     needs("tenant:write"),
     valid("query", PageQuery),
-    (c) => {
-      const { tenantId } = c.get("caller");
-      return answerPage(c, async (page) => {
-        const { found } = await c.get("identity").read({ found: list({ tenantId, ...page }) });
+    (c) =>
+      answerPage(c, async (page) => {
+        const { found } = await c.get("account").read({ found: list(page) });
         return found;
-      });
-    },
+      }),
   )
   .post(
     "/",
@@ -105,7 +97,7 @@ export const issuerRoutes = factory
     valid("json", NewIssuer),
     async (c) => {
       const caller = signedIn(c.get("caller"));
-      return answerNew(c, await createIssuer(c.get("identity"), caller, c.req.valid("json")));
+      return answerNew(c, await createIssuer(c.get("account"), caller, c.req.valid("json")));
     },
   )
   .get(
@@ -115,7 +107,7 @@ export const issuerRoutes = factory
     valid("param", ById),
     async (c) => {
       const { id } = c.req.valid("param");
-      return answerRow(c, await findIssuer(c.get("identity"), c.get("caller").tenantId, id));
+      return answerRow(c, await findIssuer(c.get("account"), id));
     },
   )
   .patch(
@@ -134,7 +126,7 @@ export const issuerRoutes = factory
       const caller = signedIn(c.get("caller"));
       const { id } = c.req.valid("param");
       const only = ifMatch(issuers, c.req.valid("header"));
-      return answerRow(c, await changeIssuer(c.get("identity"), caller, id, c.req.valid("json"), only));
+      return answerRow(c, await changeIssuer(c.get("account"), caller, id, c.req.valid("json"), only));
     },
   )
   .delete(
@@ -151,7 +143,7 @@ export const issuerRoutes = factory
     async (c) => {
       const caller = signedIn(c.get("caller"));
       const only = ifMatch(issuers, c.req.valid("header"));
-      await deleteIssuer(c.get("identity"), caller, c.req.valid("param").id, only);
+      await deleteIssuer(c.get("account"), caller, c.req.valid("param").id, only);
       return c.body(null, 204);
     },
   );

@@ -24,7 +24,7 @@ const MemberPatch = v.partial(v.strictObject({ role: v.picklist(ROLES) }));
 nameSchemas({ Member, MemberPatch });
 const ByUser = v.object({ user_id: v.pipe(v.string(), v.uuid()) });
 
-const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: string }>) =>
+const list = query((db, page: Given<PageStart>) =>
   pageFrom(
     db
       .select({ id: memberships.user_id, row: shownMember, created_at: memberships.created_at })
@@ -33,7 +33,6 @@ const list = query((db, { tenantId, ...page }: Given<PageStart & { tenantId: str
       .$dynamic(),
     { by: memberships.created_at, id: memberships.user_id },
     page,
-    eq(memberships.tenant_id, tenantId),
   ),
 );
 
@@ -48,17 +47,15 @@ export const memberRoutes = factory
     }),
     needs("members:read"),
     valid("query", PageQuery),
-    (c) => {
-      const { tenantId } = c.get("caller");
-      return answerPage(
+    (c) =>
+      answerPage(
         c,
         async (page) => {
-          const { found } = await c.get("identity").read({ found: list({ tenantId, ...page }) });
+          const { found } = await c.get("account").read({ found: list(page) });
           return found;
         },
         { show: ({ row }) => row },
-      );
-    },
+      ),
   )
   .get(
     "/:user_id",
@@ -67,7 +64,7 @@ export const memberRoutes = factory
     valid("param", ByUser),
     async (c) => {
       const { user_id } = c.req.valid("param");
-      return answerRow(c, await findMember(c.get("identity"), c.get("caller").tenantId, user_id));
+      return answerRow(c, await findMember(c.get("account"), user_id));
     },
   )
   .patch(
@@ -86,7 +83,7 @@ export const memberRoutes = factory
       const caller = signedIn(c.get("caller"));
       const { user_id } = c.req.valid("param");
       const only = ifMatch(memberships, c.req.valid("header"));
-      return answerRow(c, await changeMember(c.get("identity"), caller, user_id, c.req.valid("json"), only));
+      return answerRow(c, await changeMember(c.get("account"), caller, user_id, c.req.valid("json"), only));
     },
   )
   .delete(
@@ -103,7 +100,7 @@ export const memberRoutes = factory
       const caller = signedIn(c.get("caller"));
       const { user_id } = c.req.valid("param");
       if (user_id !== caller.id) requireScope(caller, "members:write");
-      await removeMember(c.get("identity"), caller, user_id, ifMatch(memberships, c.req.valid("header")));
+      await removeMember(c.get("account"), caller, user_id, ifMatch(memberships, c.req.valid("header")));
       return c.body(null, 204);
     },
   );

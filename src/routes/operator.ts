@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { operatorDb, rethrow } from "../db/client.ts";
 import { PLANS, TENANT_STATUSES } from "../db/control.ts";
+import { edgeRecord } from "../db/edge-record.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { settings } from "../env.ts";
@@ -10,7 +11,7 @@ import { nameSchemas, operation } from "../openapi/operation.ts";
 import { ById, valid } from "../http/valid.ts";
 import { Problem } from "../problem.ts";
 import { updateTenant } from "../tenant/stub.ts";
-import { EdgeRecord, edgeRecord, Policies } from "../tenant/record.ts";
+import { EdgeRecord, Policies } from "../tenant/record.ts";
 
 const TenantChange = v.partial(
   v.strictObject({

@@ -8,11 +8,10 @@ import { signedIn } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { Session, switchTenant } from "../identity/session.ts";
+import { granted, Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { Slug } from "../tenant/slug.ts";
 import { change } from "../tenant/change.ts";
-import { introduceTenant } from "../tenant/stub.ts";
 
 const tag = "Sessions";
 
@@ -35,19 +34,13 @@ const shown = {
   expires_at: sessions.expires_at,
 };
 
-const list = query(
-  (db, { tenantId, userId, ...page }: Given<PageStart & { tenantId: string; userId: string }>) =>
-    pageFrom(
-      db.select(shown).from(sessions).$dynamic(),
-      newestFirst(sessions),
-      page,
-      and(
-        eq(sessions.tenant_id, tenantId),
-        eq(sessions.user_id, userId),
-        isNull(sessions.revoked_at),
-        gt(sessions.expires_at, sql`now()`),
-      ),
-    ),
+const list = query((db, { userId, ...page }: Given<PageStart & { userId: string }>) =>
+  pageFrom(
+    db.select(shown).from(sessions).$dynamic(),
+    newestFirst(sessions),
+    page,
+    and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.expires_at, sql`now()`)),
+  ),
 );
 
 /** The caller's own sessions in this tenant. Each tenant has its own: none of them shows or ends another's. */
@@ -62,11 +55,11 @@ export const sessionRoutes = factory
     }),
     valid("query", PageQuery),
     (c) => {
-      const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
+      const { id: userId, sessionId } = signedIn(c.get("caller"));
       return answerPage(
         c,
         async (page) => {
-          const { found } = await c.get("identity").read({ found: list({ tenantId, userId, ...page }) });
+          const { found } = await c.get("account").read({ found: list({ userId, ...page }) });
           return found;
         },
         { show: (session) => ({ ...session, current: session.id === sessionId }), whose: ` ${userId}` },
@@ -87,8 +80,7 @@ export const sessionRoutes = factory
       const slug = c.req.valid("json").tenant;
       const grant = await switchTenant({ userId, sessionId, slug, userAgent: userAgent(c) });
       if (!grant) throw new Problem("not_found");
-      await introduceTenant(grant.record);
-      return c.json(grant.session, 201);
+      return c.json(await granted(grant), 201);
     },
   )
   .delete(
@@ -100,18 +92,16 @@ export const sessionRoutes = factory
     }),
     async (c) => {
       const { tenantId, id } = signedIn(c.get("caller"));
-      await change(c.get("identity"), tenantId, (q) => ({
+      await change(c.get("account"), tenantId, (q) => ({
         ended: q
           .update(sessions)
           .set({ revoked_at: sql`now()` })
-          .where(
-            and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, id), isNull(sessions.revoked_at)),
-          ),
+          .where(and(eq(sessions.user_id, id), isNull(sessions.revoked_at))),
         // To set the role again voids the access tokens that were made before.
         voided: q
           .update(memberships)
           .set({ role: sql`role` })
-          .where(and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, id))),
+          .where(eq(memberships.user_id, id)),
       }));
       return c.body(null, 204);
     },
@@ -129,11 +119,11 @@ export const sessionRoutes = factory
       const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));
       const { id } = c.req.valid("param");
       const ended = id === "current" ? sessionId : id;
-      const { gone } = await change(c.get("identity"), tenantId, (q) => ({
+      const { gone } = await change(c.get("account"), tenantId, (q) => ({
         gone: q
           .update(sessions)
           .set({ revoked_at: sql`coalesce(revoked_at, now())` })
-          .where(and(eq(sessions.tenant_id, tenantId), eq(sessions.user_id, userId), eq(sessions.id, ended)))
+          .where(and(eq(sessions.user_id, userId), eq(sessions.id, ended)))
           .returning({ id: sessions.id }),
       }));
       if (!gone[0]) throw new Problem("not_found");

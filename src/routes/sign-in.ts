@@ -1,18 +1,17 @@
 import * as v from "valibot";
-import { factory } from "../context.ts";
+import { factory, forRequest } from "../context.ts";
 import { userAgent } from "../edge/client.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
 import { Email, NewPassword, Password } from "../identity/account.ts";
 import { slowGuessing } from "../edge/guessing.ts";
-import { granted, refused, WRONG_PASSWORD } from "../identity/grant.ts";
+import { refused, WRONG_PASSWORD } from "../identity/refused.ts";
 import { slugOfHost } from "../edge/host.ts";
 import { hashPassword } from "../identity/password.ts";
-import { refreshSession, Session, signIn, signUp } from "../identity/session.ts";
+import { granted, refreshSession, Session, signIn, signUp } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { NewSlug, Slug } from "../tenant/slug.ts";
-import { updateTenant } from "../tenant/stub.ts";
 import { TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";
@@ -26,8 +25,6 @@ const SignIn = v.strictObject({
 });
 const Refresh = v.strictObject({ refresh_token: v.pipe(v.string(), v.maxLength(256)) });
 nameSchemas({ Session, SignUp, SignIn, Refresh });
-
-const STALE_REFRESH = "The refresh token is not valid any more.";
 
 export const signupRoutes = factory.createApp().post(
   "/",
@@ -46,9 +43,10 @@ export const signupRoutes = factory.createApp().post(
     const { email, password, tenant } = c.req.valid("json");
     const grant = await slowGuessing(c, email, async () => {
       const hash = await hashPassword(email, password);
-      return signUp({ email, hash, ...tenant, userAgent: userAgent(c) });
+      return signUp({ email, hash, ...tenant, userAgent: userAgent(c) }, forRequest(c));
     });
-    return c.json(await granted(grant, WRONG_PASSWORD), 201);
+    if (!grant) throw refused(WRONG_PASSWORD);
+    return c.json(await granted(grant), 201);
   },
 );
 
@@ -79,7 +77,8 @@ export const signInRoutes = factory
           userAgent: userAgent(c),
         }),
       );
-      return c.json(await granted(grant, WRONG_PASSWORD), 201);
+      if (!grant) throw refused(WRONG_PASSWORD);
+      return c.json(await granted(grant), 201);
     },
   )
   .post(
@@ -95,10 +94,7 @@ export const signInRoutes = factory
     valid("json", Refresh),
     async (c) => {
       const grant = await refreshSession(c.req.valid("json").refresh_token, slugOfHost(c.req.url));
-      if (grant && "head" in grant) {
-        await updateTenant(grant.tenantId, grant.head);
-        throw refused(STALE_REFRESH);
-      }
-      return c.json(await granted(grant, STALE_REFRESH), 200);
+      if (!grant) throw refused("The refresh token is not valid any more.");
+      return c.json(await granted(grant), 200);
     },
   );

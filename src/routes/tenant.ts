@@ -1,4 +1,4 @@
-import { and, eq, ne, sql } from "drizzle-orm";
+import { ne, sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
@@ -59,7 +59,7 @@ export const tenantRoutes = factory
     operation("getTenant", { summary: "The tenant", tag, row: Tenant }),
     needs("tenant:read"),
     async (c) => {
-      const { own } = await c.get("db").read({ own: ownTenant({}) });
+      const { own } = await c.get("account").read({ own: ownTenant({}) });
       if (!own[0]) throw new Problem("not_found");
       return answerRow(c, own[0]);
     },
@@ -77,12 +77,12 @@ export const tenantRoutes = factory
     valid("json", TenantPatch),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const { row } = await change(c.get("identity"), tenantId, (q) => ({
+      const { row } = await change(c.get("account"), tenantId, (q) => ({
         row: q
           .update(tenants)
           // `updated_at` is the trigger's; naming it keeps an empty patch a valid UPDATE.
           .set({ ...c.req.valid("json"), updated_at: sql`now()` })
-          .where(and(eq(tenants.id, tenantId), ifMatch(tenants, c.req.valid("header"))))
+          .where(ifMatch(tenants, c.req.valid("header")))
           .returning(shown),
       })).catch((error: unknown) => {
         if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
@@ -98,11 +98,11 @@ export const tenantRoutes = factory
     needs("tenant:delete"),
     async (c) => {
       const { tenantId } = c.get("caller");
-      const { closed } = await change(c.get("identity"), tenantId, (q) => ({
+      const { closed } = await change(c.get("account"), tenantId, (q) => ({
         closed: q
           .update(tenants)
           .set({ status: "closing" })
-          .where(and(eq(tenants.id, tenantId), ne(tenants.status, "suspended")))
+          .where(ne(tenants.status, "suspended"))
           .returning({ id: tenants.id }),
       }));
       if (!closed[0]) throw new Problem("tenant_suspended");

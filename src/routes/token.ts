@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
-import { factory, timed } from "../context.ts";
+import { factory, forRequest } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { userAgent } from "../edge/client.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
@@ -89,11 +89,7 @@ export const tokenRoutes = factory.createApp().post(
       }
       const { trust, role: asserted } = chosen;
       const actor = { id: trust.id, as: "issuer" } as const;
-      const db = openTenantDb("identity", trust.tenant_id, actor, {
-        id: c.get("requestId"),
-        deadline: c.get("deadline"),
-        onAnswer: (started) => timed(c, "db", started),
-      });
+      const db = openTenantDb("account", trust.tenant_id, actor, forRequest(c));
       const given = await exchange(db, trust, subject, asserted, {
         slug: question.slug,
         userAgent: userAgent(c),

@@ -1,10 +1,24 @@
 import { sql } from "drizzle-orm";
-import { identityDb, rethrow } from "../db/client.ts";
+import { query, type Given } from "../db/query.ts";
+import { openForObject } from "./news.ts";
 
 /** Uses are written so often at most. */
 const INTERVAL_MS = 60_000;
 /** The first use after a pause is written this much later, with those that follow it. */
 const DELAY_MS = 8_000;
+
+const TIMEOUT_MS = 15_000;
+
+const write = query((db, { ats }: Given<{ ats: string }>) =>
+  // Rows that somebody is changing are skipped: this neither waits for them nor can it be in a deadlock.
+  db.execute(sql`
+    with used as (
+      select k.id, to_timestamp(at::float8 / 1000) as at
+      from json_each_text(${ats}::json) as u(id, at) join api_keys k on k.id = u.id::uuid
+      for no key update of k skip locked
+    )
+    update api_keys k set last_used_at = greatest(k.last_used_at, used.at) from used where k.id = used.id`),
+);
 
 /**
  * When each of a tenant's API keys was last used, for people to see which are not. Written to Postgres by itself, for
@@ -35,17 +49,8 @@ export class KeyUsage {
     this.#isDue = false;
     this.#writtenAt = Date.now();
     try {
-      // Rows that somebody is changing are skipped: this neither waits for them nor can it be in a deadlock.
-      await identityDb
-        .execute(sql`
-          with used as (
-            select k.id, to_timestamp(at::float8 / 1000) as at
-            from json_each_text(${JSON.stringify(Object.fromEntries(uses))}::json) as u(id, at)
-              join api_keys k on k.id = u.id::uuid
-            where k.tenant_id = ${this.#tenantId} for no key update of k skip locked
-          )
-          update api_keys k set last_used_at = greatest(k.last_used_at, used.at) from used where k.id = used.id`)
-        .catch(rethrow);
+      const ats = JSON.stringify(Object.fromEntries(uses));
+      await openForObject("account", this.#tenantId, TIMEOUT_MS).write({ "": write({ ats }) });
       this.#isFailing = false;
     } catch (error) {
       for (const [id, at] of uses) if (!this.#unwritten.has(id)) this.#unwritten.set(id, at);

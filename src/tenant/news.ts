@@ -1,9 +1,10 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
-import { identityDb, rethrow } from "../db/client.ts";
+import { openTenantDb } from "../db/client.ts";
+import { edgeRecord, isLiveKey, keyRecord } from "../db/edge-record.ts";
 import { query, type Given } from "../db/query.ts";
-import { within } from "../within.ts";
-import { EdgeRecord, edgeRecord, isLiveKey, KeyRecord, keyRecord } from "./record.ts";
+import { Deadline } from "../deadline.ts";
+import { EdgeRecord, KeyRecord } from "./record.ts";
 
 /** Outbox entries that are read at once. */
 const PAGE = 1000;
@@ -24,66 +25,78 @@ export const News = v.object({
   deletedKeys: v.array(v.string()),
   /** What bears the id (a user, a session) is void below the version. */
   floors: v.array(v.tuple([v.string(), v.number()])),
+  /** What the tenant's site is to know, as its receive() takes it. */
+  entries: v.array(v.unknown()),
 });
 export type News = v.InferOutput<typeof News>;
 
-/** What the tenant's object has not confirmed yet after the entry `after`, in one row. */
-export const newsOf = query((db, { tenantId, after }: Given<{ tenantId: string; after: number }>) =>
+/** A tenant's control plane, as its own object sees it. What takes longer than `ms` fails. */
+export const openForObject = (lane: "account" | "courier", tenantId: string, ms: number) =>
+  openTenantDb(
+    lane,
+    tenantId,
+    { id: tenantId, as: "object" },
+    { id: "", deadline: new Deadline(undefined, ms), onAnswer: () => undefined },
+  );
+
+/** A member as the site knows them, of the aliases m and u. */
+export const siteMember = sql`json_build_object('id', m.user_id, 'email', u.email, 'role', m.role)`;
+
+/** What the tenant's object, or its site, has not confirmed yet after the entry `after`, in one row. */
+export const newsOf = query((db, { after }: Given<{ after: number }>) =>
   db.execute(sql`
     with page as (
-      select * from outbox where tenant_id = ${tenantId} and seq > ${after} order by seq limit ${PAGE}
+      select * from outbox where seq > ${after} order by seq limit ${PAGE}
     ), changed as (
-      select k.* from api_keys k where k.tenant_id = ${tenantId} and ${isLiveKey}
-        and k.id in (select subject from page where kind = 'api_key')
+      select k.* from api_keys k where ${isLiveKey} and k.id in (select subject from page where kind = 'api_key')
     )
     select json_build_object(
       'from', coalesce((select min(seq) from page), h.head + 1),
       'upto', case when (select count(*) from page) < ${PAGE} then h.head else (select max(seq) from page) end,
       'head', h.head,
-      'record', (select ${edgeRecord} from tenants t where t.id = ${tenantId}
-        and exists (select from page where kind = 'tenant')),
+      'record', (select ${edgeRecord} from tenants t where exists (select from page where kind = 'tenant')),
       'keys', (select coalesce(json_agg(${keyRecord}), '[]') from changed k),
       'deletedKeys', (select coalesce(json_agg(distinct subject), '[]') from page
         where kind = 'api_key' and subject not in (select id from changed)),
       'floors', (select coalesce(json_agg(json_build_array(subject, version)), '[]')
-        from (select subject, max(version) as version from page where kind = 'floor' group by subject) f)) as news
-    from outbox_heads h where h.tenant_id = ${tenantId}`),
+        from (select subject, max(version) as version from page where kind = 'floor' group by subject) f),
+      'entries', (select coalesce(json_agg(json_build_object('seq', e.seq, 'kind', e.kind, 'subject', e.subject,
+          'event', e.event, 'member', case e.kind when 'member' then (select ${siteMember} from memberships m
+            join users u on u.id = m.user_id where m.user_id = e.subject) end)), '[]')
+        from page e where e.kind in ('member', 'audit'))) as news
+    from outbox_heads h`),
 );
-
 const NewsRow = v.object({ news: News });
 
 /** What newsOf() has found; undefined when there is no such tenant. */
 export const readNews = ({ rows }: { rows: unknown[] }): News | undefined =>
   v.parse(v.array(NewsRow), rows)[0]?.news;
 
-const recordOf = query((db, { tenantId }: Given<{ tenantId: string }>) =>
+const recordOf = query((db) =>
   db.execute(sql`
     select ${edgeRecord} as tenant,
-      coalesce((select json_agg(${keyRecord}) from api_keys k where k.tenant_id = t.id and ${isLiveKey}), '[]') as keys
-    from tenants t where t.id = ${tenantId}`),
+      coalesce((select json_agg(${keyRecord}) from api_keys k where ${isLiveKey}), '[]') as keys
+    from tenants t`),
 );
 const Known = v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) });
 
-const dropConfirmed = query((db, { tenantId, confirmed }: Given<{ tenantId: string; confirmed: number }>) =>
+const dropDelivered = query((db, { delivered }: Given<{ delivered: number }>) =>
   // Not in a database that was restored from a backup, where other entries may have these numbers.
-  db.execute(sql`delete from outbox where tenant_id = ${tenantId} and seq <= ${confirmed}
-    and exists (select from outbox_heads h where h.tenant_id = outbox.tenant_id and h.head >= ${confirmed})`),
+  db.execute(sql`delete from outbox where seq <= ${delivered}
+    and exists (select from outbox_heads h where h.head >= ${delivered})`),
 );
 
 /**
  * The tenant's record and API keys as Postgres has them now, and the news since the entry that its object has confirmed;
- * what it has confirmed is deleted. Undefined when there is no such tenant. Throws when that takes longer than 4 s.
+ * what its site has as well is deleted. Undefined when there is no such tenant. Throws when that takes longer than 4 s.
  */
-export async function loadTenant(tenantId: string, confirmed: number) {
+export async function loadTenant(tenantId: string, confirmed: number, delivered: number) {
   // The news are read last: they have what the record and the keys lack by then.
-  const reading = identityDb
-    .batch([
-      dropConfirmed({ tenantId, confirmed }),
-      recordOf({ tenantId }),
-      newsOf({ tenantId, after: confirmed }),
-    ])
-    .catch(rethrow);
-  const [, record, found] = await within(LOAD_TIMEOUT_MS, reading);
+  const { record, news: found } = await openForObject("account", tenantId, LOAD_TIMEOUT_MS).write({
+    "": dropDelivered({ delivered: Math.min(confirmed, delivered) }),
+    record: recordOf({}),
+    news: newsOf({ after: confirmed }),
+  });
   const known = v.parse(v.array(Known), record.rows)[0];
   const news = readNews(found);
   return known && news && { ...known, news };

@@ -1,6 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
 import type { Decision, Policy } from "../policy.ts";
+import { Courier } from "./courier.ts";
 import { Credentials, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./limits/ledger.ts";
@@ -38,6 +39,7 @@ export class Tenant extends DurableObject<Env> {
   readonly #ledger: Ledger;
   readonly #credentials: Credentials;
   readonly #keyUsage: KeyUsage;
+  readonly #courier: Courier;
   readonly #recent = new BoundedMap<string, Promise<string>>(REMEMBERED_CALLS);
   /** The outbox entries up to this one are in force here. */
   #confirmed: number;
@@ -54,6 +56,7 @@ export class Tenant extends DurableObject<Env> {
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
     this.#credentials = new Credentials(ctx.storage);
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
+    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage);
     this.#confirmed = ctx.storage.kv.get<number>("confirmed") ?? 0;
     const record = ctx.storage.kv.get<EdgeRecord>("record");
     if (record) this.#take(record);
@@ -107,19 +110,34 @@ export class Tenant extends DurableObject<Env> {
 
   /**
    * When this returns, all outbox entries up to `head` are stored and enforced: from the news, or from Postgres where the
-   * news leave a gap. News that it has already change nothing, however late they arrive.
+   * news leave a gap. News that it has already change nothing, however late they arrive. The tenant's site has them too, or
+   * gets them when it is in reach again.
    */
-  async receive(head: number, news?: News): Promise<void> {
+  receive(head: number, news?: News): Promise<void> {
+    return this.#confirm(head, news);
+  }
+
+  async #confirm(head: number, news?: News): Promise<void> {
     if (news && news.from <= this.#confirmed + 1) this.#apply(news);
     if (this.#confirmed < head) await this.#load();
     // That may have been a reading that began before.
     if (this.#confirmed < head) await this.#load();
     if (this.#confirmed < head) throw new Error("the outbox is shorter than its head");
+    await this.#courier.deliver(this.#confirmed, news);
   }
 
-  /** Learns the tenant's record, so that its first request need not wait for it. An older one changes nothing. */
-  learn(record: EdgeRecord): void {
+  /**
+   * Learns the tenant's record, so that its first request need not wait for it, and what it lacks of the outbox up to
+   * `head`. An older record changes nothing.
+   */
+  async learn(record: EdgeRecord, head: number): Promise<void> {
     this.#takeNewer(record);
+    await this.#confirm(head);
+  }
+
+  /** Tells the tenant's site what it could not be told before. */
+  override async alarm(): Promise<void> {
+    await this.#courier.deliver(this.#confirmed);
   }
 
   /** Does nothing, to tell whether objects answer. */
@@ -150,6 +168,7 @@ export class Tenant extends DurableObject<Env> {
     this.#refreshing ??= (async () => {
       try {
         await this.#load();
+        void this.#courier.deliver(this.#confirmed);
       } catch (error) {
         if (!this.#record) throw error;
         // Retry in 10 s, not on every request: that would not help a database that is down.
@@ -181,7 +200,7 @@ export class Tenant extends DurableObject<Env> {
   /** Returns whether nothing is left to read. */
   async #loadPage(): Promise<boolean> {
     const asked = this.#confirmed;
-    const known = await loadTenant(this.ctx.id.name ?? "", asked);
+    const known = await loadTenant(this.ctx.id.name ?? "", asked, this.#courier.delivered);
     // Unknown tenant: retry in 10 s, not on every request.
     this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
     if (!known) {
@@ -204,6 +223,7 @@ export class Tenant extends DurableObject<Env> {
 
   /** Has nothing any more of what Postgres said of the tenant. What was revoked stays so. */
   #forget(): void {
+    this.#courier.forget();
     this.#confirmed = 0;
     this.#record = undefined;
     this.#credentials.replaceKeys([]);

@@ -1,4 +1,3 @@
-import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
 import { PLANS, TENANT_STATUSES } from "../db/control.ts";
@@ -34,13 +33,6 @@ export const EdgeRecord = v.object({
 });
 export type EdgeRecord = v.InferOutput<typeof EdgeRecord>;
 
-/** An EdgeRecord in SQL, of the tenants row with the alias t. */
-export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan,
-  'status', t.status, 'limits', t.limits, 'version', t.version)`;
-
-/** Whether the api_keys row with the alias k is not over. */
-export const isLiveKey = sql`(k.expires_at is null or k.expires_at > now())`;
-
 /** An API key as the edge knows it. */
 export const KeyRecord = v.object({
   id: v.string(),
@@ -54,11 +46,6 @@ export const KeyRecord = v.object({
   version: v.number(),
 });
 export type KeyRecord = Readonly<v.InferOutput<typeof KeyRecord>>;
-
-/** A KeyRecord in SQL, of the api_keys row with the alias k. The hash is in base64url, the expiry in ms. */
-export const keyRecord = sql`json_build_object('id', k.id,
-  'hash', translate(encode(k.hash, 'base64'), '+/=', '-_'), 'scopes', k.scopes,
-  'expiresAt', floor(extract(epoch from k.expires_at) * 1000), 'version', k.version)`;
 
 /** The tenant's own policies if an operator set any, else its plan's. */
 export const policiesOf = ({ limits, plan }: EdgeRecord): readonly Policy[] => limits ?? PLAN_POLICIES[plan];

@@ -9,8 +9,8 @@ import type { News } from "./news.ts";
 import type { Admission, Answers, Demand, Tenant } from "./object.ts";
 import type { EdgeRecord } from "./record.ts";
 
-/** An object that does not confirm a record within this time is out of reach. */
-const LEARN_TIMEOUT_MS = 5_000;
+/** An object that does not confirm within this time is out of reach. It may read Postgres, and tell the tenant's site. */
+const LEARN_TIMEOUT_MS = 7_000;
 
 const calls = new Calls();
 const denials = new Denials();
@@ -62,9 +62,12 @@ export async function tellTenant(tenantId: string, news: News | undefined): Prom
 export const updateTenant = (tenantId: string, head: number): Promise<void> =>
   confirmed(tenantObject(tenantId).receive(head));
 
-/** Has the tenant's object know its record, so that its first request need not wait for it. Throws `unavailable`. */
-export const introduceTenant = (record: EdgeRecord): Promise<void> =>
-  confirmed(tenantObject(record.id).learn(record));
+/**
+ * Has the tenant's object know its record, so that its first request need not wait for it, and confirm the news up to the
+ * entry `head`. Throws `unavailable`.
+ */
+export const introduceTenant = (record: EdgeRecord, head: number): Promise<void> =>
+  confirmed(tenantObject(record.id).learn(record, head));
 
 async function confirmed(call: Promise<void>): Promise<void> {
   try {

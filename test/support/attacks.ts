@@ -1,5 +1,6 @@
-import { neon, NeonDbError, type NeonQueryFunction } from "@neondatabase/serverless";
-import { beforeAll, describe, expect, inject, it } from "vitest";
+import { NeonDbError, type NeonQueryFunction } from "@neondatabase/serverless";
+import { beforeAll, describe, expect, it } from "vitest";
+import { CONTROL, SHARED_SITE, type Place } from "../../src/db/places.ts";
 import { signContext } from "../../src/db/signed-context.ts";
 import { settings } from "../../src/env.ts";
 import { login, newTenant, type SignedIn } from "./client.ts";
@@ -12,6 +13,8 @@ export type Target = {
   slug: string;
   project: string;
   task: string;
+  key: string;
+  invitation: string;
   marker: string;
 };
 
@@ -47,29 +50,46 @@ export type Attack = {
   control: Control;
 };
 
-const [key] = settings.TENANT_CONTEXT_KEYS;
-if (!key) throw new Error("no context key");
-const contextKey = key;
+const [contextKey] = settings.TENANT_CONTEXT_KEYS;
 
 export const app = login("DATABASE_URL");
-export const migrator = neon(inject("variables")["MIGRATION_DATABASE_URL"] ?? "");
+export const migrator = login("MIGRATION_DATABASE_URL");
+
+/** As whom, and where, a tenant's SQL runs. */
+export type Lane = { login: Login; role: string; place: Place; tables: readonly string[] };
+export const CONTENT: Lane = {
+  login: app,
+  role: "partywall_app",
+  place: SHARED_SITE,
+  tables: ["projects", "tasks"],
+};
+export const ACCOUNT: Lane = {
+  login: login("ACCOUNT_DATABASE_URL"),
+  role: "partywall_account",
+  place: CONTROL,
+  tables: ["tenants", "api_keys", "invitations"],
+};
 
 /** The target's genuine context, as the Worker would sign it. */
-export const contextOf = (t: Target, role = "partywall_app", now = Date.now()): string =>
-  signContext(contextKey, role, t.tenant, { id: t.actor, as: "owner" }, now);
+export const contextOf = (
+  t: Target,
+  role = "partywall_app",
+  now = Date.now(),
+  place = SHARED_SITE as Place,
+) => signContext(contextKey, place, role, t.tenant, { id: t.actor, as: "owner" }, now);
 
 /** Runs statements as one batch of the login, one transaction that commits when all of them pass. */
 export async function attempt(
   as: Login,
   context: string | undefined,
   statements: string[],
+  { schema }: Place = SHARED_SITE,
 ): Promise<Outcome> {
+  const path = `pg_catalog, ${schema}, pg_temp`;
   const enter =
     context === undefined
       ? []
-      : [
-          as`select set_config('app.tenant', ${context}, true), set_config('search_path', 'pg_catalog, public, pg_temp', true)`,
-        ];
+      : [as`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true)`];
   try {
     const results = await as.transaction([...enter, ...statements.map((text) => as.query(text))]);
     return { rows: results.slice(enter.length), error: undefined };
@@ -82,7 +102,11 @@ export async function attempt(
 
 /** Arbitrary SQL inside the tenant's own valid context. */
 export const inside = (t: Target, ...statements: string[]): Promise<Outcome> =>
-  attempt(app, contextOf(t), statements);
+  insideOf(CONTENT, t, ...statements);
+
+/** The same, at another place. */
+export const insideOf = ({ login: as, role, place }: Lane, t: Target, ...statements: string[]) =>
+  attempt(as, contextOf(t, role, Date.now(), place), statements, place);
 
 export const UNDONE = "PW000";
 const UNDO = `do $$ begin raise exception 'undone' using errcode = '${UNDONE}'; end $$`;
@@ -93,14 +117,18 @@ export const undone = (t: Target, ...statements: string[]): Promise<Outcome> =>
 
 /** As the tables' owner, in the target's context, undone. */
 export const asOwner = (t: Target, ...statements: string[]): Promise<Outcome> =>
-  attempt(migrator, contextOf(t, "partywall_migrator"), [
-    "set local role partywall_owner",
-    ...statements,
-    UNDO,
-  ]);
+  asOwnerOf(CONTENT, t, ...statements);
 
-const asMigrator = (...statements: string[]): Promise<Outcome> =>
-  attempt(migrator, undefined, [...statements, UNDO]);
+const asOwnerOf = ({ place }: Lane, t: Target, ...statements: string[]) =>
+  attempt(
+    migrator,
+    contextOf(t, "partywall_migrator", Date.now(), place),
+    ["set local role partywall_owner", ...statements, UNDO],
+    place,
+  );
+
+const asMigrator = ({ place }: Lane, ...statements: string[]): Promise<Outcome> =>
+  attempt(migrator, "", [...statements, UNDO], place);
 
 export const codeOf = ({ error }: Outcome): unknown => error?.["code"];
 export const lastRows = ({ rows }: Outcome): unknown[] => rows.at(-1) ?? [];
@@ -112,7 +140,12 @@ export const shows = (outcome: Outcome, { marker }: Target): boolean =>
 /** A tenant with content; `marker` is its every text. */
 async function newTarget(marker: string): Promise<Target> {
   const who = await newTenant();
-  const [project, task] = [crypto.randomUUID(), crypto.randomUUID()];
+  const [project, task, key, invitation] = Array.from({ length: 4 }, () => crypto.randomUUID()) as [
+    string,
+    string,
+    string,
+    string,
+  ];
   const target = {
     who,
     tenant: who.tenant.id,
@@ -120,33 +153,47 @@ async function newTarget(marker: string): Promise<Target> {
     slug: who.tenant.slug,
     project,
     task,
+    key,
+    invitation,
     marker,
   };
-  await restore(target);
+  for (const lane of [CONTENT, ACCOUNT]) await restore(lane, target);
   return target;
 }
 
-/** Gives the tenant the content that it began with. */
-async function restore({ project, task, marker, ...of }: Target): Promise<void> {
-  const { error } = await inside(
-    { project, task, marker, ...of },
-    `update tenants set name = '${marker}', slug = '${of.slug}'`,
+/** What a tenant has at a place to begin with. */
+const STAGE: Record<string, (t: Target) => string[]> = {
+  [CONTENT.role]: ({ project, task, marker }) => [
     "delete from projects",
     `insert into projects (id, name, description) values ('${project}', '${marker}', '${marker}')`,
     `insert into tasks (id, project_id, title, notes) values ('${task}', '${project}', '${marker}', '${marker}')`,
-  );
+  ],
+  [ACCOUNT.role]: ({ key, invitation, actor, slug, marker }) => [
+    "select lock_outbox(current_tenant_id())",
+    `update tenants set name = '${marker}', slug = '${slug}'`,
+    "delete from api_keys",
+    "delete from invitations",
+    `insert into api_keys (id, name, scopes, hash, hint, created_by)
+     values ('${key}', '${marker}', '{members:read}', sha256('${key}'), '1234', '${actor}')`,
+    `insert into invitations (id, email, role, token_hash, invited_by, expires_at)
+     values ('${invitation}', '${marker}', 'viewer', sha256('x'), '${actor}', now() + interval '1 day')`,
+  ],
+};
+
+/** Gives the tenant what it began with. */
+async function restore(lane: Lane, t: Target): Promise<void> {
+  const { error } = await insideOf(lane, t, ...(STAGE[lane.role]?.(t) ?? []));
   if (error) throw new Error(`cannot set the stage: ${JSON.stringify(error)}`);
 }
 
 /** Every row of the tenant, as it sees it itself. */
-async function contentOf(t: Target): Promise<unknown> {
-  const { rows } = await inside(
+async function contentOf(lane: Lane, t: Target): Promise<unknown> {
+  const { rows } = await insideOf(
+    lane,
     t,
-    "select * from tenants",
-    "select * from projects order by id",
-    "select * from tasks order by id",
+    ...lane.tables.map((table) => `select * from ${table} order by id`),
   );
-  if (rows[1]?.length === undefined) throw new Error("the target cannot see its own rows");
+  if (rows.some((found) => found.length === 0)) throw new Error("the target cannot see its own rows");
   return rows;
 }
 
@@ -178,26 +225,33 @@ const judged = (outcome: Outcome, { tenant, marker }: Target): string =>
     .replaceAll(marker, "");
 
 /** The same SQL, where it must succeed: by its own tenant, or as somebody stronger. */
-async function prove({ sql, holds, control }: Attack, own: Target, attacked: string): Promise<void> {
+async function prove(
+  lane: Lane,
+  { sql, holds, control }: Attack,
+  own: Target,
+  attacked: string,
+): Promise<void> {
   if (control === "superuser") return;
   if (typeof control === "object") {
-    expect(shows(await asOwner(own, ...control.ownerSees(own)), own)).toBe(true);
+    expect(shows(await asOwnerOf(lane, own, ...control.ownerSees(own)), own)).toBe(true);
     return;
   }
   if (control === "owner" || control === "migrator") {
-    const outcome = await (control === "owner" ? asOwner(own, ...sql(own)) : asMigrator(...sql(own)));
+    const outcome = await (control === "owner"
+      ? asOwnerOf(lane, own, ...sql(own))
+      : asMigrator(lane, ...sql(own)));
     expect(outcome).toMatchObject({ error: { code: UNDONE } });
     return;
   }
-  await restore(own);
-  const before = await contentOf(own);
-  const outcome = await inside(own, ...sql(own));
+  await restore(lane, own);
+  const before = await contentOf(lane, own);
+  const outcome = await insideOf(lane, own, ...sql(own));
   switch (control) {
     case "reads":
       expect(shows(outcome, own)).toBe(true);
       break;
     case "writes":
-      expect(await contentOf(own)).not.toEqual(before);
+      expect(await contentOf(lane, own)).not.toEqual(before);
       break;
     case "differs":
       expect(judged(outcome, own)).not.toBe(attacked);
@@ -212,7 +266,7 @@ async function prove({ sql, holds, control }: Attack, own: Target, attacked: str
  * Tests of attacks by group. Bob runs each inside his own valid context against Ada; Carol runs it on her own rows,
  * which shows that a leak would be seen.
  */
-export function describeAttacks(groups: Record<string, Attack[]>): void {
+export function describeAttacks(groups: Record<string, Attack[]>, lane = CONTENT): void {
   let [ada, bob, carol]: Target[] = [];
   beforeAll(async () => {
     [ada, bob, carol] = await newTargets();
@@ -221,9 +275,9 @@ export function describeAttacks(groups: Record<string, Attack[]>): void {
   describe.each(Object.entries(groups))("%s", (_, attacks) => {
     it.each(attacks.map((each) => [each.name, each] as const))("%s", async (_name, each) => {
       if (!ada || !bob || !carol) throw new Error("no stage");
-      await restore(bob);
-      const before = await contentOf(ada);
-      const outcome = await inside(bob, ...each.sql(ada));
+      await restore(lane, bob);
+      const before = await contentOf(lane, ada);
+      const outcome = await insideOf(lane, bob, ...each.sql(ada));
       if (typeof each.holds === "string" && each.holds !== "own") {
         expect(outcome).toMatchObject({ error: { code: each.holds } });
       } else {
@@ -231,8 +285,8 @@ export function describeAttacks(groups: Record<string, Attack[]>): void {
         if (each.holds !== "own") expect(lastRows(outcome)).toEqual(each.holds);
       }
       expect(shows(outcome, ada)).toBe(false);
-      expect(await contentOf(ada)).toEqual(before);
-      await prove(each, carol, judged(outcome, ada));
+      expect(await contentOf(lane, ada)).toEqual(before);
+      await prove(lane, each, carol, judged(outcome, ada));
     });
 
     it("has a control that could see a leak", () => {

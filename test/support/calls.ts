@@ -6,10 +6,16 @@ import { request } from "./client.ts";
 /** How objects write when their keys were used: by themselves, whenever that is due, and for no request. */
 const USES = "update api_keys k set last_used_at";
 
-/** Counts calls of tenants' objects and requests to the database from now on, until vi.restoreAllMocks() or the next. */
-export function countCalls(): { object: number; sql: number } {
+/** What an object tells its tenant's site. */
+const DELIVERY = "select receive";
+
+/**
+ * Counts calls of tenants' objects and requests to the database from now on, until vi.restoreAllMocks() or the next. What
+ * the control plane tells a site counts by itself.
+ */
+export function countCalls(): { object: number; sql: number; site: number } {
   vi.restoreAllMocks();
-  const calls = { object: 0, sql: 0 };
+  const calls = { object: 0, sql: 0, site: 0 };
   for (const method of ["admit", "learn", "receive", "ping"] as const) {
     const original: (...args: never[]) => unknown = Tenant.prototype[method];
     vi.spyOn(Tenant.prototype, method).mockImplementation(function counted(this: Tenant, ...args: unknown[]) {
@@ -19,7 +25,9 @@ export function countCalls(): { object: number; sql: number } {
   }
   const fetching = globalThis.fetch;
   vi.spyOn(globalThis, "fetch").mockImplementation((input, init) => {
-    if (String(input) === settings.NEON_FETCH_ENDPOINT && !String(init?.body).includes(USES)) calls.sql += 1;
+    const body = String(init?.body);
+    if (String(input) === settings.NEON_FETCH_ENDPOINT && !body.includes(USES))
+      calls[body.includes(DELIVERY) ? "site" : "sql"] += 1;
     return fetching(input, init);
   });
   return calls;
@@ -49,5 +57,5 @@ export const REFUSED = {
   challenge: 'Bearer realm="partywall", error="invalid_token"',
   type: "/problems/unauthenticated",
   errors: 0,
-  calls: { object: 0, sql: 0 },
+  calls: { object: 0, sql: 0, site: 0 },
 };

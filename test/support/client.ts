@@ -1,16 +1,22 @@
 import { neon } from "@neondatabase/serverless";
 import { exports } from "cloudflare:workers";
 import { eq } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/neon-http";
 import { v7 as uuidv7 } from "uuid";
 import { inject } from "vitest";
-import { identityDb } from "../../src/db/client.ts";
 import { apiKeys, memberships, outboxHeads, users } from "../../src/db/control.ts";
+import { Deadline } from "../../src/deadline.ts";
 import { settings } from "../../src/env.ts";
 import type { Role } from "../../src/authority.ts";
 import { makeApiKey } from "../../src/identity/api-key.ts";
-import { granted } from "../../src/identity/grant.ts";
 import { hashPassword } from "../../src/identity/password.ts";
-import { signIn as grantSession, signUp as grantTenant, type Session } from "../../src/identity/session.ts";
+import {
+  granted,
+  signIn as grantSession,
+  signUp as grantTenant,
+  type Grant,
+  type Session,
+} from "../../src/identity/session.ts";
 import type { Policy } from "../../src/policy.ts";
 import { updateTenant } from "../../src/tenant/stub.ts";
 import { checkDocumented } from "./contract.ts";
@@ -53,8 +59,20 @@ export async function request(method: string, path: string, options: RequestOpti
 }
 
 /** The database as the role of this connection string, with no context of any kind. */
-export const login = (name: "DATABASE_URL" | "IDENTITY_DATABASE_URL" | "OPERATOR_DATABASE_URL") =>
-  neon(inject("variables")[name] ?? "");
+export const login = (
+  name: `${"" | "ACCOUNT_" | "IDENTITY_" | "OPERATOR_" | "MIGRATION_" | "STAGE_"}DATABASE_URL`,
+) => neon(inject("variables")[name] ?? "");
+
+/** Sets the stage of a test: as a superuser, whom no wall binds, in the control plane. */
+export const stage = login("STAGE_DATABASE_URL");
+export const stageDb = drizzle(stage);
+
+/** A request that a database is opened for, when there is none. */
+export const noRequest = () => ({
+  id: uuidv7(),
+  deadline: new Deadline(),
+  onAnswer: () => undefined,
+});
 
 /** Someone signed in: the session, and its access token at hand. */
 export type SignedIn = Session & { token: string };
@@ -85,6 +103,12 @@ async function entered(session: Session, limits: Policy[] | null): Promise<Signe
   return { ...session, token: session.access_token };
 }
 
+/** The session that was granted. Throws when none was. */
+export function sessionOf(grant: Grant | undefined): Promise<Session> {
+  if (!grant) throw new Error("they cannot sign in, or the slug or the email is taken");
+  return granted(grant);
+}
+
 const nobody = (email: string) => ({ email, hash: NO_PASSWORD, isHost: false, userAgent: "" });
 const newSlug = () => `t-${crypto.randomUUID().slice(0, 13)}`;
 
@@ -94,8 +118,8 @@ const newSlug = () => `t-${crypto.randomUUID().slice(0, 13)}`;
  */
 export async function newTenant(limits: Policy[] | null = ROOMY): Promise<SignedIn> {
   const slug = newSlug();
-  const grant = await grantTenant({ ...nobody(`owner@${slug}.test`), slug, name: slug });
-  return entered(await granted(grant, "the slug or the email is taken"), limits);
+  const grant = await grantTenant({ ...nobody(`owner@${slug}.test`), slug, name: slug }, noRequest());
+  return entered(await sessionOf(grant), limits);
 }
 
 /** A new tenant, with its owner signed in, made by sign-up: the owner's password is PASSWORD. */
@@ -117,18 +141,17 @@ export async function signIn(email: string, tenant?: string): Promise<SignedIn> 
 /** A session more of an owner of newTenant() or of a newMember(), in the tenant of this slug if they are in several. */
 export async function anotherSession({ user }: SignedIn, slug?: string): Promise<SignedIn> {
   const grant = await grantSession({ ...nobody(user.email), slug });
-  return entered(await granted(grant, "that is nobody without a password"), null);
+  return entered(await sessionOf(grant), null);
 }
 
 /** Another user of the tenant, signed in; without a password unless one is given. */
 export async function newMember(tenantId: string, role: Role, password?: string): Promise<SignedIn> {
   const [id, email] = [uuidv7(), `${crypto.randomUUID()}@members.test`];
   const hash = password === undefined ? NO_PASSWORD : await hashPassword(email, password);
-  await identityDb.insert(users).values({ id, email, password_hash: hash });
-  await identityDb.insert(memberships).values({ tenant_id: tenantId, user_id: id, role });
+  await stageDb.insert(users).values({ id, email, password_hash: hash });
+  await stageDb.insert(memberships).values({ tenant_id: tenantId, user_id: id, role });
   const grant = await grantSession({ ...nobody(email), hash, slug: undefined });
-  if (!grant) throw new Error("the new member cannot sign in");
-  return entered(grant.session, null);
+  return entered(await sessionOf(grant), null);
 }
 
 export type Row = { id: string };
@@ -141,7 +164,7 @@ export const newTask = (token: string, project: string, body: object = { title: 
 
 /** Has the tenant's object confirm what changed in Postgres without it. */
 export async function catchUp(tenantId: string): Promise<void> {
-  const [row] = await identityDb
+  const [row] = await stageDb
     .select({ head: outboxHeads.head })
     .from(outboxHeads)
     .where(eq(outboxHeads.tenant_id, tenantId));
@@ -156,7 +179,7 @@ export async function storedKey(
   const { text, hash, hint } = makeApiKey(tenant.id);
   const id = uuidv7();
   const key = { id, tenant_id: tenant.id, name: "CI", scopes: ["members:read" as const], hash, hint };
-  await identityDb.insert(apiKeys).values({ ...key, created_by: user.id, ...change });
+  await stageDb.insert(apiKeys).values({ ...key, created_by: user.id, ...change });
   await catchUp(tenant.id);
   return { id, text };
 }

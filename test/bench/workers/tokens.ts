@@ -35,7 +35,7 @@ export default factory
   .use(observe)
   .post("/bench/keys", identify, admit, async (c) => {
     const key = { name: "bench", scopes: ["members:read" as const], expiresAt: null };
-    const { row } = await createApiKey(c.get("identity"), signedIn(c.get("caller")), key, undefined);
+    const { row } = await createApiKey(c.get("account"), signedIn(c.get("caller")), key, undefined);
     return c.json({ key: row.key });
   })
   .use("/bench/believed", believe, admit)

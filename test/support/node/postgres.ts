@@ -1,6 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { chmodSync, mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import pg from "pg";
 import type { TestProject } from "vitest/node";
 import { prepareLocalDatabase } from "../../../drizzle/local-database.ts";
 import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
@@ -19,6 +21,24 @@ async function stackOf(given: string | undefined): Promise<Served> {
   // As root, Postgres runs as another user, who then reaches its data here.
   chmodSync(dir, 0o711);
   return startStack({ dir, ephemeral: true });
+}
+
+/** Whoever sets the stage of a test, in the control plane: a superuser, whom no wall binds. Returns his connection string. */
+async function makeStage(superuserUrl: string): Promise<string> {
+  const url = new URL(superuserUrl);
+  url.pathname = "/partywall";
+  const client = new pg.Client({ connectionString: url.href });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query("select from pg_roles where rolname = 'stage'");
+    if (rowCount === 0) await client.query("create role stage superuser");
+    [url.username, url.password] = ["stage", randomUUID()];
+    await client.query(`alter role stage login password '${url.password}'`);
+    await client.query("alter role stage set search_path = control, public");
+  } finally {
+    await client.end();
+  }
+  return url.href;
 }
 
 /** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
@@ -51,7 +71,7 @@ export default async function setup(project: TestProject) {
     };
     const options = project.name === "workers" ? TESTS_MIGRATIONS : {};
     await prepareLocalDatabase(stack.superuserUrl, variables, options);
-    project.provide("variables", variables);
+    project.provide("variables", { ...variables, STAGE_DATABASE_URL: await makeStage(stack.superuserUrl) });
   } catch (error) {
     await stop();
     throw error;

@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
 import { date, foreignKey, index, text, uuid } from "drizzle-orm/pg-core";
 import { oneOf } from "../../../src/db/columns.ts";
-import { memberships } from "../../../src/db/control.ts";
+import { members } from "../../../src/db/site.ts";
 import { tenantTable } from "../../../src/db/tenant-table.ts";
 
 // The product that partywall's own tests are about, in the place of src/product (test/vitest.config.ts).
@@ -50,7 +50,7 @@ export const tasks = tenantTable(
     foreignKey({
       name: "tasks_assignee",
       columns: [t.tenant_id, t.assignee_id],
-      foreignColumns: [memberships.tenant_id, memberships.user_id],
+      foreignColumns: [members.tenant_id, members.id],
     }),
     index("tasks_newest").on(t.tenant_id, t.created_at, t.id),
     index("tasks_of_project").on(t.tenant_id, t.project_id, t.created_at, t.id),

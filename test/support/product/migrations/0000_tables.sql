@@ -32,7 +32,7 @@ CREATE TABLE "tasks" (
 --> statement-breakpoint
 ALTER TABLE "tasks" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 ALTER TABLE "tasks" ADD CONSTRAINT "tasks_project" FOREIGN KEY ("tenant_id","project_id") REFERENCES "public"."projects"("tenant_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-ALTER TABLE "tasks" ADD CONSTRAINT "tasks_assignee" FOREIGN KEY ("tenant_id","assignee_id") REFERENCES "public"."memberships"("tenant_id","user_id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
+ALTER TABLE "tasks" ADD CONSTRAINT "tasks_assignee" FOREIGN KEY ("tenant_id","assignee_id") REFERENCES "public"."members"("tenant_id","id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "projects_newest" ON "projects" USING btree ("tenant_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "projects_of_status" ON "projects" USING btree ("tenant_id","status","created_at","id");--> statement-breakpoint
 CREATE INDEX "tasks_newest" ON "tasks" USING btree ("tenant_id","created_at","id");--> statement-breakpoint

@@ -1,0 +1,15 @@
+import { sql } from "drizzle-orm";
+
+// What the edge knows of a tenant, as SQL that makes JSON. Its schemas are in src/tenant/record.ts.
+
+/** An EdgeRecord, of the tenants row with the alias t. */
+export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan,
+  'status', t.status, 'limits', t.limits, 'version', t.version)`;
+
+/** Whether the api_keys row with the alias k is not over. */
+export const isLiveKey = sql`(k.expires_at is null or k.expires_at > now())`;
+
+/** A KeyRecord, of the api_keys row with the alias k. The hash is in base64url, the expiry in ms. */
+export const keyRecord = sql`json_build_object('id', k.id,
+  'hash', translate(encode(k.hash, 'base64'), '+/=', '-_'), 'scopes', k.scopes,
+  'expiresAt', floor(extract(epoch from k.expires_at) * 1000), 'version', k.version)`;
