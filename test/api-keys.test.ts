@@ -502,7 +502,7 @@ describe("last_used_at", () => {
     const object = tenantObject(owner.tenant.id);
     const names = () =>
       runInDurableObject(object, (_, { storage }) => [...storage.kv.list()].map(([name]) => name));
-    expect(await names()).toEqual(["confirmed", "keys", "limits", "record"]);
+    expect(await names()).toEqual(["confirmed", "delivered", "keys", "limits", "record"]);
   });
 });
 

@@ -82,7 +82,7 @@ describe("/ready", () => {
       const calls = countCalls();
       vi.spyOn(Date, "now").mockReturnValue(begun + ms);
       for (let times = 0; times < 20; times++) expect((await request("GET", "/ready")).status).toBe(200);
-      expect(calls).toEqual({ object: probes, sql: probes });
+      expect(calls).toEqual({ object: probes, sql: probes, site: 0 });
     }
   });
 

@@ -211,14 +211,14 @@ describe("an invitation", () => {
     expect((await accept(`${wrong}x`, PASSWORD)).status).toBe(410);
     expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
     await answered(201, accept(token, PASSWORD));
-    expect(calls).toEqual({ object: 1, sql: 1, site: 0 });
+    expect(calls).toEqual({ object: 1, sql: 1, site: 1 });
   });
 
   it("is made with one database request and one object call, beside its admission", async () => {
     await request("GET", "/v1/tenant/limits", { token: ada.token });
     const calls = countCalls();
     await answered(201, invite(someone()));
-    expect(calls).toEqual({ object: 2, sql: 1, site: 0 });
+    expect(calls).toEqual({ object: 2, sql: 1, site: 1 });
   });
 
   it("starts nothing in a suspended tenant, and is good when that is over", async () => {

@@ -63,9 +63,10 @@ describe("a tenant's outbox", () => {
     ]);
     expect(answers.map(({ status }) => status)).toEqual([200, 409, 200, 409, 200]);
     const numbers = await entries();
-    expect(numbers).toEqual(numbers.map((_, index) => index + 1));
+    const first = numbers[0] ?? 0;
+    expect(numbers).toEqual(numbers.map((_, index) => first + index));
     expect(numbers.length).toBeGreaterThanOrEqual(before + 3);
-    expect(await head()).toBe(numbers.length);
+    expect(await head()).toBe(numbers.at(-1));
   });
 
   it("keeps an entry until the object has confirmed it, and no longer than the object's next reading", async () => {

@@ -224,7 +224,7 @@ describe("a token exchange", () => {
     const calls = countCalls();
     await exchanged(token);
     expect(calls).toMatchObject({ sql: 3, object: 1 });
-    calls.sql = calls.object = 0;
+    calls.sql = calls.object = calls.site = 0;
     await exchanged(token);
     expect(calls).toEqual({ sql: 1, object: 1, site: 0 });
   });
@@ -532,7 +532,7 @@ describe("an issuer's end", () => {
     for (const token of [ann, asMember, key, member.token]) expect(await status(token)).toBe(200);
     const calls = countCalls();
     expect((await request("DELETE", path, { token: owner.token })).status).toBe(204);
-    expect(calls).toEqual({ sql: 1, object: 2, site: 0 });
+    expect(calls).toEqual({ sql: 1, object: 2, site: 1 });
     for (const token of [ann, asMember, key]) expect(await status(token)).toBe(401);
     for (const token of [member.token, owner.token]) expect(await status(token)).toBe(200);
     await expectRefused(exchange(await subject("ann")), /No tenant trusts/);
@@ -580,7 +580,7 @@ it("ends the sessions of an issuer whose rules change, and goes by the new ones 
   });
   const calls = countCalls();
   expect((await patch({ default_role: "viewer" })).status).toBe(200);
-  expect(calls).toEqual({ sql: 1, object: 2, site: 0 });
+  expect(calls).toEqual({ sql: 1, object: 2, site: 1 });
   expect(await status(before)).toBe(401);
   expect(await me(await exchanged(await subject("ann")))).toMatchObject({ role: "viewer" });
   expect((await patch({ email_domains: ["elsewhere.test"] })).status).toBe(200);

@@ -32,7 +32,7 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
     name,
     // One workerd for all files that a worker runs; setupFiles gives each file modules of its own in it.
     isolate: false,
-    setupFiles: "test/support/workers/fresh.ts",
+    setupFiles: ["test/support/workers/fresh.ts", "test/support/workers/statements.ts"],
     root,
     include,
     exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS],

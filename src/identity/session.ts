@@ -152,7 +152,10 @@ export async function refreshSession(text: string, host: string | undefined): Pr
   const { presented, successor } = tokens;
   const { refreshed, revoked } = await replaceRefreshToken(presented, successor, host);
   const [ended] = v.parse(v.array(Revoked), revoked);
-  if (ended) await updateTenant(ended.tenant_id, ended.head);
+  if (ended) {
+    await updateTenant(ended.tenant_id, ended.head);
+    return undefined;
+  }
   const [who] = v.parse(v.array(Entering), refreshed);
   return who && entering(who, successor);
 }

@@ -46,7 +46,7 @@ export class Tenant extends DurableObject<Env> {
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
   #refreshedAt = -Infinity;
-  #loading: Promise<void> | undefined;
+  #loading: Promise<News | undefined> | undefined;
   #refreshing: Promise<void> | undefined;
   #write: Promise<boolean> | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
@@ -119,11 +119,11 @@ export class Tenant extends DurableObject<Env> {
 
   async #confirm(head: number, news?: News): Promise<void> {
     if (news && news.from <= this.#confirmed + 1) this.#apply(news);
-    if (this.#confirmed < head) await this.#load();
-    // That may have been a reading that began before.
-    if (this.#confirmed < head) await this.#load();
+    let newest = news;
+    // A second time, as the first may have been a reading that began before.
+    for (let tries = 1; tries <= 2 && this.#confirmed < head; tries++) newest = await this.#load();
     if (this.#confirmed < head) throw new Error("the outbox is shorter than its head");
-    await this.#courier.deliver(this.#confirmed, news);
+    await this.#courier.deliver(this.#confirmed, newest);
   }
 
   /**
@@ -167,8 +167,8 @@ export class Tenant extends DurableObject<Env> {
   #refresh(): Promise<void> {
     this.#refreshing ??= (async () => {
       try {
-        await this.#load();
-        void this.#courier.deliver(this.#confirmed);
+        const news = await this.#load();
+        void this.#courier.deliver(this.#confirmed, news);
       } catch (error) {
         if (!this.#record) throw error;
         // Retry in 10 s, not on every request: that would not help a database that is down.
@@ -185,11 +185,14 @@ export class Tenant extends DurableObject<Env> {
     return this.#refreshing;
   }
 
-  /** Reads the tenant's record, its keys and its outbox from Postgres, once at a time. */
-  #load(): Promise<void> {
+  /** Reads the tenant's record, its keys and its outbox from Postgres, once at a time; returns the last page of its news. */
+  #load(): Promise<News | undefined> {
     this.#loading ??= (async () => {
       try {
-        for (let isWhole = false; !isWhole;) isWhole = await this.#loadPage();
+        for (;;) {
+          const { isWhole, news } = await this.#loadPage();
+          if (isWhole) return news;
+        }
       } finally {
         this.#loading = undefined;
       }
@@ -197,28 +200,28 @@ export class Tenant extends DurableObject<Env> {
     return this.#loading;
   }
 
-  /** Returns whether nothing is left to read. */
-  async #loadPage(): Promise<boolean> {
+  /** `isWhole`: nothing is left to read. */
+  async #loadPage(): Promise<{ isWhole: boolean; news?: News }> {
     const asked = this.#confirmed;
     const known = await loadTenant(this.ctx.id.name ?? "", asked, this.#courier.delivered);
     // Unknown tenant: retry in 10 s, not on every request.
     this.#refreshedAt = Date.now() - (known ? 0 : RECORD_REFRESH_MS - RECORD_RETRY_MS);
     if (!known) {
       this.#forget();
-      return true;
+      return { isWhole: true };
     }
     const { tenant, keys, news } = known;
     // News arrived during the reading: its keys may be older than they say.
-    if (this.#confirmed !== asked) return this.#confirmed >= news.head;
+    if (this.#confirmed !== asked) return { isWhole: this.#confirmed >= news.head };
     if (news.head < asked) {
       // The database was restored from a backup. What it says holds, although it is older: all of it is read.
       this.#forget();
-      return false;
+      return { isWhole: false };
     }
     this.#credentials.replaceKeys(keys);
     this.#takeNewer(tenant);
     this.#apply(news);
-    return news.upto === news.head;
+    return { isWhole: news.upto === news.head, news };
   }
 
   /** Has nothing any more of what Postgres said of the tenant. What was revoked stays so. */

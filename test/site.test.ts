@@ -1,0 +1,218 @@
+import { runInDurableObject } from "cloudflare:test";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { settings } from "../src/env.ts";
+import { tenantObject } from "../src/tenant/stub.ts";
+import { exchanged, newIssuer, trust } from "./support/issuer.ts";
+import {
+  answered,
+  catchUp,
+  newMember,
+  newProject,
+  newTask,
+  newTenant,
+  request,
+  signedUp,
+  stage,
+  type SignedIn,
+} from "./support/client.ts";
+import { crash } from "./support/crash.ts";
+
+// What a tenant's site keeps of the control plane: who the members are, and what the audit trail says of it.
+
+let ada: SignedIn;
+beforeEach(async () => {
+  ada = await newTenant();
+});
+afterEach(() => vi.restoreAllMocks());
+
+type Event = { resource: string; action: string; actor: { type: string; id: string }; resource_id: string };
+const trail = async () =>
+  (await answered<{ data: Event[] }>(200, request("GET", "/v1/audit-events?limit=100", { token: ada.token })))
+    .data;
+const members = (tenant = ada.tenant.id) =>
+  stage`select id, email, role from public.members where tenant_id = ${tenant} order by role, email`;
+const former = () => stage`select id, email from public.former_members where tenant_id = ${ada.tenant.id}`;
+const shown = ({ user: { id, email } }: SignedIn, role: string) => ({ id, email, role });
+const setRole = ({ user }: SignedIn, role: string) =>
+  answered(200, request("PATCH", `/v1/members/${user.id}`, { token: ada.token, body: { role } }));
+const remove = ({ user }: SignedIn) =>
+  answered(204, request("DELETE", `/v1/members/${user.id}`, { token: ada.token }));
+const rename = (name: string) =>
+  answered(200, request("PATCH", "/v1/tenant", { token: ada.token, body: { name } }));
+const renames = async () =>
+  (await trail()).filter(({ resource, action }) => resource === "tenants" && action === "update").length;
+
+/** What happens to requests to the site from now on; returns how many there were. */
+function siteIs(how: "down" | "silent about what it did") {
+  const logged = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const seen = { requests: 0, logged };
+  const fetching = globalThis.fetch;
+  vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
+    const isDelivery =
+      String(input) === settings.NEON_FETCH_ENDPOINT && String(init?.body).includes("select receive");
+    if (!isDelivery) return fetching(input, init);
+    seen.requests += 1;
+    if (how !== "down") await fetching(input, init);
+    return new Response(null, { status: 502 });
+  });
+  return seen;
+}
+
+const alarmOf = () => runInDurableObject(tenantObject(ada.tenant.id), (_, { storage }) => storage.getAlarm());
+/** What the object does when its alarm rings. */
+const ring = () => runInDurableObject(tenantObject(ada.tenant.id), (object) => object.alarm());
+
+describe("a tenant's site", () => {
+  it("knows the owner when a sign-up is answered: a task can be theirs at once", async () => {
+    const owner = await signedUp(null);
+    expect(await members(owner.tenant.id)).toEqual([shown(owner, "owner")]);
+    const { id } = await newProject(owner.token);
+    await newTask(owner.token, id, { title: "Tiles", assignee_id: owner.user.id });
+  });
+
+  it("knows each member as they are, and who has left", async () => {
+    const bea = await newMember(ada.tenant.id, "member");
+    expect(await members()).toEqual([shown(bea, "member"), shown(ada, "owner")]);
+    await setRole(bea, "viewer");
+    expect(await members()).toEqual([shown(ada, "owner"), shown(bea, "viewer")]);
+    await remove(bea);
+    expect(await members()).toEqual([shown(ada, "owner")]);
+    expect(await former()).toEqual([bea.user].map(({ id, email }) => ({ id, email })));
+  });
+
+  it("knows the new email of an issuer's user, and forgets the users of an issuer that is gone", async () => {
+    const idp = newIssuer();
+    const { id } = await trust(ada, idp);
+    await exchanged(await idp.sign({ sub: "ann", email: "ann@acme.test" }));
+    expect((await members()).map(({ email }) => email)).toContain("ann@acme.test");
+    await exchanged(await idp.sign({ sub: "ann", email: "ann.b@acme.test" }));
+    expect((await members()).map(({ email }) => email)).toContain("ann.b@acme.test");
+    await answered(204, request("DELETE", `/v1/issuers/${id}`, { token: ada.token }));
+    expect(await members()).toEqual([shown(ada, "owner")]);
+  });
+
+  it("takes a member's tasks from them when they leave, in the name of whoever removed them", async () => {
+    const bea = await newMember(ada.tenant.id, "member");
+    const { id: project } = await newProject(ada.token);
+    const { id } = await newTask(ada.token, project, { title: "Tiles", assignee_id: bea.user.id });
+    await remove(bea);
+    const task = await answered<object>(200, request("GET", `/v1/tasks/${id}`, { token: ada.token }));
+    expect(task).toMatchObject({ assignee_id: null });
+    const actor = { type: "user", id: ada.user.id };
+    expect(await trail()).toContainEqual(
+      expect.objectContaining({ action: "update", resource: "tasks", resource_id: id, actor }),
+    );
+  });
+});
+
+describe("while a site is out of reach", () => {
+  it("a change is answered and in force; the site gets all of it when its object's alarm rings", async () => {
+    const bea = await newMember(ada.tenant.id, "member");
+    siteIs("down");
+    await setRole(bea, "admin");
+    await remove(bea);
+    await rename("Acme");
+    expect((await request("GET", "/v1/tenant", { token: bea.token })).status).toBe(401);
+    expect(await alarmOf()).toBeGreaterThan(Date.now());
+    vi.restoreAllMocks();
+    expect(await members()).toEqual([shown(bea, "member"), shown(ada, "owner")]);
+    await ring();
+    expect(await members()).toEqual([shown(ada, "owner")]);
+    expect(await renames()).toBe(1);
+    expect(await alarmOf()).toBeNull();
+  });
+
+  it("one line is logged, and the other requests of the tenant do not notice", async () => {
+    const { logged } = siteIs("down");
+    for (const name of ["A", "B", "C"]) await rename(name);
+    expect(logged.mock.calls.map(([line]) => line)).toEqual([
+      expect.objectContaining({ message: "site not told", tenant: ada.tenant.id }),
+    ]);
+    await answered(200, request("GET", "/v1/projects", { token: ada.token }));
+  });
+
+  it("its object may crash: nothing is lost, and nothing arrives twice", async () => {
+    siteIs("down");
+    for (const name of ["A", "B"]) await rename(name);
+    await crash(ada.tenant.id);
+    vi.restoreAllMocks();
+    await catchUp(ada.tenant.id);
+    expect(await renames()).toBe(2);
+    await ring();
+    await rename("C");
+    expect(await renames()).toBe(3);
+  });
+});
+
+it("a delivery whose answer was lost is not applied twice", async () => {
+  const seen = siteIs("silent about what it did");
+  for (const name of ["A", "B"]) await rename(name);
+  vi.restoreAllMocks();
+  expect(seen.requests).toBeGreaterThanOrEqual(2);
+  await ring();
+  expect(await renames()).toBe(2);
+});
+
+it("entries stay until the site has them too", async () => {
+  const kept = async () =>
+    (await stage`select from outbox where tenant_id = ${ada.tenant.id} and kind = 'audit'`).length;
+  siteIs("down");
+  await rename("A");
+  await crash(ada.tenant.id);
+  await answered(200, request("GET", "/v1/tenant", { token: ada.token }));
+  vi.restoreAllMocks();
+  expect(await kept()).toBe(1);
+  await ring();
+  await crash(ada.tenant.id);
+  await answered(200, request("GET", "/v1/tenant", { token: ada.token }));
+  await vi.waitFor(async () => expect(await kept()).toBe(0));
+});
+
+it("more entries than one page has arrive in order", async () => {
+  await stage`select tell(${ada.tenant.id}, 'audit', ${ada.tenant.id}, null, jsonb_build_object(
+    'actor_id', ${ada.user.id}::text, 'actor_type', 'user', 'action', 'update', 'resource', 'tenants', 'changed',
+    '["name"]'::jsonb, 'micros', 1700000000000000 + n)) from generate_series(1, 2500) n`;
+  await catchUp(ada.tenant.id);
+  await ring();
+  const [found] = await stage`
+    select count(*)::int, bool_and(created_at <= next) as ordered from (
+      select created_at, lead(created_at, 1, 'infinity') over (order by id) as next from public.audit_events
+      where tenant_id = ${ada.tenant.id} and resource = 'tenants' and created_at < '2024-01-01') e`;
+  expect(found).toEqual({ count: 2500, ordered: true });
+});
+
+describe("after a database was restored from a backup", () => {
+  const receipt = (change: string) =>
+    stage.query(`update public.outbox_receipts set ${change} where tenant_id = $1`, [ada.tenant.id]);
+
+  it("a site that is behind takes the members as they are, and goes on from there", async () => {
+    const [bea, cy] = [await newMember(ada.tenant.id, "viewer"), await newMember(ada.tenant.id, "admin")];
+    await stage`delete from public.members where tenant_id = ${ada.tenant.id} and id = ${bea.user.id}`;
+    await receipt("seq = 1");
+    await remove(cy);
+    await rename("Acme");
+    expect(await members()).toEqual([shown(ada, "owner"), shown(bea, "viewer")]);
+    expect(await renames()).toBe(1);
+  });
+
+  it("a site that is ahead of the control plane does too", async () => {
+    const bea = await newMember(ada.tenant.id, "viewer");
+    await receipt("seq = 1000000");
+    await stage`delete from memberships where tenant_id = ${ada.tenant.id} and user_id = ${bea.user.id}`;
+    await catchUp(ada.tenant.id);
+    await rename("Acme");
+    expect(await members()).toEqual([shown(ada, "owner")]);
+    expect(await renames()).toBe(1);
+  });
+});
+
+it("a site is told nothing by anybody but the tenant's object", async () => {
+  const [forged] = await Promise.allSettled([
+    stage.transaction([
+      stage`set local session authorization partywall_account`,
+      stage`select set_config('app.tenant', ${ada.tenant.id}, true)`,
+      stage`select public.receive(1, 5, '[]')`,
+    ]),
+  ]);
+  expect(forged).toMatchObject({ status: "rejected", reason: { code: "28000" } });
+});

@@ -1,0 +1,10 @@
+/** A column of the whole key that joins two tables, such as `a.tenant_id = b.tenant_id` and `t.id = i.tenant_id`. */
+const JOIN = /(?<![$\w".])"?[a-z][\w".]* = [\w".]*\btenant_id\b"?|[\w".]*\btenant_id\b"? = "?[a-z][\w".]*/g;
+/** The columns that an INSERT fills, with the wall's default for the tenant, and those of the key that it may find taken. */
+const COLUMNS = /insert into [\w".]+ \([^)]*\)|on conflict \([^)]*\)/g;
+
+/** What a statement says of its tenant beyond joining by whole keys: nothing, if the wall alone says whose rows it means. */
+export function tenantPredicate(statement: string): string | undefined {
+  const rest = statement.replaceAll(COLUMNS, "").replaceAll(JOIN, "");
+  return /\S*\btenant_id\b.{0,20}/.exec(rest)?.[0];
+}

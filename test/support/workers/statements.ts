@@ -1,0 +1,27 @@
+import { neonConfig } from "@neondatabase/serverless";
+import { afterAll, expect } from "vitest";
+import "../../../src/db/client.ts";
+import { tenantPredicate } from "../tenant-predicate.ts";
+
+// Reads every statement that the Worker sends in a tenant's name, in all tests: none names the tenant by hand.
+
+type Sent = { headers: Record<string, string>; body: string; deadline?: unknown };
+type Statement = { query: string };
+
+const { fetchFunction: send } = neonConfig;
+const offending = new Set<string>();
+
+neonConfig.fetchFunction = (url: string, init: Sent) => {
+  const role = new URL(init.headers["Neon-Connection-String"] ?? "").username;
+  // What tests send by themselves has no deadline. partywall_identity looks across tenants.
+  if (init.deadline && role !== "partywall_identity") {
+    const { queries }: { queries: Statement[] } = JSON.parse(init.body);
+    for (const { query } of queries) if (tenantPredicate(query)) offending.add(`${role}: ${query}`);
+  }
+  return send(url, init);
+};
+
+afterAll(() => {
+  neonConfig.fetchFunction = send;
+  expect([...offending]).toEqual([]);
+});
