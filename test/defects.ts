@@ -22,7 +22,8 @@ const edit = (file: string, from: string, to: string): Edit => ({ file, from, to
 const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
-const CONTEXT = "drizzle/control/0000_signed_context.sql";
+const CONTEXT = "drizzle/site/0000_signed_context.sql";
+const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
 const TRIGGERS = "drizzle/control/0002_triggers.sql";
@@ -30,10 +31,13 @@ const CLIENT = "src/db/client.ts";
 const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
-const AUDIT = "drizzle/site/0001_audit.sql";
+const AUDIT = "drizzle/site/0002_audit.sql";
+const RECEIVE = "drizzle/site/0003_receive.sql";
 const OUTBOX = "drizzle/control/0003_outbox.sql";
 const CHANGE = "src/tenant/change.ts";
 const OBJECT = "src/tenant/object.ts";
+const COURIER = "src/tenant/courier.ts";
+const ACROSS = "src/db/across-tenants.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
 const DOCTOR = ["doctor"];
 const BOTH = ["doctor", "wall"];
@@ -69,7 +73,7 @@ const DEFECTS: Defect[] = [
   broken(
     "an extra policy shows every tenant's name",
     BOTH,
-    migration("CREATE POLICY directory ON tenants FOR SELECT TO partywall_app USING (true)"),
+    migration("CREATE POLICY directory ON control.tenants FOR SELECT TO partywall_account USING (true)"),
   ),
   broken(
     "a policy shows archived projects to all",
@@ -125,7 +129,7 @@ const DEFECTS: Defect[] = [
     DOCTOR,
     migration(
       "CREATE FUNCTION person(uuid) RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = '' " +
-        "AS 'SELECT email FROM public.users WHERE id = $1'; GRANT EXECUTE ON FUNCTION person TO partywall_app",
+        "AS 'SELECT email FROM control.users WHERE id = $1'; GRANT EXECUTE ON FUNCTION person TO partywall_app",
     ),
   ),
   broken(
@@ -163,11 +167,17 @@ const DEFECTS: Defect[] = [
     BOTH,
     edit(WALL, "ARRAY['SELECT', 'INSERT'", "ARRAY['TRUNCATE', 'SELECT', 'INSERT'"),
   ),
-  broken("the app role reads people", BOTH, migration("GRANT SELECT ON users TO partywall_app")),
+  broken(
+    "the app role reads people",
+    BOTH,
+    migration(
+      "GRANT USAGE ON SCHEMA control TO partywall_app; GRANT SELECT ON control.users TO partywall_app",
+    ),
+  ),
   broken(
     "a tenant may choose its plan",
-    BOTH,
-    edit(WALL, "UPDATE (name, slug, updated_at) ON tenants", "UPDATE ON tenants"),
+    ["wall"],
+    edit(WALL, "UPDATE (name, slug, status, updated_at) ON control.tenants", "UPDATE ON control.tenants"),
   ),
   broken(
     "the app role reads the context keys",
@@ -190,15 +200,33 @@ const DEFECTS: Defect[] = [
     ["wall"],
     edit(
       CONTEXT,
-      "pg_catalog.substr(context, 87, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
+      "pg_catalog.substr(context, 96, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
       "true",
     ),
   ),
   broken(
     "the MAC does not cover the role",
     ["wall"],
-    edit(CONTEXT, " || '.' || session_user", ""),
-    edit("src/db/signed-context.ts", ".update(`${text}.${role}`)", ".update(text)"),
+    edit(CONTEXT, " || '.site {site}.' || session_user", " || '.site {site}'"),
+    edit(CONTROL_CONTEXT, " || '.control.' || session_user", " || '.control'"),
+    edit("src/db/signed-context.ts", ".update(`${text}.${name}.${role}`)", ".update(`${text}.${name}`)"),
+  ),
+  broken(
+    "a context of one plane opens the other",
+    ["wall"],
+    edit(CONTROL_CONTEXT, "'.control.'", "'.site shared.'"),
+    edit("src/db/places.ts", 'name: "control"', 'name: "site shared"'),
+  ),
+  broken(
+    "partywall_account needs no context",
+    ["wall"],
+    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+  ),
+  broken(
+    "what looks across tenants shows every tenant to partywall_account",
+    BOTH,
+    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    migration("ALTER POLICY across_tenants ON control.memberships TO PUBLIC"),
   ),
   broken(
     "the MAC is compared in part",
@@ -206,7 +234,7 @@ const DEFECTS: Defect[] = [
     edit(
       CONTEXT,
       "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64)",
-      "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 98, 32) || '%'",
+      "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%'",
     ),
   ),
   broken(
@@ -214,8 +242,8 @@ const DEFECTS: Defect[] = [
     DOCTOR,
     edit(
       CONTEXT,
-      "CREATE FUNCTION current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
-      "CREATE FUNCTION current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
+      "CREATE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
+      "CREATE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
     ),
   ),
   broken(
@@ -341,24 +369,43 @@ const DEFECTS: Defect[] = [
   broken(
     "a caller is shown every tenant there is",
     ["isolation"],
-    edit("src/routes/me.ts", "u.id join tenants t on t.id = m.tenant_id", "u.id join tenants t on true"),
+    edit(
+      ACROSS,
+      "join tenants t on t.id = m.tenant_id\n      where u.id = ${of.id}",
+      "join tenants t on true\n      where u.id = ${of.id}",
+    ),
   ),
 
   // Identity: who is let in, and how far.
   broken(
-    "people have no policy, and a handler forgets whose they are",
-    ["doctor", "matrix-tables", "matrix-routes"],
-    migration("ALTER POLICY one_tenant ON memberships USING (true)"),
-    edit(
-      "src/identity/members.ts",
-      "and(eq(memberships.tenant_id, tenantId), eq(memberships.user_id, userId))",
-      "eq(memberships.user_id, userId)",
+    "a table of people has a policy that shows all",
+    ["doctor", "matrix-tables", "wall"],
+    migration("ALTER POLICY tenant_only ON control.memberships USING (true)"),
+  ),
+  broken(
+    "a table of the control plane has no policy",
+    ["doctor", "matrix-tables"],
+    migration(
+      "DROP POLICY tenant_only ON control.sessions; ALTER TABLE control.sessions DISABLE ROW LEVEL SECURITY",
     ),
   ),
   broken(
-    "an identity table has no policy",
-    ["doctor", "matrix-tables"],
-    migration("DROP POLICY one_tenant ON sessions; ALTER TABLE sessions DISABLE ROW LEVEL SECURITY"),
+    "a foreign key crosses the planes",
+    DOCTOR,
+    migration(
+      "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY; ALTER TABLE control.memberships NO FORCE ROW LEVEL SECURITY; " +
+        "ALTER TABLE tasks ADD FOREIGN KEY (tenant_id, assignee_id) REFERENCES control.memberships (tenant_id, user_id); " +
+        "ALTER TABLE control.memberships FORCE ROW LEVEL SECURITY; ALTER TABLE tasks FORCE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken(
+    "a statement says by hand whose rows it means",
+    ["members"],
+    edit(
+      "src/identity/members.ts",
+      "eq(memberships.user_id, userId)",
+      "sql`${eq(memberships.user_id, userId)} and tenant_id = ${String(userId)}`",
+    ),
   ),
   broken(
     "a scope is not asked for",
@@ -374,11 +421,11 @@ const DEFECTS: Defect[] = [
   broken(
     "outbox entries are numbered by a sequence",
     ["outbox"],
-    edit(OUTBOX, "SET head = h.head + 1", "SET head = pg_catalog.nextval('public.numbers')"),
+    edit(OUTBOX, "SET head = h.head + 1", "SET head = pg_catalog.nextval('control.numbers')"),
     edit(
       OUTBOX,
       "-- Writes the tenant's next outbox entry.",
-      "CREATE SEQUENCE numbers;\n--> statement-breakpoint\n-- Writes the tenant's next outbox entry.",
+      "CREATE SEQUENCE control.numbers;\n--> statement-breakpoint\n-- Writes the tenant's next outbox entry.",
     ),
   ),
   broken(
@@ -391,11 +438,7 @@ const DEFECTS: Defect[] = [
     ),
   ),
   broken("a change is not told", ["revocation"], edit(CHANGE, "await tellTenant(", "void (tenantId, ")),
-  broken(
-    "changes of one tenant run beside each other",
-    ["members"],
-    edit(CHANGE, `"": lock({ tenantId }),`, ""),
-  ),
+  broken("changes of one tenant run beside each other", ["members"], edit(CHANGE, `"": lock({}),`, "")),
   broken(
     "an object goes by news that are older than what it knows",
     ["outbox"],
@@ -414,23 +457,26 @@ const DEFECTS: Defect[] = [
   broken(
     "an object reads the first page of its outbox alone",
     ["outbox"],
-    edit(OBJECT, "return news.upto === news.head;", "return true;"),
+    edit(OBJECT, "isWhole: news.upto === news.head, news", "isWhole: true, news"),
   ),
   broken(
     "outbox entries are deleted before they are confirmed",
     ["outbox"],
-    edit("src/tenant/news.ts", "and seq <= ${confirmed}\n", "and seq >= 0\n"),
+    edit("src/tenant/news.ts", "where seq <= ${delivered}\n", "where seq >= 0\n"),
   ),
   broken(
     "the end of an API key is not told",
     ["api-keys"],
-    edit(OUTBOX, "AFTER INSERT OR DELETE ON api_keys", "AFTER INSERT ON api_keys"),
+    edit(OUTBOX, "AFTER INSERT OR DELETE ON control.api_keys", "AFTER INSERT ON control.api_keys"),
   ),
   broken(
     "the end of a membership is not told",
     ["members"],
-    edit(OUTBOX, "PERFORM public.tell(OLD.tenant_id", "PERFORM FROM (VALUES (OLD.tenant_id"),
-    edit(OUTBOX, "COALESCE(newer, 9007199254740991));", "COALESCE(newer, 9007199254740991))) told;"),
+    edit(
+      OUTBOX,
+      "PERFORM control.tell(OLD.tenant_id, 'floor', OLD.user_id, COALESCE(newer, 9007199254740991), NULL);",
+      "",
+    ),
   ),
   broken(
     "the end of a session is not told",
@@ -458,6 +504,53 @@ const DEFECTS: Defect[] = [
     edit(CREDENTIALS, "key && isLive(key, now) ? key : undefined", "key"),
   ),
 
+  // The site: who the members are, and what the audit trail says of the control plane.
+  broken(
+    "a site applies an entry twice",
+    ["site"],
+    edit(RECEIVE, "WHERE e.seq > received ORDER BY", "WHERE e.seq > 0 ORDER BY"),
+  ),
+  broken(
+    "a site passes over entries that are missing",
+    ["site"],
+    edit(RECEIVE, "received < first - 1 OR ", ""),
+  ),
+  broken(
+    "a site does not count what it has received",
+    ["site"],
+    edit(
+      RECEIVE,
+      "UPDATE public.outbox_receipts r SET seq = upto",
+      "UPDATE public.outbox_receipts r SET seq = 0",
+    ),
+  ),
+  broken(
+    "entries are deleted before the site has them",
+    ["site"],
+    edit("src/tenant/news.ts", "Math.min(confirmed, delivered)", "Math.max(confirmed, delivered)"),
+  ),
+  broken(
+    "a courier does not come back to a site that was out of reach",
+    ["site"],
+    edit(COURIER, "    await this.#storage.setAlarm(Date.now() + RETRY_MS);\n    this", "    this"),
+    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + RETRY_MS);\n      if", "      if"),
+  ),
+  broken(
+    "a courier forgets in a restart that the site has more to hear",
+    ["site"],
+    edit(COURIER, `storage.kv.get<number>("delivered") ?? 0`, `storage.kv.get<number>("confirmed") ?? 0`),
+  ),
+  broken(
+    "a change waits for its site, and fails with it",
+    ["site"],
+    edit(COURIER, "      if (this.#isFailing) return;", "      throw error;"),
+  ),
+  broken(
+    "who leaves is not told to the site",
+    ["site"],
+    edit(OUTBOX, "tell_of_member AFTER INSERT OR DELETE ON", "tell_of_member AFTER INSERT ON"),
+  ),
+
   // The audit trail.
   broken(
     "an audit trigger is disabled",
@@ -467,7 +560,11 @@ const DEFECTS: Defect[] = [
   broken(
     "the app role may write the audit trail",
     ["doctor", "audit"],
-    edit(WALL, "WHERE t <> 'audit_events'::regclass OR privilege = 'SELECT'", ""),
+    edit(
+      WALL,
+      "'former_members'::regclass) OR privilege = 'SELECT')",
+      "'former_members'::regclass) OR true)",
+    ),
   ),
   broken(
     "a body says who acts",
@@ -483,20 +580,24 @@ const DEFECTS: Defect[] = [
     ["audit"],
     edit(
       AUDIT,
-      "actor := ",
-      "actor := (subject ->> 'created_by')::uuid; actor := CASE WHEN actor IS NULL THEN ",
+      "actor_id := pg_catalog.substr(context, 50, 36);",
+      "actor_id := COALESCE(subject ->> 'created_by', pg_catalog.substr(context, 50, 36));",
     ),
-    edit(AUDIT, "'app.tenant'), 50, 36)::uuid;", "'app.tenant'), 50, 36)::uuid ELSE actor END;"),
   ),
   broken(
     "a context cleared in mid-statement hides the change",
     ["audit"],
-    edit(AUDIT, "CASE session_user WHEN 'partywall_app'", "CASE session_user WHEN ''"),
+    edit(AUDIT, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
   ),
   broken(
     "another tenant's context takes the change into its trail",
     ["audit"],
-    edit(AUDIT, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
+    edit(AUDIT, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
+  ),
+  broken(
+    "in the control plane another tenant's context takes the change into its trail",
+    ["audit"],
+    edit(OUTBOX, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
   ),
   broken(
     "the audit trail holds values",
@@ -518,12 +619,12 @@ const DEFECTS: Defect[] = [
   broken(
     "an invitation outlives its maker's authority",
     ["authority"],
-    edit(TRIGGERS, "NOT public.manages(left_role, i.role);", "false;"),
+    edit(TRIGGERS, "NOT control.manages(left_role, i.role);", "false;"),
   ),
   broken(
     "an issuer outlives its registrar's authority",
     ["authority"],
-    edit(TRIGGERS, "NOT public.manages(left_role, 'admin');", "false;"),
+    edit(TRIGGERS, "NOT control.manages(left_role, 'admin');", "false;"),
   ),
   broken(
     "a key that an issuer's session made outlives the issuer",
@@ -538,20 +639,12 @@ const DEFECTS: Defect[] = [
   broken(
     "a squatter keeps the session of an account that its mailbox takes over",
     ["invitations"],
-    edit(
-      "src/identity/invitation.ts",
-      "update sessions s set revoked_at = now()",
-      "update sessions s set revoked_at = null",
-    ),
+    edit(ACROSS, "update sessions s set revoked_at = now()", "update sessions s set revoked_at = null"),
   ),
   broken(
     "a squatted account is let in without a password",
     ["invitations"],
-    edit(
-      "src/identity/invitation.ts",
-      "and ${isAccount} and u.email_verified_at is not null",
-      "and ${isAccount}",
-    ),
+    edit(ACROSS, "and ${isAccount} and u.email_verified_at is not null", "and ${isAccount}"),
   ),
   broken(
     "another tenant's later claim takes a tenant's newcomers",
@@ -561,17 +654,17 @@ const DEFECTS: Defect[] = [
   broken(
     "later registrations of an issuer push out the earliest",
     ["token-exchange"],
-    edit("src/identity/trust.ts", "desc`, issuers.created_at,", "desc`, sql`${issuers.created_at} desc`,"),
+    edit(ACROSS, "desc`, issuers.created_at,", "desc`, sql`${issuers.created_at} desc`,"),
   ),
   broken(
     "a tenant's context shows every account",
     ["doctor", "accounts"],
-    migration("ALTER POLICY one_tenant ON users USING (true)"),
+    migration("ALTER POLICY tenant_only ON control.users USING (true)"),
   ),
   broken(
-    "a tenant's context shows every tenant to sign-in",
+    "a tenant's context shows every tenant",
     ["doctor", "accounts"],
-    migration("DROP POLICY one_tenant ON tenants"),
+    migration("ALTER POLICY tenant_only ON control.tenants USING (true)"),
   ),
 ];
 

@@ -1,3 +1,4 @@
+import { runInDurableObject } from "cloudflare:test";
 import { eq } from "drizzle-orm";
 import fc from "fast-check";
 import { afterEach, expect, it, vi } from "vitest";
@@ -17,12 +18,14 @@ import {
   operate,
   request,
   type SignedIn,
+  stage,
   stageDb,
 } from "./support/client.ts";
 
-// Changes of one tenant's control plane, many at once, while answers of Postgres are lost, its object is out of reach, or
-// its confirmation is lost; the object crashes, and what it was told arrives again, late. Whoever got no answer asks
-// again. After each round every credential that was ever given out is tried.
+// Changes of one tenant's control plane, many at once, while answers of Postgres are lost, its object or its site is out of
+// reach, or their confirmation is lost; the object crashes, and what it was told arrives again, late. Whoever got no answer
+// asks again. After each round every credential that was ever given out is tried, and the site has the members as they are
+// and each audit event once.
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -32,6 +35,7 @@ const OBJECT_FAULTS = ["none", "none", "out of reach", "unconfirmed"] as const;
 type Faults = {
   database: (typeof DATABASE_FAULTS)[number][];
   object: (typeof OBJECT_FAULTS)[number][];
+  site: (typeof OBJECT_FAULTS)[number][];
 };
 type Told = Parameters<Tenant["receive"]>;
 
@@ -45,6 +49,8 @@ class World {
   readonly keys: Key[] = [];
   /** All that the object was ever told. */
   readonly told: Told[] = [];
+  /** What the audit trail is to have: the action, the table and the id. */
+  readonly events: string[] = [];
   limit = 10_000;
 
   constructor(owner: SignedIn, members: SignedIn[]) {
@@ -58,7 +64,7 @@ class World {
 }
 
 /** From now on, each change meets the next of these faults. */
-function meddle({ database, object }: Faults, told: Told[]): void {
+function meddle({ database, object, site }: Faults, told: Told[]): void {
   const { receive } = Tenant.prototype;
   vi.spyOn(Tenant.prototype, "receive").mockImplementation(async function receiving(this: Tenant, ...news) {
     told.push(news);
@@ -69,10 +75,13 @@ function meddle({ database, object }: Faults, told: Told[]): void {
   });
   const fetching = globalThis.fetch;
   vi.spyOn(globalThis, "fetch").mockImplementation(async (input, init) => {
-    const isChange =
-      String(input) === settings.NEON_FETCH_ENDPOINT && String(init?.body).includes("lock_outbox");
+    const query = String(input) === settings.NEON_FETCH_ENDPOINT ? String(init?.body) : "";
+    const failed = new Response(null, { status: 502 });
+    const siteFault = query.includes("select receive") ? site.shift() : "none";
+    if (siteFault === "out of reach") return failed;
     const response = await fetching(input, init);
-    return isChange && database.shift() === "lost" ? new Response(null, { status: 502 }) : response;
+    if (siteFault === "unconfirmed") return failed;
+    return query.includes("lock_outbox") && database.shift() === "lost" ? failed : response;
   });
   vi.spyOn(console, "error").mockImplementation(() => undefined);
 }
@@ -100,7 +109,7 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
     );
     token.stands = false;
   },
-  async setRole({ owner, members }, index) {
+  async setRole({ owner, members, events }, index) {
     const member = members[index];
     if (!member?.role) return;
     const role = member.role === "admin" ? "viewer" : "admin";
@@ -109,18 +118,20 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
       insist("PATCH", `/v1/members/${member.who.user.id}`, { token: owner.token, body: { role } }),
     );
     member.role = role;
+    events.push(`update memberships ${member.who.user.id}`);
     end(member);
   },
-  async remove({ owner, members }, index) {
+  async remove({ owner, members, events }, index) {
     const member = members[index];
     if (!member) return;
+    if (member.role) events.push(`delete memberships ${member.who.user.id}`);
     const answer = await insist("DELETE", `/v1/members/${member.who.user.id}`, { token: owner.token });
     // Also whoever finds nothing left to remove is told so when it is in force.
     expect([204, 404]).toContain(answer.status);
     member.role = null;
     end(member);
   },
-  async rejoin({ owner, members }, index) {
+  async rejoin({ owner, members, events }, index) {
     const member = members[index];
     if (!member || member.role) return;
     const { email } = member.who.user;
@@ -134,23 +145,26 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
       insist("POST", "/v1/invitations/accept", { body: { token: text } }),
     );
     member.role = "viewer";
+    events.push(`create memberships ${member.who.user.id}`);
     member.tokens.push({ text: session.access_token, stands: true });
   },
   async signIn({ members }, index) {
     const member = members[index];
     if (member?.role) member.tokens.push({ text: (await anotherSession(member.who)).token, stands: true });
   },
-  async makeKey({ owner, keys }) {
+  async makeKey({ owner, keys, events }) {
     const body = { name: "key", scopes: ["members:read"] };
     const headers = { "idempotency-key": crypto.randomUUID() };
     const made = await insist("POST", "/v1/api-keys", { token: owner.token, body, headers });
     const { id, key } = await answered<{ id: string; key: string }>(201, made);
     keys.push({ id, text: key, stands: true });
+    events.push(`create api_keys ${id}`);
   },
-  async deleteKey({ owner, keys }) {
+  async deleteKey({ owner, keys, events }) {
     const key = keys.findLast(({ stands }) => stands);
     if (!key) return;
     key.stands = false;
+    events.push(`delete api_keys ${key.id}`);
     const answer = await insist("DELETE", `/v1/api-keys/${key.id}`, { token: owner.token });
     expect([204, 404]).toContain(answer.status);
   },
@@ -165,8 +179,8 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
   },
 };
 
-/** Every credential does what it should; the outbox has no gap, and its object is at its head. */
-async function check({ owner, members, keys, limit }: World): Promise<void> {
+/** Every credential does what it should; the site has the members as they are, and each audit event once, in order. */
+async function check({ owner, members, keys, events, limit }: World): Promise<void> {
   const get = async (token: string) => (await request("GET", "/v1/tenant/limits", { token })).status;
   await Promise.all([
     ...members.flatMap(({ tokens }) =>
@@ -179,6 +193,17 @@ async function check({ owner, members, keys, limit }: World): Promise<void> {
     request("GET", "/v1/tenant/limits", { token: owner.token }),
   );
   expect(data[0]?.limit).toBe(limit);
+  // What could not be delivered is, when the alarm rings.
+  await runInDurableObject(tenantObject(owner.tenant.id), (object) => object.alarm());
+  const known = await stage`select id, role from public.members where tenant_id = ${owner.tenant.id}`;
+  const roles = members.flatMap(({ who, role }) => (role ? [[who.user.id, role]] : []));
+  expect(new Map(known.map((row) => [row["id"], row["role"]]))).toEqual(
+    new Map([[owner.user.id, "owner"], ...roles] as [string, string][]),
+  );
+  const trail = await stage`
+    select concat_ws(' ', action, resource, resource_id) as event from public.audit_events
+    where tenant_id = ${owner.tenant.id} and resource in ('memberships', 'api_keys')`;
+  expect(trail.map((row) => row["event"]).sort()).toEqual([...events].sort());
 }
 
 it("what was acknowledged is in force, whatever was lost, late or repeated", async () => {
@@ -186,6 +211,7 @@ it("what was acknowledged is in force, whatever was lost, late or repeated", asy
   const faults = fc.record({
     database: fc.array(fc.constantFrom(...DATABASE_FAULTS), { maxLength: 4 }),
     object: fc.array(fc.constantFrom(...OBJECT_FAULTS), { maxLength: 6 }),
+    site: fc.array(fc.constantFrom(...OBJECT_FAULTS), { maxLength: 6 }),
   });
   const round = fc.record({
     // One for each member at once, and one beside them.

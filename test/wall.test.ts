@@ -204,6 +204,23 @@ it.each([
   await expect(under(contextOf(ada), statement)).rejects.toMatchObject({ code: "42501" });
 });
 
+it.each([
+  ["the tenant's plan", "update tenants set plan = 'enterprise'"],
+  ["a new tenant", "insert into tenants (id, slug, name, plan) values (gen_random_uuid(), 'x', 'x', 'solo')"],
+  ["passwords", "select password_hash from users"],
+  [
+    "the outbox, to write",
+    "insert into outbox (tenant_id, seq, kind, subject) values (null, 1, 'floor', null)",
+  ],
+  ["its head", "update outbox_heads set head = 0"],
+  ["TRUNCATE", "truncate sessions"],
+  ["DDL", "create table control.loot (id int)"],
+  ["another role", "set role partywall_identity"],
+])("keeps %s from partywall_account", async (_, statement) => {
+  const denied = { code: "42501" };
+  await expect(under(contextOf(ada, ACCOUNT), statement, [], account)).rejects.toMatchObject(denied);
+});
+
 it("keeps tenants' content from the logins of the control plane", async () => {
   for (const name of ["ACCOUNT_DATABASE_URL", "IDENTITY_DATABASE_URL", "OPERATOR_DATABASE_URL"] as const)
     for (const table of ["projects", "tasks", "members", "audit_events"])
