@@ -37,6 +37,12 @@ it("remembers between requests only what src/memory.ts lists and bounds", () => 
   expect(found).toEqual([]);
 });
 
+it("has all statements of partywall_identity in one file", () => {
+  const sources = globSync("src/**/*.ts", { cwd: root });
+  const found = sources.filter((name) => readFileSync(join(root, name), "utf8").includes("identityDb"));
+  expect(found.sort()).toEqual(["src/db/across-tenants.ts", "src/db/client.ts"]);
+});
+
 it("tells an object of each session whose access token may still be valid: for as long as the object remembers it", () => {
   const triggers = readFileSync(join(root, "drizzle/control/0003_outbox.sql"), "utf8");
   const [, minutes] = /rotated_at > now\(\) - interval '(\d+) minutes'/.exec(triggers) ?? [];
