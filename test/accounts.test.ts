@@ -88,6 +88,14 @@ describe("partywall_account", () => {
     ["a new account", () => ["insert into users (id, email) values (gen_random_uuid(), 'x@x.test')", []]],
     ["the end of an account", () => ["delete from users where id = $1", [member.user.id]]],
     [
+      "a stranger a member, to see their account",
+      () => ["insert into memberships (user_id, role) values ($1, 'viewer')", [bob.user.id]],
+    ],
+    [
+      "nobody a member",
+      () => ["insert into memberships (user_id, role) values (gen_random_uuid(), 'viewer')", []],
+    ],
+    [
       "another tenant",
       () => [
         "insert into tenants (id, slug, name, plan) values (gen_random_uuid(), 'made-inside', 'x', 'solo')",

@@ -23,6 +23,11 @@ CREATE FUNCTION control.check_authority() RETURNS trigger LANGUAGE plpgsql SET s
 DECLARE
 	acting text := control.acting_as();
 BEGIN
+	-- To become a member somebody else's account needs an invitation: what makes it one shows it to the tenant.
+	IF TG_OP = 'INSERT' AND acting <> 'invitation' AND NOT EXISTS (SELECT FROM control.users u WHERE u.id = NEW.user_id) THEN
+		RAISE EXCEPTION 'the tenant does not know this account'
+			USING ERRCODE = '42501', CONSTRAINT = 'authority', TABLE = 'memberships';
+	END IF;
 	IF acting IS NULL
 		OR (TG_OP = 'INSERT' OR control.manages(acting, OLD.role)) AND (TG_OP = 'DELETE' OR control.manages(acting, NEW.role))
 		OR TG_OP = 'DELETE' AND OLD.role = acting AND OLD.user_id = control.current_actor_id()

@@ -46,7 +46,7 @@ export const tasks = tenantTable(
       columns: [t.tenant_id, t.project_id],
       foreignColumns: [projects.tenant_id, projects.id],
     }).onDelete("cascade"),
-    // A task is assigned to a member of its own tenant, or to nobody, as when that one leaves (0002_triggers.sql).
+    // A task is assigned to a member of its own tenant, or to nobody, as when that one leaves (0001_assignees.sql).
     foreignKey({
       name: "tasks_assignee",
       columns: [t.tenant_id, t.assignee_id],
