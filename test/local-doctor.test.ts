@@ -6,7 +6,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CHECKS, examine } from "../drizzle/doctor/examine.ts";
 import type { Stack } from "../drizzle/local/stack.ts";
-import { SHARED_SITE } from "../src/db/places.ts";
+import { CONTROL, SHARED_SITE, type Place } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import type { Migrated } from "./bench/bed.ts";
@@ -16,6 +16,7 @@ import * as v from "valibot";
 const DOCTOR = join(import.meta.dirname, "../drizzle/doctor.ts");
 const LOGINS = [
   "DATABASE_URL",
+  "ACCOUNT_DATABASE_URL",
   "IDENTITY_DATABASE_URL",
   "OPERATOR_DATABASE_URL",
   "MIGRATION_DATABASE_URL",
@@ -40,7 +41,7 @@ beforeAll(async () => {
   await root.connect();
   for (const id of [ADA, BOB]) {
     await root.query(
-      "insert into tenants (id, slug, name, plan) values ($1::uuid, 't' || right($1::text, 1), 'T', 'solo')",
+      "insert into control.tenants (id, slug, name, plan) values ($1::uuid, 't' || right($1::text, 1), 'T', 'solo')",
       [id],
     );
     await root.query(
@@ -64,23 +65,36 @@ async function findings() {
   return found.filter(({ code }) => code !== "server_version");
 }
 
-const contextFor = (tenant: string) => {
+const contextFor = (tenant: string, place: Place = SHARED_SITE, role = "partywall_app") => {
   const [key] = v.parse(keyRing, variables.TENANT_CONTEXT_KEYS);
   if (!key) throw new Error("no context key");
-  return signContext(key, SHARED_SITE, "partywall_app", tenant, { id: tenant, as: "owner" }, Date.now());
+  return signContext(key, place, role, tenant, { id: tenant, as: "owner" }, Date.now());
 };
 
-/** What the app role sees and does in Bob's context: his own project, and nothing of Ada's. */
+const expectRefusal = async (sql: string, code: string) => {
+  await root.query("savepoint bare");
+  await expect(root.query(sql)).rejects.toMatchObject({ code });
+  await root.query("rollback to bare");
+};
+
+/** What tenants' logins see and do in Bob's context: his own project and his own tenant, and nothing of Ada's. */
 async function expectWall() {
   await root.query("set local session authorization partywall_app");
-  await root.query("savepoint bare");
-  await expect(root.query("select from public.projects")).rejects.toMatchObject({ code: "28000" });
-  await root.query("rollback to bare");
+  await expectRefusal("select from public.projects", "28000");
+  await expectRefusal("select from control.tenants", "42501");
   await root.query("select set_config('app.tenant', $1, true)", [contextFor(BOB)]);
   expect((await root.query("select id from public.projects")).rows).toEqual([{ id: BOB }]);
   const write = "update public.projects set name = 'x' where id = $1";
   expect((await root.query(write, [ADA])).rowCount).toBe(0);
   expect((await root.query(write, [BOB])).rowCount).toBe(1);
+  await root.query("set local app.tenant = ''");
+  await root.query("set local session authorization partywall_account");
+  await expectRefusal("select from control.tenants", "28000");
+  await expectRefusal("select from public.projects", "42501");
+  const context = contextFor(BOB, CONTROL, "partywall_account");
+  await root.query("select set_config('app.tenant', $1, true)", [context]);
+  expect((await root.query("select id from control.tenants")).rows).toEqual([{ id: BOB }]);
+  await root.query("set local app.tenant = ''");
   await root.query("reset session authorization");
 }
 
@@ -134,14 +148,23 @@ const NOTE = `${TENANT_ID}, id uuid not null, slug text, project_id uuid, user_i
 const UNWALLED = "tenant_id uuid not null, id uuid not null, primary key (tenant_id, id)";
 const remade = (policy: string, rest: string) =>
   `drop policy ${policy} on projects; create policy ${policy} on projects ${rest}`;
-const verifier = (change: string) => `do $do$ begin
-  execute replace(pg_get_functiondef('public.current_tenant_id()'::regprocedure), ${change}); end $do$`;
+const CONTROL_MINE = "tenant_id = (select control.current_tenant_id())";
+/** The accounts that a tenant's request is shown; it may not make all of them. */
+const ITS_PEOPLE =
+  "exists (select from control.memberships m where m.user_id = users.id) or issuer_id in (select id from control.issuers)";
+const controlPolicy = (
+  table: string,
+  rule: string,
+  kind = "",
+) => `drop policy tenant_only on control.${table};
+  create policy tenant_only on control.${table} ${kind} using (${rule})`;
+const changed = (verifier: string, change: string) => `do $do$ begin
+  execute replace(pg_get_functiondef('${verifier}'::regprocedure), ${change}); end $do$`;
 
 // The defect's code, the object that the doctor must name, the SQL that plants it.
 const DEFECTS: [code: string, object: string, plant: string][] = [
-  ["identity_table_open", "public.users", "grant select (email) on users to partywall_app"],
-  ["identity_table_open", "public.memberships", "grant select on memberships to partywall_app"],
-  ["public_grant", "public.sessions", "grant select on sessions to public"],
+  ["public_grant", "control.sessions", "grant select on control.sessions to public"],
+  ["public_grant", "public.tasks", "grant select on tasks to public"],
   [
     "tenant_id_missing",
     "public.rates",
@@ -149,7 +172,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   ["tenant_table_unwalled", "public.notes", asOwner(`create table notes (${UNWALLED}); ${audited("notes")}`)],
   [
-    "tenant_table_unwalled",
+    "tenant_table_unwalled + site_open",
     "public.notes",
     asOwner(
       `create table notes (tenant_id text, id uuid, primary key (tenant_id, id)); ${audited("notes")};
@@ -189,13 +212,11 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     ),
   ],
   ["rls_off", "public.projects", "alter table projects disable row level security"],
-  ["rls_off", "public.tenants", "alter table tenants disable row level security"],
   ["rls_not_forced", "public.tasks", "alter table tasks no force row level security"],
   ["table_owner", "public.projects", "alter table projects owner to partywall_app"],
   ["table_owner", "public.tasks", "alter table tasks owner to postgres"],
-  ["tenant_table_shared", "public.projects", "grant select on projects to partywall_operator"],
-  ["tenant_table_shared", "public.tasks", "grant select (title) on tasks to partywall_identity"],
-  ["tenants_writable", "public.tenants", "grant update (plan), insert on tenants to partywall_app"],
+  ["table_owner", "control.sessions", "alter table control.sessions owner to postgres"],
+  ["table_owner", "control.users", "alter table control.users owner to partywall_account"],
   [
     "child_reachable",
     "public.events_1",
@@ -212,19 +233,15 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
 
   ["policy_missing", "public.projects", "drop policy tenant_only on projects"],
   ["policy_missing", "public.tasks", "drop policy tenant_may on tasks"],
-  ["policy_missing", "public.tenants", "drop policy own_tenant on tenants"],
   ["policy_wrong", "public.projects", remade("tenant_only", "as restrictive using (true)")],
   ["policy_wrong", "public.projects", remade("tenant_may", `using (${MINE}) with check (true)`)],
   ["policy_wrong", "public.projects", remade("tenant_only", `as restrictive for select using (${MINE})`)],
   ["policy_wrong", "public.projects", remade("tenant_may", `to partywall_app using (${MINE})`)],
   ["policy_wrong", "public.projects", remade("tenant_may", `using (${MINE} or status = 'archived')`)],
-  ["policy_wrong", "public.tenants", "alter policy own_tenant on tenants using (true)"],
-  // What is right beside tenant_only opens a table that has none.
   [
-    "policy_extra + policy_missing",
-    "public.tenants",
-    `alter policy own_tenant on tenants rename to tenant_may;
-      alter policy tenant_may on tenants using (true) with check (true)`,
+    "policy_wrong",
+    "public.projects",
+    remade("tenant_only", "as restrictive using (tenant_id = (select control.current_tenant_id()))"),
   ],
   ["policy_wrong", "public.projects", remade("tenant_may", "for select using (true)")],
   ["policy_wrong", "public.projects", remade("tenant_may", `using (true) with check (${MINE})`)],
@@ -254,35 +271,199 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ["policy_extra", "public.projects", "create policy support on projects for select using (name = 'shared')"],
   [
     "policy_extra",
-    "public.tenants",
-    "create policy directory on tenants for select to partywall_app using (true)",
+    "public.tasks",
+    "create policy directory on tasks for select to partywall_app using (true)",
   ],
 
-  ["identity_row_security", "public.api_keys", "alter table api_keys disable row level security"],
-  ["identity_row_security", "public.memberships", "alter table memberships no force row level security"],
-  ["identity_policy", "public.sessions", "drop policy one_tenant on sessions"],
-  ["identity_policy", "public.invitations", "alter policy one_tenant on invitations using (true)"],
-  ["identity_policy", "public.issuers", "alter policy one_tenant on issuers to partywall_operator"],
+  ["control_row_security", "control.api_keys", "alter table control.api_keys disable row level security"],
+  ["control_row_security", "control.users", "alter table control.users no force row level security"],
+  ["control_policy", "control.sessions", "drop policy tenant_only on control.sessions"],
+  ["control_policy", "control.outbox", "drop policy across_tenants on control.outbox"],
+  ["control_policy", "control.invitations", "alter policy tenant_only on control.invitations using (true)"],
+  ["control_policy", "control.tenants", "alter policy tenant_only on control.tenants with check (true)"],
+  ["control_policy", "control.users", "alter policy tenant_only on control.users using (true)"],
+  ["control_policy", "control.users", "alter policy tenant_only on control.users with check (true)"],
+  ["control_policy", "control.users", controlPolicy("users", ITS_PEOPLE)],
+  ["control_policy", "control.issuers", controlPolicy("issuers", CONTROL_MINE, "as restrictive")],
+  ["control_policy", "control.api_keys", controlPolicy("api_keys", CONTROL_MINE, "for select")],
   [
-    "identity_policy + identity_row_security",
-    "public.devices",
-    asOwner(`create table devices (tenant_id uuid, id uuid primary key); ${audited("devices")};
-      grant select on devices to partywall_identity`),
+    "control_policy",
+    "control.memberships",
+    "alter policy tenant_only on control.memberships to partywall_account",
+  ],
+  ["control_policy", "control.issuers", "alter policy across_tenants on control.issuers to public"],
+  [
+    "control_policy",
+    "control.issuers",
+    "alter policy across_tenants on control.issuers to partywall_identity, partywall_owner",
+  ],
+  ["control_policy", "control.sessions", "alter policy across_tenants on control.sessions using (true)"],
+  [
+    "control_policy",
+    "control.tenants",
+    "alter policy across_tenants on control.tenants with check (plan = 'solo')",
   ],
   [
-    "identity_policy_extra",
-    "public.memberships",
-    "create policy directory on memberships for select using (role = 'owner')",
+    "control_policy + control_policy + control_row_security",
+    "control.devices",
+    asOwner(`create table control.devices (tenant_id uuid, id uuid primary key);
+      grant select on control.devices to partywall_identity`),
   ],
-  ["account_policy", "public.users", "alter policy one_tenant on users using (true)"],
-  ["account_policy", "public.users", "alter policy one_tenant on users with check (true)"],
-  ["account_policy", "public.tenants", "drop policy one_tenant on tenants"],
-  ["account_policy_extra", "public.users", "create policy directory on users for select using (true)"],
-  ["account_row_security", "public.users", "alter table users no force row level security"],
+  [
+    "control_policy + control_policy",
+    "control.sites",
+    asOwner(`create table control.sites (id uuid primary key);
+      alter table control.sites enable row level security, force row level security`),
+  ],
+  [
+    "control_policy_extra",
+    "control.memberships",
+    "create policy directory on control.memberships for select using (role = 'owner')",
+  ],
+  [
+    "control_policy_extra",
+    "control.users",
+    "create policy directory on control.users for select to partywall_account using (true)",
+  ],
+  [
+    "tenants_writable",
+    "control.tenants",
+    "grant update (plan), insert on control.tenants to partywall_account",
+  ],
+  ["control_open", "control.users", "grant select (email) on control.users to partywall_app"],
+  ["control_open", "control.memberships", "grant select on control.memberships to partywall_app"],
+  ["control_open", "control", "grant usage on schema control to partywall_app"],
+  ["control_open", "control.acting_as()", "grant execute on function control.acting_as() to partywall_app"],
+  [
+    "control_open + sequence",
+    "control.numbers",
+    asOwner("create sequence control.numbers; grant usage on sequence control.numbers to partywall_app"),
+  ],
+  ["site_open", "public.projects", "grant select on projects to partywall_operator"],
+  ["site_open", "public.tasks", "grant select (title) on tasks to partywall_identity"],
+  ["site_open", "public.members", "grant select on members to partywall_account"],
+  [
+    "site_open",
+    "public.rates",
+    asOwner("create table rates (id int primary key); grant select on rates to partywall_account"),
+  ],
+  [
+    "site_open",
+    "public.receive_event(uuid,uuid,jsonb)",
+    "grant execute on function receive_event(uuid, uuid, jsonb) to partywall_account",
+  ],
+
+  [
+    "foreign_key_planes",
+    "public.notes",
+    notes(`${NOTE}, foreign key (user_id) references control.users (id)`),
+  ],
+  [
+    "foreign_key_planes",
+    "public.notes",
+    notes(`${NOTE}, foreign key (tenant_id, user_id) references control.memberships on delete cascade`),
+  ],
+  [
+    "foreign_key_planes",
+    "control.sessions",
+    "alter table control.sessions add foreign key (tenant_id, user_id) references members",
+  ],
+  [
+    "foreign_key_planes",
+    "archive.old",
+    asOwner(`create schema archive;
+      create table archive.old (tenant uuid primary key references control.tenants (id))`),
+  ],
+  [
+    "query_planes",
+    "public.people",
+    asOwner("create view people with (security_invoker) as select email from control.users"),
+  ],
+  [
+    "query_planes + unwallable_ungranted",
+    "control.totals",
+    asOwner("create materialized view control.totals as select count(*) from projects with no data"),
+  ],
+  [
+    "query_planes",
+    "public.projects",
+    `create policy of_members on projects as restrictive
+      using (exists (select from control.memberships m where m.user_id = created_by))`,
+  ],
+  [
+    "query_planes",
+    "control.sessions",
+    "create policy of_members on control.sessions as restrictive using (user_id in (select id from members))",
+  ],
+  [
+    "query_planes",
+    "public.tasks",
+    "alter table tasks alter created_by set default control.current_actor_id()",
+  ],
+  [
+    "query_planes",
+    "control.sessions",
+    "alter table control.sessions alter tenant_id set default claimed_tenant_id()",
+  ],
+  [
+    "query_planes",
+    "public.tasks",
+    "alter table tasks add constraint managed check (control.manages(status, 'admin')) not valid",
+  ],
+  [
+    "query_planes",
+    "public.tasks",
+    "create trigger touch_too before update on tasks for each row execute function control.touch_row()",
+  ],
+  [
+    "query_planes",
+    "control.sessions",
+    `create trigger audit_row after insert or update or delete on control.sessions for each row
+      execute function audit_row('id')`,
+  ],
+  ...[
+    // By what Postgres has bound.
+    "function public.name_of(person control.users) returns text language sql set search_path = '' return $1.email",
+    "function public.people() returns bigint language sql begin atomic select count(*) from control.users; end",
+    // By the text.
+    "function public.people() returns bigint language plpgsql as 'begin return (select count(*) from control.users); end'",
+    `function public.people() returns bigint language sql as 'select count(*) from "control"."users"'`,
+    "function public.people() returns bigint language plpgsql set search_path = control as 'begin return (select count(*) from users); end'",
+    "function public.people() returns int language sql set search_path = control, pg_temp as 'select 1'",
+    "function public.people(name text) returns void language plpgsql as $$ begin execute format('delete from control.%I', name); end $$",
+    "function control.work() returns bigint language plpgsql as 'begin return (select count(*) from public.tasks); end'",
+    "function control.work() returns bigint language plpgsql as 'begin delete from only tasks; return 0; end'",
+    "function control.work() returns uuid language plpgsql set search_path = '' as 'begin return public.current_actor_id(); end'",
+  ].map((made): [string, string, string] => [
+    "query_planes",
+    made.replace(/^function (\S+)\((?:\w+ )?([^)]*)\).*/s, "$1($2)"),
+    asOwner(`create ${made}`),
+  ]),
+  [
+    "query_planes",
+    "archive.work()",
+    asOwner(`create schema archive;
+      create function archive.work() returns void language sql set search_path = ''
+        as 'delete from control.outbox'`),
+  ],
+  [
+    "query_planes",
+    "control.work()",
+    asOwner(`create schema archive; create table archive."old notes" (id int);
+      create function control.work() returns void language sql set search_path = ''
+        as 'update archive."old notes" set id = 1'`),
+  ],
+
   ["audit_writable", "public.audit_events", "grant insert, delete on audit_events to partywall_app"],
   ["audit_writable", "public.audit_events", "grant update (actor_id) on audit_events to partywall_app"],
+  ["received_writable", "public.members", "grant insert, delete on members to partywall_app"],
+  ["received_writable", "public.outbox_receipts", "grant update (seq) on outbox_receipts to partywall_app"],
   ["audit_trigger", "public.projects", "alter table projects disable trigger audit_row"],
-  ["audit_trigger", "public.memberships", "alter table memberships enable replica trigger audit_row"],
+  [
+    "audit_trigger",
+    "control.memberships",
+    "alter table control.memberships enable replica trigger audit_row",
+  ],
   [
     "audit_trigger",
     "public.tasks",
@@ -290,12 +471,25 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   [
     "audit_trigger",
-    "public.tenants",
-    `create or replace trigger audit_row after insert or update or delete on tenants for each row
-      when (current_user <> 'x') execute function audit_row('id')`,
+    "control.tenants",
+    `create or replace trigger audit_row after insert or update or delete on control.tenants for each row
+      when (current_user <> 'x') execute function control.audit_row('id')`,
+  ],
+  [
+    "audit_trigger",
+    "control.issuers",
+    `create or replace trigger audit_row after insert or update or delete on control.issuers for each row
+      execute function audit_row('id')`,
+  ],
+  [
+    "audit_trigger",
+    "public.tasks",
+    `create or replace trigger audit_row after insert or update or delete on tasks for each row
+      execute function control.audit_row('id')`,
   ],
   ["audit_missing", "public.tasks", "drop trigger audit_row on tasks"],
-  ["audit_missing", "public.memberships", "drop trigger audit_row on memberships"],
+  ["audit_missing", "control.memberships", "drop trigger audit_row on control.memberships"],
+  ["audit_missing", "control.tenants", "drop trigger audit_row on control.tenants"],
   [
     "audit_missing",
     "public.watchers",
@@ -330,22 +524,32 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   ["index_missing + primary_key", "public.notes", notes(`${TENANT_ID}, id uuid primary key`)],
   [
-    "foreign_key_crosses",
+    "foreign_key_crosses + unique_not_led",
     "public.notes",
-    notes(`${NOTE}, foreign key (user_id) references sessions (id) on delete set null`),
+    notes(`${NOTE}, unique (id), foreign key (project_id) references notes (id) on delete set null`),
   ],
   [
     "foreign_key_crosses",
     "public.notes",
-    notes(`${NOTE}, foreign key (user_id, tenant_id) references memberships`),
+    notes(`${NOTE}, foreign key (user_id) references outbox_receipts (tenant_id)`),
   ],
-  ["foreign_key_to_all", "public.notes", notes(`${NOTE}, foreign key (user_id) references users (id)`)],
+  [
+    "foreign_key_crosses",
+    "public.notes",
+    notes(`${NOTE}, foreign key (user_id, tenant_id) references members`),
+  ],
+  [
+    "foreign_key_to_all",
+    "public.notes",
+    asOwner("create table colours (id uuid primary key)") +
+      `; ${notes(`${NOTE}, foreign key (user_id) references colours (id)`)}`,
+  ],
 
   [
     "view_definer",
-    "public.all_projects",
+    "control.everyone",
     asOwner(
-      "create view all_projects as select * from projects; grant select on all_projects to partywall_operator",
+      "create view control.everyone as select id from control.users; grant select on control.everyone to partywall_operator",
     ),
   ],
   [
@@ -360,10 +564,10 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   [
     "view_definer_ungranted",
-    "public.addresses",
+    "control.addresses",
     asOwner(
-      `create view people with (security_invoker) as select * from users;
-        create view addresses as select email from people`,
+      `create view control.people with (security_invoker) as select * from control.users;
+        create view control.addresses as select email from control.people`,
     ),
   ],
   ["view_definer_ungranted", "public.keys", "create view keys as select * from partywall.context_keys"],
@@ -389,6 +593,11 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "create materialized view totals as select count(*) from projects; grant select on totals to partywall_app",
   ],
   [
+    "materialized_view",
+    "control.totals",
+    "create materialized view control.totals as select count(*) from control.users; grant select on control.totals to partywall_account",
+  ],
+  [
     "foreign_table",
     "public.remote",
     `create foreign data wrapper nowhere; create server elsewhere foreign data wrapper nowhere;
@@ -403,6 +612,11 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "sequence",
     "public.numbers",
     asOwner("create sequence numbers; grant usage on sequence numbers to partywall_app"),
+  ],
+  [
+    "sequence",
+    "control.numbers",
+    asOwner("create sequence control.numbers; grant usage on sequence control.numbers to partywall_account"),
   ],
   [
     "definer_ungranted",
@@ -424,6 +638,27 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     ),
   ],
   ["definer_open", "public.current_actor_id()", "grant execute on function current_actor_id() to public"],
+  [
+    "definer_open",
+    "public.receive_members(bigint,jsonb)",
+    "grant execute on function receive_members(bigint, jsonb) to partywall_app",
+  ],
+  [
+    "definer_open",
+    "public.current_tenant_id()",
+    "grant execute on function current_tenant_id() to partywall_account",
+  ],
+  ["definer_open", "public.audit_row()", "grant execute on function audit_row() to partywall_app"],
+  [
+    "definer_open",
+    "control.lock_outbox(uuid)",
+    "grant execute on function control.lock_outbox(uuid) to partywall_app",
+  ],
+  [
+    "definer_open",
+    "control.tell_of_tenant()",
+    "grant execute on function control.tell_of_tenant() to partywall_identity",
+  ],
   [
     "definer_owner + definer_ungranted",
     "public.purge()",
@@ -450,8 +685,16 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
       revoke execute on function watch() from public; create event trigger watch on ddl_command_end execute function watch()`,
   ],
 
-  ["verifier_body", "public.current_tenant_id()", verifier("'IF genuine THEN', 'IF true THEN'")],
-  ["verifier_body", "public.current_tenant_id()", verifier("'session_user', '''partywall_app'''")],
+  ...["public.current_tenant_id()", "control.current_tenant_id()"].flatMap((name): typeof DEFECTS => [
+    ["verifier_body", name, changed(name, "'IF genuine THEN', 'IF true THEN'")],
+    ["verifier_body", name, changed(name, "'session_user', '''partywall_app'''")],
+  ]),
+  // A context for another site.
+  [
+    "verifier_body",
+    "public.current_tenant_id()",
+    changed("public.current_tenant_id()", "'site shared', 'site other'"),
+  ],
   [
     "verifier_body",
     "public.current_actor_id()",
@@ -469,20 +712,49 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "alter function current_tenant_id() owner to postgres",
   ],
   ["verifier_attributes", "public.current_actor_id()", "alter function current_actor_id() parallel unsafe"],
-  ["verifier_attributes", "public.context_tenant_id()", "alter function context_tenant_id() volatile"],
+  ["verifier_attributes", "control.acting_as()", "alter function control.acting_as() security definer"],
+  ["verifier_attributes", "control.actor()", "alter function control.actor() volatile"],
   [
-    "verifier_body",
-    "public.context_tenant_id()",
-    `create or replace function context_tenant_id() returns uuid language plpgsql stable parallel safe
-      set search_path = '' as 'begin return null; end'`,
+    "verifier_attributes",
+    "control.audit_row()",
+    "alter function control.audit_row() reset extra_float_digits",
   ],
+  [
+    "verifier_attributes",
+    "public.receive(bigint,bigint,jsonb)",
+    "alter function receive(bigint, bigint, jsonb) owner to postgres",
+  ],
+  [
+    "verifier_attributes",
+    "public.receive_members(bigint,jsonb)",
+    "alter function receive_members(bigint, jsonb) security invoker",
+  ],
+  ...[
+    ["control.current_actor_id()", "'IS NULL', 'IS NOT NULL'"],
+    ["control.acting_as()", "'viewer', 'owner'"],
+    ["control.lock_outbox(uuid)", "'FOR UPDATE', 'FOR SHARE'"],
+    ["control.actor()", "'''user'''", "'''api_key'''"],
+    ["control.tell(uuid,text,uuid,bigint,jsonb)", "'h.head + 1', 'h.head'"],
+    ["control.audit_row()", "'<> tenant', 'IS NULL'"],
+    ["public.receive(bigint,bigint,jsonb)", "'public.current_tenant_id()', '(entries ->> ''tenant'')::uuid'"],
+    ["public.receive_members(bigint,jsonb)", "'m.tenant_id = tenant', 'true'"],
+    ["public.receive_member(uuid,uuid,jsonb,jsonb)", "'m.tenant_id = tenant', 'true'"],
+    ["public.receive_event(uuid,uuid,jsonb)", "'VALUES (tenant', 'VALUES (subject'"],
+    ["public.event_id(bigint)", "'4', '5'"],
+  ].map(([name = "", ...change]): [string, string, string] => [
+    "verifier_body",
+    name,
+    changed(name, change.join(", ")),
+  ]),
   [
     "verifier_body",
     "public.audit_row()",
     `create or replace function audit_row() returns trigger language plpgsql security definer
-      set search_path = '' as 'begin return null; end'`,
+      set search_path = '' set extra_float_digits = 3 as 'begin return null; end'`,
   ],
   ["verifier_missing", "public.current_actor_id()", "drop function current_actor_id cascade"],
+  ["verifier_missing", "public.event_id(bigint)", "drop function event_id"],
+  ["verifier_missing", "control.acting_as()", "drop function control.acting_as"],
   ["keys_missing", "partywall.context_keys", "drop table partywall.context_keys"],
   ["keys_open", "partywall.context_keys", "grant select (kid) on partywall.context_keys to partywall_app"],
   ["keys_open", "partywall.context_keys", "grant all on partywall.context_keys to public"],
@@ -499,12 +771,14 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   ["keys_owner", "partywall.context_keys", "alter table partywall.context_keys owner to postgres"],
 
-  ["role_missing", "partywall_identity", "alter role partywall_identity rename to somebody"],
+  ["role_missing", "partywall_account", "alter role partywall_account rename to somebody"],
   ["role_attributes", "partywall_app", "alter role partywall_app bypassrls"],
   ["role_attributes", "partywall_app", "alter role partywall_app superuser replication"],
+  ["role_attributes", "partywall_account", "alter role partywall_account bypassrls"],
   ["role_attributes", "partywall_owner", "alter role partywall_owner createrole createdb"],
   ["owner_logs_in", "partywall_owner", "alter role partywall_owner login"],
   ["membership", "partywall_app", "grant partywall_identity to partywall_app"],
+  ["membership", "partywall_account", "grant partywall_app to partywall_account"],
   ["membership", "partywall_operator", "grant pg_read_all_data to partywall_operator"],
   ["membership", "partywall_app", "grant partywall_owner to partywall_app with inherit false"],
   ["owner_member", "intruder", "create role intruder login; grant partywall_owner to intruder"],
@@ -555,6 +829,16 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     `alter role partywall_app in database partywall set search_path = "$user", public`,
   ],
   [
+    "setting_search_path",
+    "partywall_account",
+    "alter role partywall_account in database partywall set search_path = pg_catalog, public, pg_temp",
+  ],
+  [
+    "setting_search_path",
+    "partywall_app",
+    "alter role partywall_app in database partywall set search_path = pg_catalog, public, control, pg_temp",
+  ],
+  [
     "setting_timeout",
     "partywall_app",
     "alter role partywall_app in database partywall set statement_timeout = 0",
@@ -566,7 +850,8 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   ["setting_logs", "ROLE partywall_app", "alter role partywall_app set log_statement = 'all'"],
   ["publication", "everything", "create publication everything for all tables"],
-  ["publication", "feed", "create publication feed for table users, tasks"],
+  ["publication", "feed", "create publication feed for table drizzle.site, tasks"],
+  ["publication", "feed", "create publication feed for table control.users"],
   [
     "large_object",
     "4711",
@@ -608,6 +893,19 @@ describe.each(DEFECTS)("%s of %s", (codes, object, plant) => {
       await expectWall();
     }));
 });
+
+it("does not take a comment, or a word that is no name, for a query of the other plane", () =>
+  inTransaction(async () => {
+    await root.query(
+      asOwner(`create function control.work() returns text language plpgsql set search_path = '' as $$
+          declare tasks int := 0; -- as public.work() does
+          begin update control.users set email = 'a@b.c' where false; return 'projects'; end $$;
+        create function public.work() returns text language plpgsql set search_path = '' as $$
+          begin -- see control.work()
+            raise exception 'out of control.'; end $$`),
+    );
+    expect(await findings()).toEqual([]);
+  }));
 
 /** The command, as its users run it. */
 function doctor(...args: string[]) {

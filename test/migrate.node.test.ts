@@ -37,7 +37,9 @@ beforeAll(async () => {
   mkdirSync(join(dir, "database"));
   ({ stack, variables } = await startMigrated({ dir: join(dir, "database") }));
   [root, reader] = await Promise.all([connect("root"), connect("pg_dump")]);
-  await root.query(`insert into tenants (id, slug, name, plan) values ('${TENANT}', 't', 'T', 'solo')`);
+  await root.query(
+    `insert into control.tenants (id, slug, name, plan) values ('${TENANT}', 't', 'T', 'solo')`,
+  );
   await root.query(
     `insert into projects (tenant_id, id, name, created_by) values ('${TENANT}', '${TENANT}', 'P', '${TENANT}')`,
   );
@@ -91,7 +93,7 @@ async function locksOfMigration(): Promise<string[]> {
 async function tables(): Promise<string> {
   const { rows } = await root.query<{ names: string }>(
     `select string_agg(oid::regclass::text, ', ') as names from pg_class
-      where relkind in ('r', 'p') and relnamespace::regnamespace::text in ('public', 'partywall', 'drizzle')`,
+      where relkind in ('r', 'p') and relnamespace::regnamespace::text in ('public', 'control', 'partywall', 'drizzle')`,
   );
   return rows[0]?.names ?? "";
 }
@@ -186,36 +188,48 @@ describe("a migration with nothing to do", () => {
 describe("a migration of a damaged wall", () => {
   it.each([
     [DRIFT, ["AccessExclusiveLock on tasks"]],
-    ["alter table tenants disable row level security", ["AccessExclusiveLock on tenants"]],
-    ["alter table memberships no force row level security", ["AccessExclusiveLock on memberships"]],
+    ["alter table control.tenants disable row level security", ["AccessExclusiveLock on control.tenants"]],
+    [
+      "alter table control.memberships no force row level security",
+      ["AccessExclusiveLock on control.memberships"],
+    ],
     ["alter table tasks alter tenant_id reset (n_distinct)", ["ShareUpdateExclusiveLock on tasks"]],
     ["drop trigger audit_row on projects", ["ShareRowExclusiveLock on projects"]],
-    ["alter table api_keys disable trigger touch_row", ["ShareRowExclusiveLock on api_keys"]],
+    ["alter table control.api_keys disable trigger touch_row", ["ShareRowExclusiveLock on control.api_keys"]],
     [
-      `create or replace trigger audit_row after insert or delete on memberships for each row
-        execute function audit_row('user_id')`,
-      ["ShareRowExclusiveLock on memberships"],
+      `create or replace trigger audit_row after insert or delete on control.memberships for each row
+        execute function control.audit_row('user_id')`,
+      ["ShareRowExclusiveLock on control.memberships"],
     ],
-    ["grant update, truncate on tenants to partywall_app", []],
-    ["grant select on sessions to public", []],
-    ["grant select (email) on users to partywall_operator", []],
+    ["grant update, truncate on control.tenants to partywall_account", []],
+    ["grant select on control.tenants to partywall_app", []],
+    ["grant select on control.sessions to public", []],
+    ["grant select (email) on control.users to partywall_operator", []],
+    ["grant select (password_hash) on control.users to partywall_account", []],
+    ["grant select on members to partywall_account", []],
+    ["grant insert on members to partywall_app", []],
+    ["grant select on outbox_receipts to partywall_app", []],
     ["grant select on tasks to partywall_app with grant option", []],
     ["grant insert on audit_events to partywall_app", []],
     ["revoke select on projects from partywall_app", []],
-    ["revoke update (name) on tenants from partywall_identity", []],
+    ["revoke update (name) on control.tenants from partywall_account", []],
     ["grant execute on function touch_row() to public", []],
+    ["grant execute on function control.tell(uuid, text, uuid, bigint, jsonb) to public", []],
     ["revoke execute on function current_tenant_id() from partywall_app", []],
+    ["revoke execute on function control.current_tenant_id() from partywall_operator", []],
+    ["revoke execute on function receive(bigint, bigint, jsonb) from partywall_account", []],
     ["alter default privileges for role partywall_owner grant execute on functions to public", []],
   ])("mends it, and locks nothing else: %s", async (damage, locks) => {
     const wall = async () =>
       (
         await root.query(`select c.oid::regclass::text as of, concat(relrowsecurity, relforcerowsecurity, attoptions,
-            pg_get_triggerdef(t.oid), tgenabled, array(select unnest(relacl)::text order by 1),
+            pg_get_triggerdef(t.oid), tgenabled, array(select unnest(coalesce(relacl, acldefault('r', relowner)))::text order by 1),
             array(select concat(attname, acl) from pg_attribute, unnest(attacl) acl where attrelid = c.oid order by 1))
             as is from pg_class c left join pg_attribute a on attrelid = c.oid and attname = 'tenant_id'
-            left join pg_trigger t on tgrelid = c.oid and not tgisinternal where relnamespace = 'public'::regnamespace
-          union all select proname, array(select unnest(proacl)::text order by 1)::text from pg_proc
-            where pronamespace = 'public'::regnamespace
+            left join pg_trigger t on tgrelid = c.oid and not tgisinternal
+            where relnamespace in ('public'::regnamespace, 'control'::regnamespace)
+          union all select oid::regprocedure::text, array(select unnest(proacl)::text order by 1)::text from pg_proc
+            where pronamespace in ('public'::regnamespace, 'control'::regnamespace)
           union all select 'default', defaclacl::text from pg_default_acl order by 1, 2`)
       ).rows;
     const before = await wall();

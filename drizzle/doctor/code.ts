@@ -1,5 +1,4 @@
 import type { Check } from "./check.ts";
-import { VERIFIERS } from "./verifier.ts";
 
 /** Whatever else a tenant request can read or run: views, foreign tables, functions, extensions. */
 export const code: Check[] = [
@@ -82,17 +81,17 @@ export const code: Check[] = [
     what: "is SECURITY DEFINER and does not pin its search_path",
     why: "whoever calls it chooses which tables and operators its names mean, and runs them as its owner",
     mend: "ALTER ROUTINE {object} SET search_path = ''",
-    sql: `select object from functions where prosecdef and not is_context
+    sql: `select object from functions where prosecdef and not is_ours
       and not exists (select from unnest(proconfig) c where c like 'search\\_path=%' and c not like '%$user%')`,
   },
   {
     code: "definer_open",
     what: "is SECURITY DEFINER, and {grantees} may run it",
-    why: "it runs as its owner, so a flaw in it is a door in the wall; the app role needs current_tenant_id() and current_actor_id() alone",
+    why: "it runs as its owner, so a flaw in it is a door in the wall; each login needs a few of partywall's own alone",
     mend: "REVOKE EXECUTE ON ROUTINE {object} FROM {grantees}",
-    sql: `select f.object, string_agg(distinct s.grantee, ', ') as grantees from functions f, house, aclexplode(f.acl) a
-      join strangers s on s.oid = a.grantee
-      where f.prosecdef and a.grantee in (0, house.app) and not (f.is_context and a.grantee <> 0) group by f.object`,
+    sql: `select f.object, string_agg(distinct s.grantee, ', ') as grantees from functions f
+      left join verifiers v using (object), aclexplode(f.acl) a join strangers s on s.oid = a.grantee
+      where f.prosecdef and s.grantee <> all (coalesce(v.runners, '{}')) and a.grantee <> f.proowner group by f.object`,
   },
   {
     code: "definer_ungranted",
@@ -100,7 +99,7 @@ export const code: Check[] = [
     what: "is SECURITY DEFINER, and nobody but its owner may run it yet",
     why: "once it is granted, a flaw in it is a door in the wall; its owner needs no SECURITY DEFINER",
     mend: "ALTER ROUTINE {object} SECURITY INVOKER",
-    sql: `select f.object from functions f join pg_proc p using (oid) where f.prosecdef and not f.is_context
+    sql: `select f.object from functions f join pg_proc p using (oid) where f.prosecdef and not f.is_ours
       and p.prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
       and not exists (select from aclexplode(f.acl) a where a.grantee <> f.proowner)`,
   },
@@ -110,7 +109,7 @@ export const code: Check[] = [
     why: "no policy binds what it does, whoever set it off: a call, a trigger, a view",
     mend: "ALTER ROUTINE {object} OWNER TO partywall_owner",
     sql: `select f.object, quote_ident(r.rolname) as owner from functions f join pg_roles r on r.oid = f.proowner
-      where f.prosecdef and not f.is_context and (r.rolsuper or r.rolbypassrls)`,
+      where f.prosecdef and not f.is_ours and (r.rolsuper or r.rolbypassrls)`,
   },
   {
     code: "function_public",
@@ -157,33 +156,31 @@ export const code: Check[] = [
   },
 ];
 
-/** The signed context: the function that verifies it, and its keys. */
+/** The signed context: the functions that verify it and write on its word, and its keys. */
 export const context: Check[] = [
   {
     code: "verifier_missing",
     what: "is not there",
     why: "the policies have nothing to ask for the tenant, the tables nothing to ask for the actor or to tell of changes",
     mend: "{mend}",
-    sql: `select format('public.%s()', v.name) as object, v.mend from (values ${VERIFIERS}) v (name, hash, mend)
-      where v.name not in (select proname from functions where is_ours)`,
+    sql: `select object, mend from verifiers where object not in (select object from functions)`,
   },
   {
     code: "verifier_body",
     what: "is not the one of the migrations",
-    why: "a context that is forged, expired or made for another role may open the wall, or a change go untold",
+    why: "a context that is forged, expired or made for another place or role may open the wall, or a change go untold",
     mend: "{mend}",
-    sql: `select f.object, v.mend from functions f join (values ${VERIFIERS}) v (name, hash, mend) on v.name = f.proname
-      where f.is_ours and encode(sha256(convert_to(f.prosrc, 'UTF8')), 'hex') <> v.hash`,
+    sql: `select object, v.mend from functions f join verifiers v using (object)
+      where encode(sha256(convert_to(coalesce(pg_get_function_sqlbody(f.oid), f.prosrc), 'UTF8')), 'hex') <> v.hash`,
   },
   {
     code: "verifier_attributes",
-    what: "is not a STABLE, PARALLEL SAFE, SECURITY {security} function with search_path = '' of partywall_owner's",
-    why: "volatile it runs once a row; otherwise the keys are open to its caller, or its names are the caller's to choose",
-    mend: "ALTER FUNCTION {object} STABLE PARALLEL SAFE SECURITY {security} SET search_path = ''; ALTER FUNCTION {object} OWNER TO partywall_owner",
-    sql: `select f.object, case when f.is_context then 'DEFINER' else 'INVOKER' end as security
-      from functions f join pg_proc p using (oid), house where f.is_ours and f.proname <> 'audit_row'
-      and not (p.prosecdef = f.is_context and p.provolatile = 's' and p.proparallel = 's' and not p.proleakproof
-        and p.proconfig is not distinct from array['search_path=""'] and p.proowner = house.owner)`,
+    what: "has not the attributes of the migrations ({attributes}), or does not belong to partywall_owner",
+    why: "volatile it runs once a row; otherwise its caller sees what it sees, or chooses what its names mean",
+    mend: "{mend}",
+    sql: `select object, v.attributes, v.mend from functions f join verifiers v using (object) join pg_proc p using (oid), house
+      where not (p.prosecdef = v.definer and p.provolatile = v.volatile and p.proparallel = v.parallel and not p.proleakproof
+        and p.proconfig is not distinct from v.config and p.proowner = house.owner)`,
   },
   {
     code: "keys_missing",

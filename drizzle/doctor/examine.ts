@@ -1,18 +1,19 @@
 import type { ClientBase } from "pg";
-import { accounts } from "./accounts.ts";
 import { code, context } from "./code.ts";
 import type { Check, Finding } from "./check.ts";
+import { control } from "./control.ts";
 import { HOUSE } from "./catalog.ts";
 import { keys } from "./keys.ts";
+import { planes } from "./planes.ts";
 import { grants, roles } from "./roles.ts";
 import { server } from "./server.ts";
-import { audit, identity, policies, tables } from "./tables.ts";
+import { audit, policies, tables } from "./tables.ts";
 
 export const CHECKS: readonly Check[] = [
   ...tables,
   ...policies,
-  ...identity,
-  ...accounts,
+  ...control,
+  ...planes,
   ...audit,
   ...keys,
   ...code,

@@ -1,15 +1,13 @@
 import type { Check } from "./check.ts";
 
-/** The four roles: what they are, whose they are, what they may do. */
+/** The five roles: what they are, whose they are, what they may do. */
 export const roles: Check[] = [
   {
     code: "role_missing",
     what: "is not there",
     why: "each kind of request needs a login of its own, or one injection holds them all",
     mend: "-- npm run db:migrate",
-    sql: `select name as object
-      from unnest(array['partywall_owner', 'partywall_app', 'partywall_identity', 'partywall_operator']) name
-      where name not in (select rolname from pg_roles)`,
+    sql: `select rolname as object from own_roles where oid is null`,
   },
   {
     code: "role_attributes",
@@ -18,17 +16,16 @@ export const roles: Check[] = [
     mend: "ALTER ROLE {object} {mend}",
     sql: `select quote_ident(r.rolname) as object, string_agg(a.name, ', ') as attributes,
       string_agg('NO' || a.name, ' ') as mend
-      from pg_roles r cross join lateral (values ('SUPERUSER', r.rolsuper), ('BYPASSRLS', r.rolbypassrls),
+      from own_roles join pg_roles r using (oid) cross join lateral (values ('SUPERUSER', r.rolsuper), ('BYPASSRLS', r.rolbypassrls),
         ('CREATEROLE', r.rolcreaterole), ('CREATEDB', r.rolcreatedb), ('REPLICATION', r.rolreplication)) a (name, held)
-      where a.held and r.rolname in ('partywall_owner', 'partywall_app', 'partywall_identity', 'partywall_operator')
-      group by r.rolname`,
+      where a.held group by r.rolname`,
   },
   {
     code: "owner_logs_in",
     what: "can log in",
     why: "its password would open the keys and every table's definition; migrations become it with SET ROLE",
     mend: "ALTER ROLE {object} NOLOGIN",
-    sql: `select quote_ident(rolname) as object from pg_roles where rolname = 'partywall_owner' and rolcanlogin`,
+    sql: `select rolname as object from own_roles where rolname = 'partywall_owner' and rolcanlogin`,
   },
   {
     code: "membership",
@@ -37,7 +34,7 @@ export const roles: Check[] = [
     mend: "REVOKE {role} FROM {object} GRANTED BY {grantor} CASCADE",
     sql: `select quote_ident(m.member::regrole::text) as object, quote_ident(m.roleid::regrole::text) as role,
       quote_ident(m.grantor::regrole::text) as grantor
-      from pg_auth_members m, house where m.member in (house.app, house.identity, house.operator, house.owner)`,
+      from pg_auth_members m where m.member in (select oid from own_roles)`,
   },
   {
     code: "owner_member",
@@ -47,7 +44,7 @@ export const roles: Check[] = [
     sql: `select quote_ident(m.member::regrole::text) as object, quote_ident(m.grantor::regrole::text) as grantor
       from pg_auth_members m join pg_roles r on r.oid = m.member, house join pg_database d on d.oid = house.database
       where m.roleid = house.owner and m.member <> d.datdba and not r.rolsuper
-        and m.member not in (house.app, house.identity, house.operator)`,
+        and m.member not in (select oid from logins)`,
   },
   {
     code: "owned_by_login",
@@ -60,8 +57,8 @@ export const roles: Check[] = [
       from house, logins l join pg_shdepend d on d.refclassid = 'pg_authid'::regclass and d.refobjid = l.oid
         and d.deptype = 'o' cross join lateral pg_identify_object(d.classid, d.objid, d.objsubid) o
       where d.dbid in (0, house.database) and o.type not in ('default acl', 'user mapping', 'large object')
-        and (d.classid, d.objid) not in (select 'pg_class'::regclass, oid from tables union all
-          select 'pg_proc'::regclass, oid from functions where is_context union all
+        and (d.classid, d.objid) not in (select 'pg_class'::regclass, oid from guarded union all
+          select 'pg_proc'::regclass, oid from functions where is_ours union all
           select 'pg_class'::regclass, keys from house where keys is not null)`,
   },
 ];

@@ -7,20 +7,21 @@ export const server: Check[] = [
     what: "sets {name} for its sessions",
     why: "a context, a role, a trigger mode or row security that comes with the connection is not the request's own",
     mend: "ALTER {object}{place} RESET {name}",
-    sql: `select subject as object, place, name from settings s, house
-      where (s.setrole = 0 or s.setrole in (house.app, house.identity, house.operator, house.owner))
+    sql: `select subject as object, place, name from settings s
+      where (s.setrole = 0 or s.setrole in (select oid from own_roles))
         and (name like 'app.%' or name in ('row_security', 'session_replication_role', 'role', 'session_authorization',
           'session_preload_libraries', 'local_preload_libraries', 'lo_compat_privileges', 'allow_system_table_mods'))`,
   },
   {
     code: "setting_search_path",
-    what: "does not pin its search_path to pg_catalog, public, pg_temp",
-    why: "an unqualified name in a query may mean a temporary table, or one in a schema of the role's own",
-    mend: "ALTER ROLE {object} IN DATABASE {database} SET search_path = pg_catalog, public, pg_temp",
-    sql: `select quote_ident(l.rolname) as object, quote_ident(current_database()) as database from logins l
+    what: "does not pin its search_path to pg_catalog, {schema}, pg_temp",
+    why: "an unqualified name in a query may mean a temporary table, or one of the other plane",
+    mend: "ALTER ROLE {object} IN DATABASE {database} SET search_path = pg_catalog, {schema}, pg_temp",
+    sql: `select quote_ident(l.rolname) as object, quote_ident(current_database()) as database, p.schema from logins l
+      cross join lateral (select case l.rolname when 'partywall_app' then 'public' else 'control' end as schema) p
       left join lateral (select value from settings s where s.setrole in (0, l.oid) and s.name = 'search_path'
         order by rank desc limit 1) s on true
-      where coalesce(s.value not in ('', '""') and s.value !~ '^"?pg_catalog"?,.*"?pg_temp"?$' or s.value ~ '\\$user', true)`,
+      where translate(s.value, '" ', '') is distinct from format('pg_catalog,%s,pg_temp', p.schema)`,
   },
   {
     code: "setting_timeout",
@@ -55,7 +56,7 @@ export const server: Check[] = [
       format('DROP PUBLICATION %I', p.pubname) as mend
       from pg_publication p left join pg_publication_tables t on t.pubname = p.pubname
         and (t.schemaname, t.tablename) in (select relnamespace::regnamespace::text, relname from pg_class
-          where oid in (select oid from tables union all select keys from house))
+          where oid in (select oid from guarded union all select keys from house))
       where p.puballtables or t.pubname is not null group by p.oid, p.pubname, p.puballtables`,
   },
   {

@@ -5,15 +5,6 @@ const MINE = "tenant_id = (SELECT public.current_tenant_id())";
 /** The tables themselves: whose rows they hold, and whether row level security stands before them. */
 export const tables: Check[] = [
   {
-    code: "identity_table_open",
-    what: "is an identity table, and partywall_app may touch it",
-    why: "identity tables have no wall, so any SQL in one tenant's request reaches every tenant's people",
-    mend: "REVOKE ALL ON {object} FROM partywall_app",
-    sql: `select object from served, house where relkind in ('r', 'p') and not is_child and oid is distinct from keys
-      and oid not in (select oid from tables) and exists (select from grants g where g.oid = served.oid
-      and g.grantee = house.app)`,
-  },
-  {
     code: "public_grant",
     what: "is open to PUBLIC",
     why: "PUBLIC is every role, so the grants that keep tenant content and identity apart mean nothing",
@@ -23,10 +14,10 @@ export const tables: Check[] = [
   },
   {
     code: "tenant_id_missing",
-    what: "is open to partywall_app and has no {wall}",
+    what: "is open to partywall_app and has no tenant_id",
     why: "no policy can tell whose rows these are, so every tenant sees and writes all of them",
     mend: "REVOKE ALL ON {object} FROM partywall_app",
-    sql: `select object, wall from tables where attnum is null`,
+    sql: `select object from tables where attnum is null`,
   },
   {
     code: "tenant_table_unwalled",
@@ -36,27 +27,23 @@ export const tables: Check[] = [
     mend: `{type}ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; CREATE POLICY tenant_only ON {object} AS RESTRICTIVE USING (${MINE}) WITH CHECK (${MINE}); CREATE POLICY tenant_may ON {object} USING (true) WITH CHECK (true)`,
     sql: `select c.object, case when atttypid = 'uuid'::regtype then ''
         else format('ALTER TABLE %s ALTER tenant_id TYPE uuid USING tenant_id::uuid; ', c.object) end as type
-      from content c, house where relkind in ('r', 'p') and not is_parents and extension is null
-        and oid not in (select oid from tables union all select oid from walled union all select oid from identities)
-        -- Without that role, identity tables are not known as such.
-        and house.identity is not null`,
+      from content c where relkind in ('r', 'p') and not is_control and not is_parents and extension is null
+        and oid not in (select oid from tables union all select oid from walled)`,
   },
   {
     code: "tenant_id_not_uuid",
-    what: "has a {wall} that is no uuid",
+    what: "has a tenant_id that is no uuid",
     why: "a policy compares it through a cast, which keeps it from indexes and takes two spellings for one tenant",
-    mend: "{drops}ALTER TABLE {object} ALTER {wall} DROP DEFAULT, ALTER {wall} TYPE uuid USING {wall}::uuid, ALTER {wall} SET DEFAULT public.claimed_tenant_id(); {creates}",
-    sql: `select t.object, t.wall, string_agg(format('DROP POLICY %I ON %s; ', p.polname, t.object), '') as drops,
-      format('CREATE POLICY tenant_only ON %1$s AS RESTRICTIVE USING (%2$I = (SELECT public.current_tenant_id()));'
-        ' CREATE POLICY tenant_may ON %1$s USING (true) WITH CHECK (true)', t.object, t.wall) as creates
-      from tables t left join pg_policy p on p.polrelid = t.oid where t.atttypid <> 'uuid'::regtype group by 1, 2`,
+    mend: `{drops}ALTER TABLE {object} ALTER tenant_id DROP DEFAULT, ALTER tenant_id TYPE uuid USING tenant_id::uuid, ALTER tenant_id SET DEFAULT public.claimed_tenant_id(); CREATE POLICY tenant_only ON {object} AS RESTRICTIVE USING (${MINE}); CREATE POLICY tenant_may ON {object} USING (true) WITH CHECK (true)`,
+    sql: `select t.object, coalesce(string_agg(format('DROP POLICY %I ON %s; ', p.polname, t.object), ''), '') as drops
+      from tables t left join pg_policy p on p.polrelid = t.oid where t.atttypid <> 'uuid'::regtype group by t.object`,
   },
   {
     code: "tenant_id_nullable",
-    what: "lets {wall} be null",
+    what: "lets tenant_id be null",
     why: "a row without an owner is in no tenant's export or deletion, and foreign keys with a null are not checked",
-    mend: "ALTER TABLE {object} ALTER {wall} SET NOT NULL",
-    sql: `select object, wall from tables where not attnotnull`,
+    mend: "ALTER TABLE {object} ALTER tenant_id SET NOT NULL",
+    sql: `select object from tables where not attnotnull`,
   },
   {
     code: "rls_off",
@@ -78,32 +65,9 @@ export const tables: Check[] = [
     why: "an owner can switch the wall off; only partywall_owner, as whom nobody logs in, may own what it guards",
     mend: "ALTER TABLE {object} OWNER TO partywall_owner{regrant}",
     sql: `select object, quote_ident(relowner::regrole::text) as role,
-      case when relowner = house.app and not is_tenants
-        then format('; GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', object)
-        when relowner = house.app then format('; GRANT SELECT ON %s TO partywall_app', object) else '' end as regrant
-      from tables, house where relowner <> house.owner`,
-  },
-  {
-    code: "tenant_table_shared",
-    what: "holds tenants' content, and {grantee} may touch it",
-    why: "a login that serves all tenants at once must hold no tenant's content, behind a policy or not",
-    mend: "REVOKE ALL ON {object} FROM {grantee}",
-    sql: `select distinct object, s.grantee from tables join grants g using (oid)
-      join strangers s on s.oid = g.grantee, house
-      where not is_tenants and g.grantee in (house.identity, house.operator)`,
-  },
-  {
-    code: "tenants_writable",
-    what: "lets partywall_app {privileges}",
-    why: "SQL injected into a tenant's request could make a tenant, or give its own another plan, status or limits",
-    mend: "{mend}",
-    sql: `select object, string_agg(concat(privilege, ' (' || quote_ident(g.column) || ')'), ', ' order by privilege, g.column)
-        as privileges,
-      string_agg(format('REVOKE %s%s ON %s FROM partywall_app', privilege, ' (' || quote_ident(g.column) || ')', object),
-        '; ' order by privilege, g.column) as mend
-      from tables join grants g using (oid), house
-      where is_tenants and g.grantee = house.app and privilege in ('INSERT', 'UPDATE', 'DELETE')
-        and (g.column is null or g.column in ('id', 'plan', 'status', 'limits')) group by object`,
+      case when relowner = house.app and oid in (select oid from tables)
+        then format('; GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO partywall_app', object) else '' end as regrant
+      from guarded, house where relowner <> house.owner`,
   },
   {
     code: "child_reachable",
@@ -149,35 +113,6 @@ export const tables: Check[] = [
   },
 ];
 
-const BOUND = `(SELECT public.context_tenant_id()) IS NULL OR tenant_id = (SELECT public.context_tenant_id())`;
-
-/** The tables of people and credentials: open to sign-ins, bound to one tenant in its requests. */
-export const identity: Check[] = [
-  {
-    code: "identity_row_security",
-    what: "is an identity table with row level security off, or not forced",
-    why: "a handler that forgets whose they are then reads and changes every tenant's people and credentials",
-    mend: "ALTER TABLE {object} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
-    sql: `select object from identities where not (relrowsecurity and relforcerowsecurity)`,
-  },
-  {
-    code: "identity_policy",
-    what: "is an identity table without the policy that keeps a request with a context to its tenant's rows",
-    why: "a handler that forgets whose they are then reads and changes every tenant's people and credentials",
-    mend: `DROP POLICY IF EXISTS one_tenant ON {object}; CREATE POLICY one_tenant ON {object} USING (${BOUND}) WITH CHECK (${BOUND})`,
-    sql: `select object from identities i
-      where not exists (select from identity_policies p where p.oid = i.oid and p.is_right)`,
-  },
-  {
-    code: "identity_policy_extra",
-    what: "is an identity table with another permissive policy, {policy}",
-    why: "permissive policies are joined by OR: it shows rows of other tenants than the context's",
-    mend: "DROP POLICY {policy} ON {object}",
-    sql: `select object, quote_ident(polname) as policy from identity_policies
-      where polpermissive and not is_right and polname <> 'one_tenant'`,
-  },
-];
-
 /** The audit trail: every change is in it, and nobody but its trigger writes there. */
 export const audit: Check[] = [
   {
@@ -187,15 +122,24 @@ export const audit: Check[] = [
     mend: "REVOKE INSERT, UPDATE, DELETE ON {object} FROM partywall_app",
     sql: `select r.object, string_agg(distinct privilege, ', ') as privileges
       from relations r join grants g using (oid), house
-      where r.oid = house.audit and g.grantee = house.app and g.privilege in ('INSERT', 'UPDATE', 'DELETE')
+      where r.object = 'public.audit_events' and g.grantee = house.app and g.privilege in ('INSERT', 'UPDATE', 'DELETE')
       group by r.object`,
   },
   {
+    code: "received_writable",
+    what: "is for receive() to write, and lets partywall_app {privileges}",
+    why: "SQL injected into a tenant's request could make up members, or keep the control plane's news out",
+    mend: "REVOKE INSERT, UPDATE, DELETE ON {object} FROM partywall_app",
+    sql: `select object, string_agg(distinct privilege, ', ') as privileges from relations join grants g using (oid), house
+      where object in ('public.members', 'public.former_members', 'public.outbox_receipts')
+        and g.grantee = house.app and g.privilege in ('INSERT', 'UPDATE', 'DELETE') group by object`,
+  },
+  {
     code: "audit_trigger",
-    what: "has its audit trigger {trigger} disabled, or for some changes only",
+    what: "has its audit trigger {trigger} disabled, for some changes only, or of the other plane",
     why: "what it leaves out nobody hears of",
-    mend: "CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {object} FOR EACH ROW EXECUTE FUNCTION public.audit_row({key})",
-    sql: `select a.object, t.name as trigger, quote_literal(coalesce(a.key, 'id')) as key
+    mend: "CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {object} FOR EACH ROW EXECUTE FUNCTION {plane}.audit_row({key})",
+    sql: `select a.object, a.plane, t.name as trigger, quote_literal(coalesce(a.key, 'id')) as key
       from audited a join audit_triggers t using (oid) where not t.is_right`,
   },
   {
@@ -205,7 +149,7 @@ export const audit: Check[] = [
     why: "nobody hears who changed its rows",
     mend: "{mend}",
     sql: `select object, format('%sCREATE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'
-        ' EXECUTE FUNCTION public.audit_row(%L)', case when key is null then '-- ' else '' end, object,
+        ' EXECUTE FUNCTION %s.audit_row(%L)', case when key is null then '-- ' else '' end, object, plane,
         coalesce(key, 'the uuid that tells its rows apart')) as mend
       from audited where oid not in (select oid from audit_triggers)`,
   },
@@ -214,7 +158,7 @@ export const audit: Check[] = [
 // The old one goes last: without a restrictive policy the table would be open meanwhile.
 const REMAKE =
   "ALTER POLICY {policy} ON {object} RENAME TO old_policy; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL " +
-  "TO {roles} {rule}; DROP POLICY old_policy ON {object}";
+  "TO PUBLIC {rule}; DROP POLICY old_policy ON {object}";
 
 /** The two policies of each table: there, right, and alone. */
 export const policies: Check[] = [
@@ -222,22 +166,18 @@ export const policies: Check[] = [
     code: "policy_missing",
     what: "has no {kind} policy {policy}",
     why: "the restrictive one is the wall, whatever others say; without a permissive one nobody sees a row",
-    mend: "DROP POLICY IF EXISTS {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO {roles} {rule}",
-    sql: `select t.object, k.kind,
-      case when k.permissive and not t.is_tenants then 'USING (true) WITH CHECK (true)'
-        else format('USING (%1$I = (SELECT public.current_tenant_id())) WITH CHECK (%1$I = (SELECT public.current_tenant_id()))',
-          t.wall) end as rule,
-      case when t.is_tenants then 'own_tenant' when k.permissive then 'tenant_may' else 'tenant_only' end as policy,
-      case when t.is_tenants then 'partywall_app' else 'PUBLIC' end as roles
-      from tables t, (values (true, 'PERMISSIVE'), (false, 'RESTRICTIVE')) k (permissive, kind)
-      where t.atttypid = 'uuid'::regtype and (k.permissive or not t.is_tenants)
+    mend: "DROP POLICY IF EXISTS {policy} ON {object}; CREATE POLICY {policy} ON {object} AS {kind} FOR ALL TO PUBLIC {rule}",
+    sql: `select t.object, k.* from tables t, (values
+        (true, 'PERMISSIVE', 'tenant_may', 'USING (true) WITH CHECK (true)'),
+        (false, 'RESTRICTIVE', 'tenant_only', 'USING (${MINE}) WITH CHECK (${MINE})')) k (permissive, kind, policy, rule)
+      where t.atttypid = 'uuid'::regtype
         and not exists (select from judged j where j.oid = t.oid and j.polpermissive = k.permissive
           and (j.verdict = 'right' or j.is_ours))`,
   },
   {
     code: "policy_wrong",
     what: "has another rule in its policy {policy}",
-    why: "USING and WITH CHECK must both be {wall} = (select current_tenant_id()), or true in tenant_may, for all commands and all roles",
+    why: "USING and WITH CHECK must both be tenant_id = (select current_tenant_id()), or true in tenant_may, for all commands and all roles",
     mend: REMAKE,
     sql: `select * from judged where verdict = 'wrong'`,
   },
@@ -247,7 +187,7 @@ export const policies: Check[] = [
     why: "without (select …) one large query of one tenant's takes minutes, index or not, and stalls the others",
     mend: "{mend}",
     sql: `select object, policy, case when is_ours then format('ALTER POLICY %1$s ON %2$s RENAME TO old_policy; CREATE'
-        ' POLICY %1$s ON %2$s AS %3$s FOR ALL TO %4$s %5$s; DROP POLICY old_policy ON %2$s', policy, object, kind, roles, rule)
+        ' POLICY %1$s ON %2$s AS %3$s FOR ALL TO PUBLIC %4$s; DROP POLICY old_policy ON %2$s', policy, object, kind, rule)
         else format('DROP POLICY %s ON %s', policy, object) end as mend
       from judged where verdict = 'per row'`,
   },
