@@ -9,14 +9,6 @@ const migrations = ["control", "site"]
   .join("\n")
   .replaceAll("{site}", SHARED_SITE.site);
 
-/** A body that is bound when it is made is no text: this is how Postgres prints it. */
-const PRINTED: Record<string, string> = {
-  "public.event_id":
-    "RETURN ((((lpad(to_hex((micros / 1000)), 12, '0'::text) || '7'::text)" +
-    " || lpad(to_hex(((micros % (1000)::bigint) * 4)), 3, '0'::text))" +
-    ` || "right"(replace((gen_random_uuid())::text, '-'::text, ''::text), 16)))::uuid`,
-};
-
 /**
  * The functions that read the signed context or write on its word, and what they call, as the migrations leave them; and
  * the only logins that may run each. As SQL values: `(object, hash of its body, definer, volatile, parallel, config,
@@ -42,11 +34,10 @@ export const VERIFIERS = [
 
 function verifier(name: string, ...runners: string[]): string {
   const definition = new RegExp(
-    `FUNCTION ${name.replace(".", "\\.")}\\(([^)]*)\\) (RETURNS [^$]*?)(?: AS \\$\\$(.*?)\\$\\$|\\s(RETURN [^;]*));`,
+    `FUNCTION ${name.replace(".", "\\.")}\\(([^)]*)\\) (RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
     "gs",
   );
-  const [, parameters, head, source, bound] = [...migrations.matchAll(definition)].at(-1) ?? [];
-  const body = source ?? PRINTED[name];
+  const [, parameters, head, body] = [...migrations.matchAll(definition)].at(-1) ?? [];
   if (parameters === undefined || head === undefined || body === undefined)
     throw new Error(`No migration makes ${name}().`);
   const types = parameters.split(",").map((parameter) => parameter.trim().replace(/^\w+ /, ""));
@@ -55,9 +46,8 @@ function verifier(name: string, ...runners: string[]): string {
   const config = [...head.matchAll(/SET (\w+) = (\S+)/g)].map(
     ([, setting, value]) => `${setting}=${value === "''" ? '""' : value}`,
   );
-  const made = source === undefined ? oneLine(bound ?? "") : `AS ${escaped(source)}`;
   const mend = [
-    `CREATE OR REPLACE FUNCTION ${name}(${parameters}) ${oneLine(head)} ${made}`,
+    `CREATE OR REPLACE FUNCTION ${name}(${parameters}) ${oneLine(head)} AS ${escaped(body)}`,
     `ALTER FUNCTION ${signature} OWNER TO partywall_owner`,
     `REVOKE ALL ON FUNCTION ${signature} FROM PUBLIC`,
     ...(runners.length > 0 ? [`GRANT EXECUTE ON FUNCTION ${signature} TO ${runners.join(", ")}`] : []),
