@@ -200,15 +200,33 @@ export function sqlState(error: unknown): string | undefined {
   return databaseError(error)?.code;
 }
 
+/** What Postgres says of a statement that it refused: its SQLSTATE, and what it is about where it says so. */
+export function postgresFault(
+  error: unknown,
+): Pick<NeonDbError, "code" | "constraint" | "column"> | undefined {
+  return databaseError(error);
+}
+
 /** The problem of a request that has more values written at once than one statement takes. */
 const tooManyValues = (cause?: unknown) =>
   new Problem("body_too_large", { detail: "These are too many values for one request. Send fewer.", cause });
+
+/**
+ * A value that is too long or out of its range, or no text of its type: what the client sent, which no schema has caught.
+ * Not all of class 22: to divide by zero is the server's own fault.
+ */
+const MISFITS = /^22(00[1378]|015|021|023|P0[235])$/;
 
 /** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
 export function rethrow(error: unknown): never {
   // Drizzle passes a statement's parameters as one call's arguments, and has no room for very many.
   if (error instanceof RangeError && error.message.includes("call stack")) throw tooManyValues(error);
   const fault = databaseError(error);
+  if (MISFITS.test(fault?.code ?? ""))
+    throw new Problem("invalid_input", {
+      errors: [{ pointer: "", detail: "A value is not one that its column can hold." }],
+      cause: fault,
+    });
   // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can
   // it after a deadlock, or when a lock or the statement took too long.
   if (fault && (!fault.code || /^(08|53|57P|40P01|55P03|57014)/.test(fault.code)))

@@ -9,6 +9,7 @@ import { query, type Given } from "../db/query.ts";
 import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { hasVersion, versionsOf, type IfMatch } from "./etag.ts";
+import { fitting } from "./fits.ts";
 import { creation, type Keyed } from "./idempotency.ts";
 import { answerPage, newestFirst, pageFrom, PageQuery, type PageStart } from "./page.ts";
 
@@ -32,7 +33,7 @@ type Options<F extends Filters> = {
   filters?: F;
   /** Columns that a list may be ordered by: `?sort=name` rising, `?sort=-name` falling. Each needs an index. */
   sorts?: readonly string[];
-  /** Makes a Problem of what Postgres refuses to write; rethrows the rest. */
+  /** Makes a Problem of what Postgres refuses to write; rethrows the rest, of which refuseMisfit() makes one if it can. */
   refuse?: (error: unknown) => never;
 };
 
@@ -45,7 +46,7 @@ type Values = Record<string, unknown>;
 export function rowsOf<T extends Table, Shape extends Entries, F extends Filters = Record<never, never>>(
   table: T,
   shape: v.ObjectSchema<Shape, undefined>,
-  { filters = {} as F, sorts = [], refuse = rethrow }: Options<F> = {},
+  { filters = {} as F, sorts = [], refuse }: Options<F> = {},
 ) {
   type Columns = T["_"]["columns"];
   type Shown = Pick<Columns, keyof Shape & keyof Columns>;
@@ -120,6 +121,16 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       .returning({ id: table.id }),
   );
   const create = creation(table, versioned);
+  const { checkFit, refuseMisfit } = fitting(table);
+
+  function refused(error: unknown): never {
+    try {
+      refuse?.(error);
+    } catch (told) {
+      if (told !== error) throw told;
+    }
+    return refuseMisfit(error);
+  }
 
   /** The row that a write returns. Only with `If-Match` it may be there and yet not match, so only then it is looked for. */
   async function written(
@@ -129,7 +140,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
   ): Promise<object> {
     const queries: Record<string, RunnableQuery<object[], "pg">> = { row };
     if ($versions !== undefined) queries["there"] = isThere({ id: $id });
-    const answers = await db.write(queries).catch(refuse);
+    const answers = await db.write(queries).catch(refused);
     const [found] = answers["row"] ?? [];
     if (found) return found;
     throw new Problem(answers["there"]?.[0] ? "precondition_failed" : "not_found");
@@ -158,12 +169,21 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       return row[0] as Row;
     },
 
-    /** Inserts a row and returns it; once for an `Idempotency-Key`, as creation() says. */
-    create: async (c: Keyed, values: InferInsertModel<T>): Promise<Row> =>
-      (await create(c, values).catch(refuse)) as Row,
+    /**
+     * Inserts a row and returns it; once for an `Idempotency-Key`, as creation() says. Throws `invalid_input` for a value
+     * that its column cannot hold, or that refers to nothing.
+     */
+    async create(c: Keyed, values: InferInsertModel<T>): Promise<Row> {
+      checkFit(values);
+      return (await create(c, values).catch(refused)) as Row;
+    },
 
-    /** Changes what the patch names of the path's row, and returns it. Throws `not_found` and `precondition_failed`. */
+    /**
+     * Changes what the patch names of the path's row, and returns it. Throws `not_found` and `precondition_failed`, and
+     * `invalid_input` as create() does.
+     */
     async change(c: Targeted, patch: Patch<T>): Promise<Row> {
+      checkFit(patch);
       const target = targetOf(c);
       return (await written(c.get("db"), target, update({ ...target, ...patch }))) as Row;
     },
@@ -200,8 +220,4 @@ function columnOf(columns: Record<string, PgColumn>, name: string): PgColumn {
   const column = columns[name];
   if (!column) throw new Error(`the table has no column ${name}`);
   return column;
-}
-
-function rethrow(error: unknown): never {
-  throw error;
 }
