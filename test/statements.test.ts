@@ -1,13 +1,16 @@
-import { inArray } from "drizzle-orm";
+import { eq, inArray } from "drizzle-orm";
+import { alias } from "drizzle-orm/pg-core";
 import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { openTenantDb } from "../src/db/client.ts";
-import { projects } from "./support/product/schema.ts";
+import { joined } from "../src/db/join.ts";
+import { builder } from "../src/db/query.ts";
+import { projects, tasks } from "./support/product/schema.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
 import { countCalls } from "./support/calls.ts";
 import { newProject, newTenant, noRequest } from "./support/client.ts";
-import { tenantPredicate } from "./support/tenant-predicate.ts";
+import { joinWithoutTenant, tenantPredicate } from "./support/tenant-predicate.ts";
 
 /** What Postgres counts in 16 bits. */
 const MOST = 65_535;
@@ -49,6 +52,47 @@ describe("no statement in a tenant's name says which tenant", () => {
     await find([project]);
     expect(sent).toHaveBeenCalledOnce();
     expect(sent.mock.calls[0]?.[1]).toHaveProperty("deadline");
+  });
+});
+
+describe("a join of two tenant tables", () => {
+  const t = alias(tasks, "t");
+  const textOf = (query: { toSQL(): { sql: string } }) => query.toSQL().sql;
+
+  it("is by the whole key when it is made from the foreign key, also of an alias", async () => {
+    const by = (from: typeof tasks | typeof t) =>
+      textOf(builder.select({ id: from.id }).from(from).innerJoin(projects, joined(from, projects)));
+    expect(by(tasks)).toContain(
+      '("tasks"."tenant_id" = "projects"."tenant_id" and "tasks"."project_id" = "projects"."id")',
+    );
+    expect(by(t)).toContain(
+      '("t"."tenant_id" = "projects"."tenant_id" and "t"."project_id" = "projects"."id")',
+    );
+    const { found } = await db.read((q) => ({
+      found: q.select({ id: projects.id }).from(projects).leftJoin(tasks, joined(tasks, projects)),
+    }));
+    expect(found).toEqual([{ id: project }]);
+  });
+
+  it("is refused where there is no such key", () => {
+    expect(() => joined(projects, tasks)).toThrow("projects has no foreign key");
+    expect(() => joined(tasks, projects, "nothing")).toThrow("tasks has no foreign key nothing");
+  });
+
+  it("is found in what any test sends when it lacks the tenant", () => {
+    const whole = builder.select().from(tasks).innerJoin(projects, joined(tasks, projects));
+    const half = builder.select().from(tasks).innerJoin(projects, eq(tasks.project_id, projects.id));
+    const both = builder
+      .select()
+      .from(tasks)
+      .innerJoin(projects, joined(tasks, projects))
+      .leftJoin(t, eq(t.project_id, projects.id))
+      .where(eq(projects.tenant_id, t.tenant_id));
+    expect([whole, half, both].map((query) => joinWithoutTenant(textOf(query)) !== undefined)).toEqual([
+      false,
+      true,
+      true,
+    ]);
   });
 });
 
