@@ -36,5 +36,5 @@ export function joined(from: PgTable, to: PgTable, key?: string): SQL {
 function columnOf(table: PgTable, name: string | undefined): PgColumn {
   const column = Object.values(getTableColumns(table)).find((each) => each.name === name);
   if (!column) throw new Error(`there is no column ${name}`);
-  return column as PgColumn;
+  return column;
 }

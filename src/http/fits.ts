@@ -78,7 +78,10 @@ function fitOf(column: PgColumn): Fit | undefined {
     case "PgVarchar":
       return length === undefined
         ? undefined
-        : { fits: (value) => [...String(value)].length <= length, wanted: `at most ${length} characters` };
+        : {
+            fits: (value) => Array.from(String(value)).length <= length,
+            wanted: `at most ${length} characters`,
+          };
     case "PgUUID":
       return { fits: (value) => v.is(Uuid, value), wanted: "a UUID" };
     case "PgDateString":
