@@ -294,7 +294,9 @@ describe.each(STAGES.map((stage) => [stage.lane.role, stage] as const))("%s", (r
       const genuine = contextOf(carol);
       const outcome = await inside(carol, switched(`${genuine.slice(0, -1)}x`, genuine));
       expect(outcome.error).toBeUndefined();
-      expect((await names(carol))?.filter((row) => JSON.stringify(row).includes("switched"))).toHaveLength(3);
+      expect(
+        (await names(carol))?.filter((found) => JSON.stringify(found).includes("switched")),
+      ).toHaveLength(3);
     });
   });
 });
