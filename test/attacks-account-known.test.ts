@@ -101,17 +101,14 @@ describe("closed: what a key over all tenants would tell", () => {
   });
 
   it.each<[string, (id: string) => string]>([
-    ["a user", (id) => `insert into memberships (user_id, role) values ('${id}', 'viewer')`],
-    ["the maker of a key", (id) => `update api_keys set created_by = '${id}'`],
+    ["a member", (id) => `insert into memberships (user_id, role) values ('${id}', 'viewer')`],
+    ["a key's maker", (id) => `update api_keys set created_by = '${id}'`],
     [
-      "the user of a session",
+      "a session's user",
       (id) => `insert into sessions (user_id, issuer_id, expires_at) select '${id}', id, now() from issuers`,
     ],
-    [
-      "the issuer of a user",
-      (id) => `insert into users (email, issuer_id, subject) values ('x', '${id}', 'x')`,
-    ],
-  ])("another tenant's %s is refused as one that does not exist", async (_, refer) => {
+    ["a user's issuer", (id) => `insert into users (email, issuer_id, subject) values ('x', '${id}', 'x')`],
+  ])("%s from another tenant is refused as one that does not exist", async (_, refer) => {
     const refused = async (id: string) => {
       const { error } = await undone(bob, refer(id));
       const { code, message, detail, constraint } = error ?? {};

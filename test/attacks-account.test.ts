@@ -212,8 +212,8 @@ describeAttacks(
         "writes",
       ),
       attack(
-        "its tenant closed",
-        (t) => `update tenants set status = 'active', slug = 'x' || slug where id = '${t.tenant}'`,
+        "its slug changed",
+        (t) => `update tenants set slug = 'x' || slug where id = '${t.tenant}'`,
         [],
         "writes",
       ),
