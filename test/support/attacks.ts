@@ -142,7 +142,7 @@ export const undone = (t: Target, ...statements: string[]): Promise<Outcome> =>
 export const asOwner = (t: Target, ...statements: string[]): Promise<Outcome> =>
   asOwnerOf(CONTENT, t, ...statements);
 
-export const asOwnerOf = ({ place }: Pick<Lane, "place">, t: Target, ...statements: string[]) =>
+const asOwnerOf = ({ place }: Pick<Lane, "place">, t: Target, ...statements: string[]) =>
   attempt(
     migrator,
     contextOf(t, "partywall_migrator", Date.now(), place),
