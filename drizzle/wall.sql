@@ -24,9 +24,17 @@ GRANT EXECUTE ON FUNCTION control.acting_as(), control.current_actor_id(), contr
 -- Requests that know their tenant. updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes. Of a
 -- user no request of a tenant sees the password, and only an issuer's users are made and changed.
 GRANT SELECT, UPDATE (name, slug, status, updated_at) ON control.tenants TO partywall_account;
-GRANT SELECT, INSERT, UPDATE, DELETE ON control.memberships, control.sessions, control.invitations, control.api_keys,
-	control.issuers TO partywall_account;
-GRANT SELECT (id, email, issuer_id, subject, version), INSERT (id, email, issuer_id, subject), UPDATE (email)
+GRANT SELECT, INSERT, UPDATE, DELETE ON control.invitations, control.api_keys TO partywall_account;
+-- Columns, where others would reach beyond the tenant: a membership handed to another user, a session of a member turned
+-- into one that leads into their other tenants, a claim on a domain dated before another tenant's, an upsert onto the row
+-- that has the same id in another tenant.
+GRANT SELECT, INSERT (user_id, role), UPDATE (role, updated_at), DELETE ON control.memberships TO partywall_account;
+GRANT SELECT, INSERT (user_id, issuer_id, user_agent, expires_at), UPDATE (revoked_at), DELETE
+	ON control.sessions TO partywall_account;
+GRANT SELECT, INSERT (issuer, audience, role_claim, role_map, default_role, email_domains, just_in_time, registered_by,
+	vouched_by), UPDATE (role_claim, role_map, default_role, email_domains, just_in_time, registered_by, vouched_by,
+	suspended_at, updated_at), DELETE ON control.issuers TO partywall_account;
+GRANT SELECT (id, email, issuer_id, subject, version), INSERT (email, issuer_id, subject), UPDATE (email)
 	ON control.users TO partywall_account;
 -- tell() writes it, as its owner.
 GRANT SELECT, DELETE ON control.outbox TO partywall_account;

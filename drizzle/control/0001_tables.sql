@@ -1,5 +1,5 @@
 CREATE TABLE "control"."api_keys" (
-	"id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid NOT NULL,
 	"tenant_id" uuid DEFAULT control.claimed_tenant_id() NOT NULL,
 	"name" text NOT NULL,
 	"scopes" text[] NOT NULL,
@@ -11,12 +11,13 @@ CREATE TABLE "control"."api_keys" (
 	"last_used_at" timestamp (3) with time zone,
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
-	"version" integer DEFAULT 1 NOT NULL
+	"version" integer DEFAULT 1 NOT NULL,
+	CONSTRAINT "api_keys_tenant_id_id_pk" PRIMARY KEY("tenant_id","id")
 );
 --> statement-breakpoint
 ALTER TABLE "control"."api_keys" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "control"."invitations" (
-	"id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid NOT NULL,
 	"tenant_id" uuid DEFAULT control.claimed_tenant_id() NOT NULL,
 	"email" text NOT NULL,
 	"role" text NOT NULL,
@@ -27,13 +28,14 @@ CREATE TABLE "control"."invitations" (
 	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"updated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"version" integer DEFAULT 1 NOT NULL,
+	CONSTRAINT "invitations_tenant_id_id_pk" PRIMARY KEY("tenant_id","id"),
 	CONSTRAINT "email_is_lower_case" CHECK (email = lower(email)),
 	CONSTRAINT "role_known" CHECK (role in ('viewer', 'member', 'admin', 'owner'))
 );
 --> statement-breakpoint
 ALTER TABLE "control"."invitations" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "control"."issuers" (
-	"id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid PRIMARY KEY DEFAULT gen_random_uuid() NOT NULL,
 	"tenant_id" uuid DEFAULT control.claimed_tenant_id() NOT NULL,
 	"issuer" text NOT NULL,
 	"audience" text NOT NULL,
@@ -87,7 +89,7 @@ CREATE TABLE "control"."outbox_heads" (
 --> statement-breakpoint
 ALTER TABLE "control"."outbox_heads" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "control"."sessions" (
-	"id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid PRIMARY KEY DEFAULT gen_random_uuid() NOT NULL,
 	"tenant_id" uuid DEFAULT control.claimed_tenant_id() NOT NULL,
 	"user_id" uuid NOT NULL,
 	"generation" integer DEFAULT 0 NOT NULL,
@@ -97,7 +99,8 @@ CREATE TABLE "control"."sessions" (
 	"rotated_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"expires_at" timestamp (3) with time zone NOT NULL,
 	"revoked_at" timestamp (3) with time zone,
-	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL
+	"created_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
+	CONSTRAINT "refreshed_or_vouched" CHECK ((issuer_id is null) = (refresh_hash is not null))
 );
 --> statement-breakpoint
 ALTER TABLE "control"."sessions" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
@@ -117,7 +120,7 @@ CREATE TABLE "control"."tenants" (
 --> statement-breakpoint
 ALTER TABLE "control"."tenants" ENABLE ROW LEVEL SECURITY;--> statement-breakpoint
 CREATE TABLE "control"."users" (
-	"id" uuid PRIMARY KEY NOT NULL,
+	"id" uuid PRIMARY KEY DEFAULT gen_random_uuid() NOT NULL,
 	"email" text NOT NULL,
 	"password_hash" text,
 	"issuer_id" uuid,
@@ -141,7 +144,7 @@ ALTER TABLE "control"."outbox" ADD CONSTRAINT "outbox_tenant_id_outbox_heads_ten
 ALTER TABLE "control"."outbox_heads" ADD CONSTRAINT "outbox_heads_tenant_id_tenants_id_fk" FOREIGN KEY ("tenant_id") REFERENCES "control"."tenants"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "control"."sessions" ADD CONSTRAINT "sessions_membership" FOREIGN KEY ("tenant_id","user_id") REFERENCES "control"."memberships"("tenant_id","user_id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "control"."users" ADD CONSTRAINT "users_issuer_id_issuers_id_fk" FOREIGN KEY ("issuer_id") REFERENCES "control"."issuers"("id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-CREATE UNIQUE INDEX "api_keys_hash" ON "control"."api_keys" USING btree ("hash");--> statement-breakpoint
+CREATE UNIQUE INDEX "api_keys_hash" ON "control"."api_keys" USING btree ("tenant_id","hash");--> statement-breakpoint
 CREATE INDEX "api_keys_newest" ON "control"."api_keys" USING btree ("tenant_id","created_at","id");--> statement-breakpoint
 CREATE INDEX "api_keys_of_maker" ON "control"."api_keys" USING btree ("tenant_id","created_by");--> statement-breakpoint
 CREATE UNIQUE INDEX "invitations_email" ON "control"."invitations" USING btree ("tenant_id","email");--> statement-breakpoint

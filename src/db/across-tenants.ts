@@ -147,8 +147,9 @@ type Acceptance = {
 export function acceptance(of: Acceptance) {
   const { id, email, tenantId, passwordHash, refresh } = of;
   const isHere = sql`(${of.host ?? null}::text is null or t.slug = ${of.host ?? null})`;
+  // The row's email too: the tenant may change its row, and the password becomes that email's account's.
   const isGood = sql`i.id = ${id} and i.token_hash = ${sql.param(of.hash, invitations.token_hash)}
-    and i.expires_at > now() and t.id = i.tenant_id and ${isHere}`;
+    and i.tenant_id = ${tenantId} and i.email = ${email} and i.expires_at > now() and t.id = i.tenant_id and ${isHere}`;
   const isOpen = sql`${isGood} and t.status = 'active'`;
   const setsPassword = sql`${isOpen} and ${passwordHash}::text is not null`;
   const isAccount = sql`u.email = ${email} and u.issuer_id is null`;

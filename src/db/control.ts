@@ -74,6 +74,10 @@ const tenantId = () =>
   uuid("tenant_id")
     .notNull()
     .default(sql`control.claimed_tenant_id()`);
+
+// INSERT … ON CONFLICT (id) DO UPDATE … WHERE shows the row in the way to the WHERE before the wall hides it. So what
+// partywall_account may insert and update has tenant_id in its keys, or a key that it does not choose, such as this one.
+const givenId = () => newId().default(sql`gen_random_uuid()`);
 const ofTenant = () => tenantId().references(() => tenants.id, { onDelete: "cascade" });
 
 // A tenant's people are its members and its issuers' users; the tables in these subqueries show that tenant's rows alone.
@@ -87,7 +91,7 @@ const ofItsIssuer = sql`issuer_id in (select i.id from control.issuers i)`;
 export const users = control.table(
   "users",
   {
-    id: newId().primaryKey(),
+    id: givenId().primaryKey(),
     email: text("email").notNull(),
     password_hash: text("password_hash"),
     issuer_id: uuid("issuer_id").references(() => issuers.id, { onDelete: "cascade" }),
@@ -141,7 +145,7 @@ const byMember = (name: string, t: { tenant_id: AnyPgColumn; user: AnyPgColumn }
 export const sessions = control.table(
   "sessions",
   {
-    id: newId().primaryKey(),
+    id: givenId().primaryKey(),
     tenant_id: tenantId(),
     user_id: uuid("user_id").notNull(),
     /** How many times the refresh token was rotated. */
@@ -160,6 +164,8 @@ export const sessions = control.table(
     byMember("sessions_membership", { tenant_id: t.tenant_id, user: t.user_id }),
     index("sessions_user").on(t.tenant_id, t.user_id, t.created_at),
     index("sessions_issuer").on(t.issuer_id),
+    // A session without an issuer leads into its user's other tenants, and partywall_account may write no refresh_hash.
+    check("refreshed_or_vouched", sql`(issuer_id is null) = (refresh_hash is not null)`),
     ...tenantPolicies(),
   ],
 );
@@ -171,7 +177,7 @@ const vouched = () => ({ vouched_by: uuid("vouched_by") });
 export const invitations = control.table(
   "invitations",
   {
-    id: newId().primaryKey(),
+    id: newId(),
     tenant_id: ofTenant(),
     email: text("email").notNull(),
     role: text("role", { enum: ROLES }).notNull(),
@@ -182,6 +188,7 @@ export const invitations = control.table(
     ...rowHistory(),
   },
   (t) => [
+    primaryKey({ columns: [t.tenant_id, t.id] }),
     // Inviting somebody again replaces the first invitation; accepting it deletes the row.
     uniqueIndex("invitations_email").on(t.tenant_id, t.email),
     index("invitations_newest").on(t.tenant_id, t.created_at, t.id),
@@ -195,7 +202,7 @@ export const invitations = control.table(
 export const apiKeys = control.table(
   "api_keys",
   {
-    id: newId().primaryKey(),
+    id: newId(),
     tenant_id: ofTenant(),
     name: text("name").notNull(),
     scopes: text("scopes", { enum: API_KEY_SCOPES }).array().notNull(),
@@ -210,7 +217,8 @@ export const apiKeys = control.table(
   },
   (t) => [
     byMember("api_keys_maker", { tenant_id: t.tenant_id, user: t.created_by }),
-    uniqueIndex("api_keys_hash").on(t.hash),
+    primaryKey({ columns: [t.tenant_id, t.id] }),
+    uniqueIndex("api_keys_hash").on(t.tenant_id, t.hash),
     index("api_keys_newest").on(t.tenant_id, t.created_at, t.id),
     index("api_keys_of_maker").on(t.tenant_id, t.created_by),
     ...tenantPolicies(),
@@ -224,7 +232,7 @@ export const apiKeys = control.table(
 export const issuers = control.table(
   "issuers",
   {
-    id: newId().primaryKey(),
+    id: givenId().primaryKey(),
     tenant_id: ofTenant(),
     issuer: text("issuer").notNull(),
     audience: text("audience").notNull(),

@@ -1,5 +1,4 @@
 import { sql } from "drizzle-orm";
-import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { IssuedRole } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
@@ -18,6 +17,7 @@ import type { Trust } from "./trust.ts";
 export type Exchange = { accessToken: string; role: IssuedRole };
 
 const Held = v.object({ version: v.number(), tenant: EdgeRecord });
+const Vouched = v.object({ ...Member.entries, session_id: v.string() });
 
 /**
  * Starts a session of whoever the issuer says has come, all or nothing: its own user of that subject; else the
@@ -32,7 +32,6 @@ export async function exchange(
   role: IssuedRole,
   of: { slug: string | undefined; userAgent: string },
 ): Promise<Exchange | undefined> {
-  const sessionId = uuidv7();
   // The issuer as it was taken for, in a tenant that is open.
   const trusted = sql`issuers i join tenants t on t.id = i.tenant_id and t.status = 'active'
     and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
@@ -43,8 +42,8 @@ export async function exchange(
   const { held, vouched } = await change(db, tenantId, (q) => ({
     held: q.execute(sql`select i.version, ${edgeRecord} as tenant from issuers i join tenants t on t.id = i.tenant_id
       where i.id = ${issuerId} and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})`),
-    user: q.execute(sql`insert into users (id, email, issuer_id, subject)
-      select ${uuidv7()}::uuid, ${email}, i.id, ${subject} from ${trusted}
+    user: q.execute(sql`insert into users (email, issuer_id, subject)
+      select ${email}, i.id, ${subject} from ${trusted}
       where i.just_in_time and not exists ${own} and not exists ${local}`),
     // The role follows what the issuer says; but who was made an owner here stays one.
     membership: q.execute(sql`insert into memberships (user_id, role)
@@ -64,22 +63,22 @@ export async function exchange(
         from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
         where u.id in (${own}, ${local}) order by own desc limit 1
       ), s as (
-        insert into sessions (id, user_id, issuer_id, user_agent, expires_at)
-        select ${sessionId}::uuid, user_id, ${issuerId}::uuid, ${of.userAgent},
-          now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who
+        insert into sessions (user_id, issuer_id, user_agent, expires_at)
+        select user_id, ${issuerId}::uuid, ${of.userAgent},
+          now() + ${ACCESS_TOKEN_TTL_S} * interval '1 second' from who returning id
       )
-      select * from who`),
+      select who.*, s.id as session_id from who, s`),
   }));
 
   const [trust] = v.parse(v.array(Held), held.rows);
   if (trust?.version !== version) return undefined;
   if (trust.tenant.status !== "active")
     throw new Problem(`tenant_${trust.tenant.status}`, { error: "invalid_target" });
-  const [who] = v.parse(v.array(Member), vouched.rows);
+  const [who] = v.parse(v.array(Vouched), vouched.rows);
   if (!who) throw refusedToken(NO_MEMBER);
   // Otherwise an admin could register an issuer and become owner by it.
   const granted = who.role === "owner" ? "admin" : who.role;
-  const { user_id: userId, version: userVersion } = who;
+  const { user_id: userId, session_id: sessionId, version: userVersion } = who;
   return {
     accessToken: await mintAccessToken({ tenantId, userId, sessionId, role: granted, version: userVersion }),
     role: granted,

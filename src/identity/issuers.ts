@@ -1,5 +1,4 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
-import { v7 as uuidv7 } from "uuid";
 import type { IssuedRole } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { violatedConstraint } from "../db/client.ts";
@@ -88,16 +87,23 @@ export async function createIssuer(
     role_map?: Record<string, IssuedRole> | undefined;
   },
 ) {
-  const id = uuidv7();
   const { row } = await change(db, caller.tenantId, (q) => ({
+    // The database gives the id.
     inserted: q.execute(sql`
-      insert into issuers (id, issuer, audience, role_claim, role_map, default_role, email_domains,
+      with made as (
+        insert into issuers (issuer, audience, role_claim, role_map, default_role, email_domains,
         just_in_time, registered_by, vouched_by)
-      select ${id}::uuid, ${issuer}, ${audience}, ${role_claim ?? null},
+        select ${issuer}, ${audience}, ${role_claim ?? null},
         ${JSON.stringify(role_map)}::jsonb, ${trusted.default_role ?? null},
         ${sql.param(trusted.email_domains, issuers.email_domains)}::text[], ${trusted.just_in_time ?? false},
-        a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}`),
-    row: byId({ id }),
+        a.user_id, ${vouchedBy(caller)} from memberships a where ${isActing(caller)}
+        returning id
+      )
+      select set_config('app.made', id::text, true) from made`),
+    row: q
+      .select(versioned)
+      .from(issuers)
+      .where(eq(issuers.id, sql`nullif(current_setting('app.made', true), '')::uuid`)),
   })).catch(refuseIssuer);
   if (!row[0]) throw invalidToken();
   return row[0];

@@ -2,19 +2,26 @@ import { NeonDbError, type NeonQueryFunction } from "@neondatabase/serverless";
 import { beforeAll, describe, expect, it } from "vitest";
 import { CONTROL, SHARED_SITE, type Place } from "../../src/db/places.ts";
 import { signContext } from "../../src/db/signed-context.ts";
+import type { ActingAs } from "../../src/authority.ts";
 import { settings } from "../../src/env.ts";
-import { login, newTenant, type SignedIn } from "./client.ts";
+import { login, newTenant, stage, type SignedIn } from "./client.ts";
 
 /** A tenant as its attacker knows it: every id, but not the marker that all of its content holds. */
 export type Target = {
   who: SignedIn;
   tenant: string;
+  /** Its owner, whose account is under `email`. */
   actor: string;
+  email: string;
   slug: string;
   project: string;
   task: string;
   key: string;
   invitation: string;
+  issuer: string;
+  /** The issuer's user, a viewer, and their session. */
+  guest: string;
+  session: string;
   marker: string;
 };
 
@@ -35,6 +42,8 @@ export type Control =
   | "owner"
   /** The migrating login is not refused; undone afterwards. */
   | "migrator"
+  /** The login that serves the other plane is not refused there. */
+  | "neighbour"
   /** Only a superuser may, so the group's other controls speak for it. */
   | "superuser"
   /** The same answer inside one's own tenant: the way does not exist for anybody. */
@@ -55,28 +64,39 @@ const [contextKey] = settings.TENANT_CONTEXT_KEYS;
 export const app = login("DATABASE_URL");
 export const migrator = login("MIGRATION_DATABASE_URL");
 
-/** As whom, and where, a tenant's SQL runs. */
-export type Lane = { login: Login; role: string; place: Place; tables: readonly string[] };
+/** As whom, and where, a tenant's SQL runs; `content` is all that it sees of itself there. */
+export type Lane = { login: Login; role: string; place: Place; content: readonly string[] };
 export const CONTENT: Lane = {
   login: app,
   role: "partywall_app",
   place: SHARED_SITE,
-  tables: ["projects", "tasks"],
+  content: ["select * from projects order by id", "select * from tasks order by id"],
 };
 export const ACCOUNT: Lane = {
   login: login("ACCOUNT_DATABASE_URL"),
   role: "partywall_account",
   place: CONTROL,
-  tables: ["tenants", "api_keys", "invitations"],
+  content: [
+    "select * from tenants",
+    "select * from memberships order by user_id",
+    // Any change of an account counts its version up.
+    "select id, email, issuer_id, subject, version from users order by id",
+    "select * from sessions order by id",
+    "select * from api_keys order by id",
+    "select * from invitations order by id",
+    "select * from issuers order by id",
+    "select * from outbox_heads",
+  ],
 };
 
 /** The target's genuine context, as the Worker would sign it. */
 export const contextOf = (
-  t: Target,
+  t: Pick<Target, "tenant" | "actor">,
   role = "partywall_app",
   now = Date.now(),
   place = SHARED_SITE as Place,
-) => signContext(contextKey, place, role, t.tenant, { id: t.actor, as: "owner" }, now);
+  as: ActingAs = "owner",
+) => signContext(contextKey, place, role, t.tenant, { id: t.actor, as }, now);
 
 /** Runs statements as one batch of the login, one transaction that commits when all of them pass. */
 export async function attempt(
@@ -105,11 +125,14 @@ export const inside = (t: Target, ...statements: string[]): Promise<Outcome> =>
   insideOf(CONTENT, t, ...statements);
 
 /** The same, at another place. */
-export const insideOf = ({ login: as, role, place }: Lane, t: Target, ...statements: string[]) =>
-  attempt(as, contextOf(t, role, Date.now(), place), statements, place);
+export const insideOf = (
+  { login: as, role, place }: Omit<Lane, "content">,
+  t: Pick<Target, "tenant" | "actor">,
+  ...statements: string[]
+) => attempt(as, contextOf(t, role, Date.now(), place), statements, place);
 
 export const UNDONE = "PW000";
-const UNDO = `do $$ begin raise exception 'undone' using errcode = '${UNDONE}'; end $$`;
+export const UNDO = `do $$ begin raise exception 'undone' using errcode = '${UNDONE}'; end $$`;
 
 /** The same, with nothing left of it: error UNDONE when every statement passed. */
 export const undone = (t: Target, ...statements: string[]): Promise<Outcome> =>
@@ -119,7 +142,7 @@ export const undone = (t: Target, ...statements: string[]): Promise<Outcome> =>
 export const asOwner = (t: Target, ...statements: string[]): Promise<Outcome> =>
   asOwnerOf(CONTENT, t, ...statements);
 
-const asOwnerOf = ({ place }: Lane, t: Target, ...statements: string[]) =>
+const asOwnerOf = ({ place }: Pick<Lane, "place">, t: Target, ...statements: string[]) =>
   attempt(
     migrator,
     contextOf(t, "partywall_migrator", Date.now(), place),
@@ -140,23 +163,23 @@ export const shows = (outcome: Outcome, { marker }: Target): boolean =>
 /** A tenant with content; `marker` is its every text. */
 async function newTarget(marker: string): Promise<Target> {
   const who = await newTenant();
-  const [project, task, key, invitation] = Array.from({ length: 4 }, () => crypto.randomUUID()) as [
-    string,
-    string,
-    string,
-    string,
-  ];
+  const { slug } = who.tenant;
   const target = {
     who,
     tenant: who.tenant.id,
     actor: who.user.id,
-    slug: who.tenant.slug,
-    project,
-    task,
-    key,
-    invitation,
+    email: `${marker}.${slug}@partywall.test`,
+    slug,
+    project: crypto.randomUUID(),
+    task: crypto.randomUUID(),
+    key: crypto.randomUUID(),
+    invitation: crypto.randomUUID(),
+    issuer: crypto.randomUUID(),
+    guest: crypto.randomUUID(),
+    session: crypto.randomUUID(),
     marker,
   };
+  await stage`update users set email = ${target.email} where id = ${target.actor}`;
   for (const lane of [CONTENT, ACCOUNT]) await restore(lane, target);
   return target;
 }
@@ -168,11 +191,20 @@ const STAGE: Record<string, (t: Target) => string[]> = {
     `insert into projects (id, name, description) values ('${project}', '${marker}', '${marker}')`,
     `insert into tasks (id, project_id, title, notes) values ('${task}', '${project}', '${marker}', '${marker}')`,
   ],
-  [ACCOUNT.role]: ({ key, invitation, actor, slug, marker }) => [
+  [ACCOUNT.role]: ({ key, invitation, issuer, guest, session, actor, slug, marker }) => [
     "select lock_outbox(current_tenant_id())",
     `update tenants set name = '${marker}', slug = '${slug}'`,
     "delete from api_keys",
     "delete from invitations",
+    // With it go its users, their memberships and sessions.
+    "delete from issuers",
+    `insert into issuers (id, issuer, audience, email_domains, just_in_time, registered_by)
+     values ('${issuer}', 'https://${slug}.test', '${marker}', '{${slug}.test}', true, '${actor}')`,
+    `insert into users (id, email, issuer_id, subject)
+     values ('${guest}', 'guest.${marker}@${slug}.test', '${issuer}', '${marker}')`,
+    `insert into memberships (user_id, role) values ('${guest}', 'viewer')`,
+    `insert into sessions (id, user_id, issuer_id, user_agent, expires_at)
+     values ('${session}', '${guest}', '${issuer}', '${marker}', now() + interval '1 hour')`,
     `insert into api_keys (id, name, scopes, hash, hint, created_by)
      values ('${key}', '${marker}', '{members:read}', sha256('${key}'), '1234', '${actor}')`,
     `insert into invitations (id, email, role, token_hash, invited_by, expires_at)
@@ -180,20 +212,26 @@ const STAGE: Record<string, (t: Target) => string[]> = {
   ],
 };
 
-/** Gives the tenant what it began with. */
-async function restore(lane: Lane, t: Target): Promise<void> {
-  const { error } = await insideOf(lane, t, ...(STAGE[lane.role]?.(t) ?? []));
+/** Gives the tenant what it began with; as the tables' owner, who may choose every id. */
+async function restore({ role, place }: Lane, t: Target): Promise<void> {
+  const statements = ["set local role partywall_owner", ...(STAGE[role]?.(t) ?? [])];
+  const context = contextOf(t, "partywall_migrator", Date.now(), place);
+  const { error } = await attempt(migrator, context, statements, place);
   if (error) throw new Error(`cannot set the stage: ${JSON.stringify(error)}`);
 }
 
-/** Every row of the tenant, as it sees it itself. */
-async function contentOf(lane: Lane, t: Target): Promise<unknown> {
-  const { rows } = await insideOf(
-    lane,
-    t,
-    ...lane.tables.map((table) => `select * from ${table} order by id`),
-  );
-  if (rows.some((found) => found.length === 0)) throw new Error("the target cannot see its own rows");
+/** Every row of the tenant, as it sees it itself; an attack on its own rows may have emptied a table. */
+async function contentOf(lane: Lane, t: Target): Promise<unknown[][]> {
+  const { rows, error } = await insideOf(lane, t, ...lane.content);
+  if (error) throw new Error(`the tenant cannot see its own rows: ${JSON.stringify(error)}`);
+  return rows;
+}
+
+/** The same, before an attack: a row at least of each table. */
+async function stagedContentOf(lane: Lane, t: Target): Promise<unknown[][]> {
+  const rows = await contentOf(lane, t);
+  const empty = lane.content.filter((_, at) => rows[at]?.length === 0);
+  if (empty.length > 0) throw new Error(`the tenant has no row to attack: ${empty.join("; ")}`);
   return rows;
 }
 
@@ -243,8 +281,13 @@ async function prove(
     expect(outcome).toMatchObject({ error: { code: UNDONE } });
     return;
   }
+  if (control === "neighbour") {
+    const outcome = await insideOf(lane === CONTENT ? ACCOUNT : CONTENT, own, ...sql(own));
+    expect(outcome.error).toBeUndefined();
+    return;
+  }
   await restore(lane, own);
-  const before = await contentOf(lane, own);
+  const before = await stagedContentOf(lane, own);
   const outcome = await insideOf(lane, own, ...sql(own));
   switch (control) {
     case "reads":
@@ -276,7 +319,7 @@ export function describeAttacks(groups: Record<string, Attack[]>, lane = CONTENT
     it.each(attacks.map((each) => [each.name, each] as const))("%s", async (_name, each) => {
       if (!ada || !bob || !carol) throw new Error("no stage");
       await restore(lane, bob);
-      const before = await contentOf(lane, ada);
+      const before = await stagedContentOf(lane, ada);
       const outcome = await insideOf(lane, bob, ...each.sql(ada));
       if (typeof each.holds === "string" && each.holds !== "own") {
         expect(outcome).toMatchObject({ error: { code: each.holds } });
