@@ -36,9 +36,9 @@ GRANT SELECT, INSERT (issuer, audience, role_claim, role_map, default_role, emai
 	suspended_at, updated_at), DELETE ON control.issuers TO partywall_account;
 GRANT SELECT (id, email, issuer_id, subject, version), INSERT (email, issuer_id, subject), UPDATE (email)
 	ON control.users TO partywall_account;
--- tell() writes it, as its owner.
-GRANT SELECT, DELETE ON control.outbox TO partywall_account;
-GRANT SELECT ON control.outbox_heads TO partywall_account;
+-- tell() and drop_outbox() write them, as their owner.
+GRANT SELECT ON control.outbox, control.outbox_heads TO partywall_account;
+GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint) TO partywall_account;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;

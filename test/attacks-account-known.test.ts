@@ -126,7 +126,6 @@ describe("known and said: what is open to a denial of service", () => {
     ["its own path", "alter role partywall_account set search_path = pg_temp"],
     ["a lock on a whole table", "lock table api_keys in access exclusive mode"],
     ["a longer time limit", "set local statement_timeout = 0"],
-    ["what its own tenant's object and site have not confirmed", "delete from outbox"],
   ])("partywall_account may change or take %s", async (_, statement) => {
     expect(await undone(bob, statement)).toMatchObject({ error: { code: UNDONE } });
   });

@@ -462,7 +462,7 @@ const DEFECTS: Defect[] = [
   broken(
     "outbox entries are deleted before they are confirmed",
     ["outbox"],
-    edit("src/tenant/news.ts", "where seq <= ${delivered}\n", "where seq >= 0\n"),
+    edit(OUTBOX, "AND o.seq <= upto;", "AND o.seq >= 0;"),
   ),
   broken(
     "the end of an API key is not told",

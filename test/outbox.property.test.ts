@@ -202,7 +202,7 @@ async function check({ owner, members, keys, events, limit }: World): Promise<vo
   );
   const trail = await stage`
     select concat_ws(' ', action, resource, resource_id) as event from public.audit_events
-    where tenant_id = ${owner.tenant.id} and resource in ('memberships', 'api_keys') order by event collate "C"`;
+    where tenant_id = ${owner.tenant.id} and resource in ('memberships', 'api_keys') order by concat_ws(' ', action, resource, resource_id) collate "C"`;
   expect(trail.map((row) => row["event"])).toEqual(events.toSorted());
 }
 

@@ -18,6 +18,18 @@ BEGIN
 	END IF;
 END $$;
 --> statement-breakpoint
+-- Deletes the entries up to this one, which the tenant's object and its site have confirmed. For the object alone: a request
+-- could hide what it has done before the audit trail has it. Not in a database that was restored from a backup, where other
+-- entries may have these numbers.
+CREATE FUNCTION control.drop_outbox(upto bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+	IF control.acting_as() IS DISTINCT FROM 'object' THEN
+		RAISE EXCEPTION 'the outbox is the tenant''s object''s' USING ERRCODE = '42501', TABLE = 'outbox';
+	END IF;
+	DELETE FROM control.outbox o USING control.outbox_heads h
+		WHERE o.tenant_id = control.current_tenant_id() AND h.tenant_id = o.tenant_id AND h.head >= upto AND o.seq <= upto;
+END $$;
+--> statement-breakpoint
 CREATE FUNCTION control.tell_of_tenant() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
 	IF TG_OP = 'INSERT' THEN

@@ -19,6 +19,7 @@ export const VERIFIERS = [
   verifier("control.current_actor_id", "partywall_account", "partywall_identity"),
   verifier("control.acting_as", "partywall_account", "partywall_identity"),
   verifier("control.lock_outbox", "partywall_account", "partywall_identity", "partywall_operator"),
+  verifier("control.drop_outbox", "partywall_account"),
   verifier("control.actor"),
   verifier("control.tell"),
   verifier("control.audit_row"),

@@ -81,9 +81,7 @@ const recordOf = query((db) =>
 const Known = v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) });
 
 const dropDelivered = query((db, { delivered }: Given<{ delivered: number }>) =>
-  // Not in a database that was restored from a backup, where other entries may have these numbers.
-  db.execute(sql`delete from outbox where seq <= ${delivered}
-    and exists (select from outbox_heads h where h.head >= ${delivered})`),
+  db.execute(sql`select drop_outbox(${delivered})`),
 );
 
 /**
