@@ -288,11 +288,16 @@ const DEFECTS: Defect[] = [
     ["roundtrips"],
     edit(CLIENT, ", true), set_config('search_path'", ", false), set_config('search_path'"),
   ),
+  broken(
+    "a context is remembered for any place",
+    ["site"],
+    edit(CLIENT, "actor.as + role + place.name", "actor.as + role"),
+  ),
   broken("a context is remembered for its actor alone", ["isolation"], edit(CLIENT, NAME, "role + actor.id")),
   broken("a context is remembered for its tenant alone", ["isolation"], edit(CLIENT, NAME, "role + tenant")),
   broken(
     "a context is remembered for any role",
-    ["roundtrips"],
+    ["site"],
     edit(CLIENT, NAME, "tenant + actor.id + actor.as"),
   ),
   broken(
@@ -416,6 +421,16 @@ const DEFECTS: Defect[] = [
     "a host may name another tenant",
     ["matrix-routes"],
     edit("src/edge/admit.ts", "slug === undefined || slug ===", "slug !== null || slug ==="),
+  ),
+  broken(
+    "a tenant's numbers have gaps",
+    ["counters"],
+    edit("drizzle/site/0005_next_number.sql", "SET value = c.value + 1", "SET value = c.value + 2"),
+  ),
+  broken(
+    "a value that its column cannot hold is an error of the server",
+    ["misfits"],
+    edit("src/http/rows.ts", "      checkFit(values);\n", ""),
   ),
   // The outbox: what was acknowledged is in force.
   broken(

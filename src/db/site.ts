@@ -108,3 +108,14 @@ export const outboxReceipts = pgTable(
   },
   () => tenantPolicies(),
 );
+
+/** What next_number() has counted to, by the counter's name. */
+export const counters = pgTable(
+  "counters",
+  {
+    tenant_id: tenantId(),
+    name: text("name").notNull(),
+    value: bigint("value", { mode: "number" }).notNull(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.name] }), ...tenantPolicies()],
+);
