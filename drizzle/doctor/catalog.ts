@@ -87,8 +87,8 @@ ungranted as (
 audited as (
   select oid, object, 'public' as plane, (select attname::text from pg_attribute where attrelid = tables.oid
     and attname = 'id' and atttypid = 'uuid'::regtype) as key
-  from tables where attnum is not null and object not in ('public.audit_events', 'public.idempotency_keys', 'public.members',
-    'public.former_members', 'public.outbox_receipts')
+  from tables where attnum is not null and object not in ('public.audit_events', 'public.idempotency_keys', 'public.counters',
+    'public.members', 'public.former_members', 'public.outbox_receipts')
   union all
   select oid, object, 'control', key from controls join (values ('control.memberships', 'user_id'),
     ('control.invitations', 'id'), ('control.api_keys', 'id'), ('control.issuers', 'id'), ('control.tenants', 'id'))

@@ -81,7 +81,9 @@ export const code: Check[] = [
     what: "is SECURITY DEFINER and does not pin its search_path",
     why: "whoever calls it chooses which tables and operators its names mean, and runs them as its owner",
     mend: "ALTER ROUTINE {object} SET search_path = ''",
-    sql: `select object from functions where prosecdef and not is_ours
+    // Of partywall's own, only when the migrations have it so; else verifier_attributes says it.
+    sql: `select object from functions left join verifiers v using (object)
+      where prosecdef and (v.object is null or proconfig is not distinct from v.config)
       and not exists (select from unnest(proconfig) c where c like 'search\\_path=%' and c not like '%$user%')`,
   },
   {
