@@ -548,7 +548,7 @@ const DEFECTS: Defect[] = [
     "a courier does not come back to a site that was out of reach",
     ["site"],
     edit(COURIER, "    await this.#storage.setAlarm(Date.now() + RETRY_MS);\n    this", "    this"),
-    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + RETRY_MS);\n      if", "      if"),
+    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + delay);\n", ""),
   ),
   broken(
     "a courier forgets in a restart that the site has more to hear",
@@ -558,7 +558,7 @@ const DEFECTS: Defect[] = [
   broken(
     "a change waits for its site, and fails with it",
     ["site"],
-    edit(COURIER, "      if (this.#isFailing) return;", "      throw error;"),
+    edit(COURIER, "      if (this.#failures > 1) return;", "      throw error;"),
   ),
   broken(
     "who leaves is not told to the site",

@@ -131,6 +131,17 @@ describe("while a site is out of reach", () => {
     await answered(200, request("GET", "/v1/projects", { token: ada.token }));
   });
 
+  it("is asked less and less often, while the tenant changes nothing", async () => {
+    siteIs("down");
+    await rename("A");
+    const waits: number[] = [];
+    for (let times = 0; times < 7; times++) {
+      waits.push(Math.round(((await alarmOf()) ?? 0) - Date.now()) / 1000);
+      await ring();
+    }
+    expect(waits.map((seconds) => Math.round(seconds / 10) * 10)).toEqual([10, 20, 40, 80, 160, 300, 300]);
+  });
+
   it("its object may crash: nothing is lost, and nothing arrives twice", async () => {
     siteIs("down");
     for (const name of ["A", "B"]) await rename(name);

@@ -5,8 +5,9 @@ import { newsOf, openForObject, readNews, siteMember, type News } from "./news.t
 
 /** A site that has not taken the news within this time is out of reach. */
 const DELIVERY_TIMEOUT_MS = 2_000;
-/** How soon a delivery that failed is tried again. */
+/** How soon a delivery that failed is tried again; each time twice as late as the time before, up to five minutes. */
 const RETRY_MS = 10_000;
+const MAX_RETRY_MS = 300_000;
 
 type Page = Pick<News, "from" | "upto" | "entries">;
 const Receipt = v.tuple([v.object({ seq: v.number() })]);
@@ -35,7 +36,8 @@ export class Courier {
   /** The outbox entries up to this one are in force at the site. */
   #delivered: number;
   #underWay: Promise<void> = Promise.resolve();
-  #isFailing = false;
+  /** Deliveries that failed since the last one that did not. */
+  #failures = 0;
 
   constructor(tenantId: string, storage: DurableObjectStorage) {
     this.#tenantId = tenantId;
@@ -68,12 +70,13 @@ export class Courier {
         if (Date.now() >= until) throw new Error(`not delivered within ${DELIVERY_TIMEOUT_MS} ms`);
         await this.#bringPage(page);
       }
-      this.#isFailing = false;
+      this.#failures = 0;
       await this.#storage.deleteAlarm();
     } catch (error) {
-      await this.#storage.setAlarm(Date.now() + RETRY_MS);
-      if (this.#isFailing) return;
-      this.#isFailing = true;
+      const delay = Math.min(RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS);
+      await this.#storage.setAlarm(Date.now() + delay);
+      this.#failures += 1;
+      if (this.#failures > 1) return;
       console.error({ message: "site not told", tenant: this.#tenantId, cause: String(error) });
     }
   }
