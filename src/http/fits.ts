@@ -3,7 +3,7 @@ import { getTableConfig, type PgColumn, type PgTable } from "drizzle-orm/pg-core
 import * as v from "valibot";
 import { postgresFault } from "../db/client.ts";
 import { Problem } from "../problem.ts";
-import { Day } from "./calendar.ts";
+import { Day, Uuid } from "./values.ts";
 import { MAX_FAULTS, type Fault } from "./faults.ts";
 
 /** Whether a value fits a column, and what it has to be. */
@@ -22,7 +22,6 @@ const BITS: Record<string, number> = {
   PgBigSerial53: 64,
   PgBigSerial64: 64,
 };
-const Uuid = v.pipe(v.string(), v.uuid());
 /** A decimal number without leading zeros: its digits before the point, and after it. */
 const DECIMAL = /^[+-]?(?=\.?\d)0*(\d*)\.?(\d*)$/;
 

@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { Problem } from "../problem.ts";
 import { readBody } from "./body.ts";
 import { MAX_FAULTS, parse, pointerTo, type Fault, type Schema } from "./faults.ts";
+import { Uuid } from "./values.ts";
 
 const FORM = "application/x-www-form-urlencoded";
 const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i;
@@ -134,4 +135,4 @@ const misplacedArray = (schema: Schema, body: unknown): Fault[] =>
     : [];
 
 /** A path parameter that names a row. */
-export const ById = v.object({ id: v.pipe(v.string(), v.uuid()) });
+export const ById = v.object({ id: Uuid });

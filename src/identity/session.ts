@@ -5,6 +5,7 @@ import { ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { replaceRefreshToken, signingUp, startSession, WHO } from "../db/across-tenants.ts";
 import { openTenantDb, violatedConstraint, type ForRequest } from "../db/client.ts";
+import { Uuid } from "../http/values.ts";
 import { Problem } from "../problem.ts";
 import { SIGNUP_PLAN } from "../product/plans.ts";
 import { newsOf, readNews } from "../tenant/news.ts";
@@ -19,10 +20,10 @@ export const Session = v.object({
   token_type: v.literal("Bearer"),
   expires_in: v.number(),
   refresh_token: v.string(),
-  session: v.object({ id: v.pipe(v.string(), v.uuid()) }),
-  user: v.object({ id: v.pipe(v.string(), v.uuid()), email: v.string() }),
+  session: v.object({ id: Uuid }),
+  user: v.object({ id: Uuid, email: v.string() }),
   tenant: v.object({
-    id: v.pipe(v.string(), v.uuid()),
+    id: Uuid,
     slug: v.string(),
     name: v.string(),
     role: v.picklist(ROLES),

@@ -5,7 +5,7 @@ import { violatedConstraint } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { projects, TASK_STATUSES, tasks } from "./schema.ts";
 import { needs } from "../edge/needs.ts";
-import { Day } from "../http/calendar.ts";
+import { Day, Uuid } from "../http/values.ts";
 import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
 import { answerPage, pageOf } from "../http/page.ts";
@@ -16,7 +16,6 @@ import { Problem } from "../problem.ts";
 
 const tag = { name: "Tasks", description: "What there is to do in a project." };
 
-const Uuid = v.pipe(v.string(), v.uuid());
 const Status = v.picklist(TASK_STATUSES);
 const Task = v.object({
   id: v.string(),

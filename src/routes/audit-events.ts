@@ -7,8 +7,8 @@ import { needs } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
+import { Uuid } from "../http/values.ts";
 
-const Id = v.pipe(v.string(), v.uuid());
 const Table = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,62}$/, "a table's name, such as projects"));
 const AuditEvent = v.object({
   id: v.string(),
@@ -23,9 +23,9 @@ const AuditEvent = v.object({
 nameSchemas({ AuditEvent });
 const ListQuery = v.object({
   ...PageQuery.entries,
-  actor_id: v.optional(Id),
+  actor_id: v.optional(Uuid),
   resource: v.optional(Table),
-  resource_id: v.optional(Id),
+  resource_id: v.optional(Uuid),
   action: v.optional(v.picklist(AUDIT_ACTIONS)),
 });
 

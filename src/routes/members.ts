@@ -10,6 +10,7 @@ import { answerPage, pageFrom, pageOf, PageQuery, type PageStart } from "../http
 import { valid } from "../http/valid.ts";
 import { changeMember, findMember, removeMember, shownMember } from "../identity/members.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
+import { Uuid } from "../http/values.ts";
 
 const tag = "Members";
 
@@ -22,7 +23,7 @@ const Member = v.object({
 });
 const MemberPatch = v.partial(v.strictObject({ role: v.picklist(ROLES) }));
 nameSchemas({ Member, MemberPatch });
-const ByUser = v.object({ user_id: v.pipe(v.string(), v.uuid()) });
+const ByUser = v.object({ user_id: Uuid });
 
 const list = query((db, page: Given<PageStart>) =>
   pageFrom(

@@ -1,0 +1,57 @@
+import * as v from "valibot";
+
+// Schemas of values that many resources have.
+
+/** Whether Postgres and RFC 3339 have it as well: they have no year 0, and this one no year after 9999. */
+const isWritable = (date: Date): boolean =>
+  !Number.isNaN(date.getTime()) && /^(?!0000)\d{4}-/.test(date.toISOString());
+
+/** Not the 30th of February: a Date of it is one of March. */
+function isDay(text: string): boolean {
+  const day = new Date(`${text}T00:00:00Z`);
+  return isWritable(day) && day.toISOString().startsWith(text);
+}
+
+/** A day of the calendar, such as 2026-12-24, in the years 1 to 9999. */
+export const Day = v.pipe(v.string(), v.isoDate(), v.check(isDay, "a day of the calendar"));
+
+/** An instant of RFC 3339, as a Date, in the years 1 to 9999 of its own offset and of UTC. */
+export const Instant = v.pipe(
+  v.string(),
+  v.isoTimestamp(),
+  v.check((text) => isDay(text.slice(0, 10)), "a day of the calendar"),
+  v.transform((text) => new Date(text)),
+  v.check(isWritable, "an instant of the years 1 to 9999 in UTC"),
+);
+
+export const Uuid = v.pipe(v.string(), v.uuid());
+
+/** What no mail server takes though browsers do: dots that part nothing, over 64 characters before the @ (RFC 5321). */
+const UNDELIVERABLE = /^\.|\.[.@]|^[^@]{65}/;
+
+/**
+ * An email address in lower case, as it names an account. It is what HTML calls valid, and so ASCII, which has the same
+ * lower case in Postgres. Looked at as it was sent: U+212A, the kelvin sign, would become a plain k.
+ */
+export const Email = v.pipe(
+  v.string(),
+  v.trim(),
+  v.rfcEmail(),
+  v.check((email) => !UNDELIVERABLE.test(email), "an email address that mail servers take"),
+  v.maxLength(254),
+  v.toLowerCase(),
+);
+
+/**
+ * An exact amount, as a string such as "1234.50": what a column `numeric(precision, scale)` holds without rounding. JSON's
+ * numbers are not exact.
+ */
+export const amount = (precision = 12, scale = 2) =>
+  v.pipe(
+    v.string(),
+    v.regex(
+      new RegExp(`^-?(0|[1-9]\\d{0,${precision - scale - 1}})${scale > 0 ? `(\\.\\d{1,${scale}})?` : ""}$`),
+      `an amount such as "1234.50"`,
+    ),
+    v.maxLength(precision + 2),
+  );
