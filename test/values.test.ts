@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as v from "valibot";
-import { amount } from "../src/http/values.ts";
+import { amount } from "../src/values.ts";
 import { stage } from "./support/client.ts";
 
 describe("an amount", () => {

@@ -3,7 +3,7 @@ import { getTableConfig, type PgColumn, type PgTable } from "drizzle-orm/pg-core
 import * as v from "valibot";
 import { postgresFault } from "../db/client.ts";
 import { Problem } from "../problem.ts";
-import { Day, Uuid } from "./values.ts";
+import { Day, Uuid } from "../values.ts";
 import { MAX_FAULTS, type Fault } from "./faults.ts";
 
 /** Whether a value fits a column, and what it has to be. */

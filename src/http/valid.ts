@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { Problem } from "../problem.ts";
 import { readBody } from "./body.ts";
 import { MAX_FAULTS, parse, pointerTo, type Fault, type Schema } from "./faults.ts";
-import { Uuid } from "./values.ts";
+import { Uuid } from "../values.ts";
 
 const FORM = "application/x-www-form-urlencoded";
 const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i;

@@ -5,7 +5,7 @@ import { ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { replaceRefreshToken, signingUp, startSession, WHO } from "../db/across-tenants.ts";
 import { openTenantDb, violatedConstraint, type ForRequest } from "../db/client.ts";
-import { Uuid } from "../http/values.ts";
+import { Uuid } from "../values.ts";
 import { Problem } from "../problem.ts";
 import { SIGNUP_PLAN } from "../product/plans.ts";
 import { newsOf, readNews } from "../tenant/news.ts";

@@ -1,7 +1,7 @@
 import { decodeJwt, errors, jwtVerify, type JWTPayload } from "jose";
 import * as v from "valibot";
 import { Problem } from "../problem.ts";
-import { Email } from "../http/values.ts";
+import { Email } from "../values.ts";
 import { issuerKey } from "./issuer-keys.ts";
 
 /** Signatures that only the issuer can make: a key of theirs that is public is never a secret of an HMAC. */

@@ -5,7 +5,7 @@ import { violatedConstraint } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { projects, TASK_STATUSES, tasks } from "./schema.ts";
 import { needs } from "../edge/needs.ts";
-import { Day, Uuid } from "../http/values.ts";
+import { Day, Uuid } from "../values.ts";
 import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
 import { answerPage, pageOf } from "../http/page.ts";

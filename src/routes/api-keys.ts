@@ -4,7 +4,7 @@ import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
 import { apiKeys } from "../db/control.ts";
 import { needs, signedIn } from "../edge/needs.ts";
-import { Instant } from "../http/values.ts";
+import { Instant } from "../values.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { IdempotencyKey } from "../http/idempotency.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";

@@ -7,7 +7,7 @@ import { needs } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import { Uuid } from "../http/values.ts";
+import { Uuid } from "../values.ts";
 
 const Table = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,62}$/, "a table's name, such as projects"));
 const AuditEvent = v.object({

@@ -13,7 +13,7 @@ import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { NewPassword } from "../identity/account.ts";
-import { Email } from "../http/values.ts";
+import { Email } from "../values.ts";
 import { acceptInvitation, readInvitation } from "../identity/invitation.ts";
 import { deleteInvitation, findInvitation, invite, shownInvitation } from "../identity/invitations.ts";
 import { MAIL_COST } from "../identity/mail.ts";

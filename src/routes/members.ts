@@ -10,7 +10,7 @@ import { answerPage, pageFrom, pageOf, PageQuery, type PageStart } from "../http
 import { valid } from "../http/valid.ts";
 import { changeMember, findMember, removeMember, shownMember } from "../identity/members.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { Uuid } from "../http/values.ts";
+import { Uuid } from "../values.ts";
 
 const tag = "Members";
 

@@ -10,7 +10,7 @@ import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } 
 import { ById, valid } from "../http/valid.ts";
 import { granted, Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
-import { Slug } from "../tenant/slug.ts";
+import { Slug } from "../values.ts";
 import { change } from "../tenant/change.ts";
 
 const tag = "Sessions";

@@ -5,14 +5,14 @@ import { floodGuard } from "../edge/flood-guard.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
 import { NewPassword, Password } from "../identity/account.ts";
-import { Email } from "../http/values.ts";
+import { Email, Slug } from "../values.ts";
 import { slowGuessing } from "../edge/guessing.ts";
 import { refused, WRONG_PASSWORD } from "../identity/refused.ts";
 import { slugOfHost } from "../edge/host.ts";
 import { hashPassword } from "../identity/password.ts";
 import { granted, refreshSession, Session, signIn, signUp } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
-import { NewSlug, Slug } from "../tenant/slug.ts";
+import { NewSlug } from "../tenant/slug.ts";
 import { TenantName } from "../tenant/record.ts";
 
 const tag = "Sessions";

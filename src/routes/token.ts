@@ -13,7 +13,7 @@ import { slugOfHost } from "../edge/host.ts";
 import { readSubjectToken, unknownToken, verifySubjectToken } from "../identity/subject-token.ts";
 import { chooseTrust, forgetTrusts, isTrusted, trustsOf } from "../identity/trust.ts";
 import { Problem } from "../problem.ts";
-import { Slug } from "../tenant/slug.ts";
+import { Slug } from "../values.ts";
 
 const TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange";
 const TYPE = "urn:ietf:params:oauth:token-type:";

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { settings } from "../env.ts";
+import { Slug } from "../values.ts";
 
 const BASE = settings.BASE_DOMAIN && `.${settings.BASE_DOMAIN}`;
 
@@ -13,12 +14,6 @@ export function labelUnder(url: string): string | undefined {
 
 /** The slug that no tenant's host may have, as it is the API's own host; undefined when that is under another domain. */
 export const API_SLUG = labelUnder(settings.ISSUER);
-
-/** A tenant's name in hosts and sign-ins: one DNS label, in lower case. */
-export const Slug = v.pipe(
-  v.string(),
-  v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
-);
 
 /** Host labels that are, or may become, the deployment's own, or that programs look up by themselves. */
 const RESERVED = new Set(

@@ -5,7 +5,7 @@ import { factory } from "../../../src/context.ts";
 import { violatedConstraint } from "../../../src/db/client.ts";
 import { query, type Given } from "../../../src/db/query.ts";
 import { needs } from "../../../src/edge/needs.ts";
-import { Day, Uuid } from "../../../src/http/values.ts";
+import { Day, Uuid } from "../../../src/values.ts";
 import { answerNew, answerRow, IfMatch } from "../../../src/http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../../../src/http/idempotency.ts";
 import { answerPage, pageOf } from "../../../src/http/page.ts";

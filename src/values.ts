@@ -26,6 +26,12 @@ export const Instant = v.pipe(
 
 export const Uuid = v.pipe(v.string(), v.uuid());
 
+/** One DNS label, in lower case: a name in URLs, such as a tenant's in hosts and sign-ins. */
+export const Slug = v.pipe(
+  v.string(),
+  v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
+);
+
 /** What no mail server takes though browsers do: dots that part nothing, over 64 characters before the @ (RFC 5321). */
 const UNDELIVERABLE = /^\.|\.[.@]|^[^@]{65}/;
 
