@@ -83,7 +83,8 @@ function insert(whole: string, diff: string): string {
 }
 
 async function run(command: string, args: string[]): Promise<string> {
-  const { VITEST: _, VITEST_POOL_ID: __, VITEST_WORKER_ID: ___, ...env } = process.env;
+  // GUIDE too: the copy's own test of the guide would run all tests again.
+  const { VITEST: _, VITEST_POOL_ID: __, VITEST_WORKER_ID: ___, GUIDE: ____, ...env } = process.env;
   const child = spawn(command, args, { cwd: copy, env, stdio: ["ignore", "pipe", "pipe"] });
   const [out, error, [code]] = await Promise.all([
     text(child.stdout),
