@@ -21,8 +21,10 @@ const { astToString, default: openapiTS } = await import("openapi-typescript");
 
 const types = await openapiTS(await readDocument(), { alphabetize: true, emptyObjectsUnknown: true });
 const text = `// Made by \`npm run client\` from /openapi.json.\n\n${astToString(types)}`;
-if (!values.check) writeFileSync(file, text);
-else if (readFileSync(file, "utf8") !== text) {
+if (!values.check) {
+  writeFileSync(file, text);
+  console.log(`The types are in ${file}. The client to copy beside them is src/client/client.ts.`);
+} else if (readFileSync(file, "utf8") !== text) {
   console.error("test/product/api.d.ts is not what the routes say any more: npm run client");
   process.exitCode = 1;
 }
