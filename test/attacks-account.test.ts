@@ -853,15 +853,16 @@ describeAttacks(
       ),
       attack(
         "claimed while the rows are read",
-        (t) => `select name from api_keys where set_config('app.tenant', '${t.tenant}', true) is not null`,
+        // A predicate that looks at no column may run before the wall, and then the context is no longer valid: 28000.
+        (t) =>
+          `select name from api_keys where set_config('app.tenant', '${t.tenant}' || left(name, 0), true) is not null`,
         OWN,
         "reads",
       ),
       attack(
         "the target's id in one's own context, while the rows are read",
-        (t) => `select k.name from api_keys k, lateral (select set_config('app.tenant',
-            overlay(current_setting('app.tenant') placing '${t.tenant}' from 13 for 36), true) || k.name) s (x),
-          lateral (select t.name from tenants t where s.x is not null) x`,
+        (t) => `select name from api_keys where set_config('app.tenant',
+          overlay(current_setting('app.tenant') placing '${t.tenant}' from 13 for 36) || left(name, 0), true) is not null`,
         "own",
         "reads",
       ),

@@ -117,7 +117,7 @@ async function newMember(role: string): Promise<Session & { userId: string }> {
   const { token, userId } = ben;
   await runSql(
     bed.superuserUrl,
-    `insert into memberships (tenant_id, user_id, role) select id, $1, $2 from tenants where slug = 'acme'
+    `insert into control.memberships (tenant_id, user_id, role) select id, $1, $2 from control.tenants where slug = 'acme'
      on conflict (tenant_id, user_id) do update set role = excluded.role`,
     [userId, role],
   );
@@ -149,7 +149,7 @@ const CASES: Record<string, (owner: string) => Promise<Case>> = {
     };
   },
   "signing out everywhere": async () => {
-    const [one, two] = [await newMember("member"), await newMember("member")];
+    const [one, two] = [await newMember("member"), await anotherSession(ben.token)];
     return {
       revoked: [one.access_token, two.access_token],
       refresh: [one.refresh_token, two.refresh_token],

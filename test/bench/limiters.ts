@@ -99,7 +99,7 @@ export async function makeTenants(
   const ids = Array.from({ length: count }, () => uuidv7());
   await runSql(
     bed.superuserUrl,
-    `insert into tenants (id, slug, name, plan, limits)
+    `insert into control.tenants (id, slug, name, plan, limits)
      select id, 't-' || id, 'Bench', 'enterprise', $2 from unnest($1::uuid[]) as id`,
     [ids, JSON.stringify(limits)],
   );

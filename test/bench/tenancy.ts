@@ -59,10 +59,10 @@ async function load(superuser: Client, which: string): Promise<void> {
     `set session_replication_role = replica;
      set work_mem = '256MB';
      set maintenance_work_mem = '256MB';
-     insert into tenants (id, slug, name, plan)
+     insert into control.tenants (id, slug, name, plan)
        select tenant_id, 't-' || rank, 'Bench', 'enterprise' from ${loading};
-     insert into users (id, email) select user_id, rank || '@bench.test' from ${loading};
-     insert into memberships (tenant_id, user_id, role) select tenant_id, user_id, 'owner' from ${loading};
+     insert into control.users (id, email) select user_id, rank || '@bench.test' from ${loading};
+     insert into control.memberships (tenant_id, user_id, role) select tenant_id, user_id, 'owner' from ${loading};
      insert into projects (tenant_id, id, created_at, name, created_by)
        select tenant_id, md5(tenant_id || '/' || n)::uuid, now() - interval '1 year', 'Project ' || n, user_id
        from ${loading}, generate_series(0, projects - 1) as n;
