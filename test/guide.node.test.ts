@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createHash } from "node:crypto";
-import { globSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, globSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
@@ -9,6 +9,9 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { copyProject } from "./support/node/copy.ts";
+
+/** The guide begins with the sample: whoever has followed it has done what is tested here. */
+const HAS_SAMPLE = existsSync(join(import.meta.dirname, "../src/product/projects.ts"));
 
 /** What an adopter edits, and nothing else. */
 const BORDER = /^(src\/product\/|drizzle\/content\/|test\/product\/|wrangler\.toml$|README\.md$)/;
@@ -20,7 +23,8 @@ let original: Map<string, string>;
 let stack: Stack;
 let variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
 beforeAll(async () => {
-  copy = copyProject();
+  // Not with %23: the test runner decodes that twice, and its own tests of processes do not start there.
+  copy = copyProject("with space é");
   original = hashes();
   stack = await startStack({ dir: join(dirname(copy), "database"), ephemeral: true });
   variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
@@ -108,35 +112,39 @@ function migrate(): Promise<string> {
   ]);
 }
 
-it("the sample goes and a resource comes as CONTRIBUTING.md says, inside the border, and all checks pass", async () => {
-  const steps = stepsOf("Your own resource in ten minutes");
-  const routes = steps.find(({ file }) => file === "src/product/notes.ts")?.body ?? "";
-  expect(routes.trimEnd().split("\n").length).toBeLessThanOrEqual(60);
+it.runIf(HAS_SAMPLE)(
+  "the sample goes and a resource comes as CONTRIBUTING.md says, inside the border, and all checks pass",
+  async () => {
+    const steps = stepsOf("Your own resource in ten minutes");
+    const routes = steps.find(({ file }) => file === "src/product/notes.ts")?.body ?? "";
+    expect(routes.trimEnd().split("\n").length).toBeLessThanOrEqual(60);
 
-  const printed: string[] = [];
-  for (const step of steps) printed.push(await follow(step));
-  const tests = printed.join("");
-  for (const [project, file] of [
-    ["product", "test/product/notes.test.ts"],
-    ["product", "test/matrix-tables.test.ts"],
-    ["product", "test/matrix-routes.test.ts"],
-    ["workers", "test/matrix-tables.test.ts"],
-    ["workers", "test/matrix-routes.test.ts"],
-    ["node", "test/documents.node.test.ts"],
-  ])
-    expect(tests).toMatch(new RegExp(`${project}\\W.* ${file}`));
-  expect(touched().filter((name) => !BORDER.test(name))).toEqual([]);
-  for (const name of ["no_sample", "notes"])
-    expect(globSync(`drizzle/content/*_${name}.sql`, { cwd: copy })).toHaveLength(1);
+    const printed: string[] = [];
+    for (const step of steps) printed.push(await follow(step));
+    const tests = printed.join("");
+    for (const [project, file] of [
+      ["product", "test/product/notes.test.ts"],
+      ["product", "test/matrix-tables.test.ts"],
+      ["product", "test/matrix-routes.test.ts"],
+      ["workers", "test/matrix-tables.test.ts"],
+      ["workers", "test/matrix-routes.test.ts"],
+      ["node", "test/documents.node.test.ts"],
+    ])
+      expect(tests).toMatch(new RegExp(`${project}\\W.* ${file}`));
+    expect(touched().filter((name) => !BORDER.test(name))).toEqual([]);
+    for (const name of ["no_sample", "notes"])
+      expect(globSync(`drizzle/content/*_${name}.sql`, { cwd: copy })).toHaveLength(1);
 
-  await migrate();
-  expect(await run(process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL])).toContain(
-    "the wall stands",
-  );
-}, 900_000);
+    await migrate();
+    expect(await run(process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL])).toContain(
+      "the wall stands",
+    );
+  },
+  900_000,
+);
 
 // It takes as long as all other tests together.
-it.runIf(process.env["GUIDE"] === "all")(
+it.runIf(HAS_SAMPLE && process.env["GUIDE"] === "all")(
   "without the sample, all tests pass",
   async () => {
     expect(await run("npm", ["test"])).not.toContain("failed");
@@ -144,29 +152,33 @@ it.runIf(process.env["GUIDE"] === "all")(
   3_600_000,
 );
 
-it("an index made as CONTRIBUTING.md says is built while others read and write its table", async () => {
-  await migrate();
-  const url = new URL(stack.superuserUrl);
-  url.pathname = "/partywall";
-  const [writer, watcher] = [new pg.Client(url.href), new pg.Client(url.href)];
-  await Promise.all([writer.connect(), watcher.connect()]);
-  try {
-    const steps = stepsOf("An index of a large table");
-    expect(steps.map(({ language }) => language)).toEqual(["diff", "sh"]);
-    for (const step of steps) await follow(step);
-    await writer.query("begin; lock table notes in row exclusive mode");
-    const migrated = migrate();
-    await expect
-      .poll(async () => (await watcher.query("select from pg_stat_progress_create_index")).rowCount, {
-        timeout: 60_000,
-      })
-      .toBe(1);
-    expect((await watcher.query("update notes set text = text")).rowCount).toBe(0);
-    await writer.query("commit");
-    await migrated;
-    const index = "select indisvalid as built from pg_index where indexrelid = 'notes_changed'::regclass";
-    expect((await watcher.query(index)).rows).toEqual([{ built: true }]);
-  } finally {
-    await Promise.all([writer.end(), watcher.end()]);
-  }
-}, 120_000);
+it.runIf(HAS_SAMPLE)(
+  "an index made as CONTRIBUTING.md says is built while others read and write its table",
+  async () => {
+    await migrate();
+    const url = new URL(stack.superuserUrl);
+    url.pathname = "/partywall";
+    const [writer, watcher] = [new pg.Client(url.href), new pg.Client(url.href)];
+    await Promise.all([writer.connect(), watcher.connect()]);
+    try {
+      const steps = stepsOf("An index of a large table");
+      expect(steps.map(({ language }) => language)).toEqual(["diff", "sh"]);
+      for (const step of steps) await follow(step);
+      await writer.query("begin; lock table notes in row exclusive mode");
+      const migrated = migrate();
+      await expect
+        .poll(async () => (await watcher.query("select from pg_stat_progress_create_index")).rowCount, {
+          timeout: 60_000,
+        })
+        .toBe(1);
+      expect((await watcher.query("update notes set text = text")).rowCount).toBe(0);
+      await writer.query("commit");
+      await migrated;
+      const index = "select indisvalid as built from pg_index where indexrelid = 'notes_changed'::regclass";
+      expect((await watcher.query(index)).rows).toEqual([{ built: true }]);
+    } finally {
+      await Promise.all([writer.end(), watcher.end()]);
+    }
+  },
+  120_000,
+);

@@ -7,7 +7,7 @@ import pg from "pg";
 import * as v from "valibot";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Stack } from "../drizzle/local/stack.ts";
-import { migrate, migrateOver } from "../drizzle/migrate.ts";
+import { migrate as migrateWith, migrateOver, type MigrationOptions } from "../drizzle/migrate.ts";
 import { SHARED_SITE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
@@ -15,6 +15,9 @@ import type { Migrated } from "./bench/bed.ts";
 import { startMigrated } from "./support/node/cluster.ts";
 
 const MIGRATIONS = join(import.meta.dirname, "support/product/migrations");
+/** Of the tests' product, whatever the adopter's own is. */
+const migrate = (of: typeof variables, options: MigrationOptions = {}) =>
+  migrateWith(of, { content: MIGRATIONS, ...options });
 const TENANT = "01990000-0000-7000-8000-00000000000a";
 const STRONG =
   "mode in ('ShareUpdateExclusiveLock', 'ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')";
@@ -81,7 +84,7 @@ async function locksOfMigration(): Promise<string[]> {
     return query(...args);
   };
   try {
-    await migrateOver(client, variables);
+    await migrateOver(client, variables, { content: MIGRATIONS });
   } finally {
     await client.end();
   }
@@ -138,7 +141,7 @@ async function request(): Promise<number> {
 }
 
 /** A migration that has begun, and what it says. `waits` resolves at the first word. */
-function begin(options: Parameters<typeof migrate>[1] = {}) {
+function begin(options: MigrationOptions = {}) {
   const said: string[] = [];
   const first = Promise.withResolvers<string>();
   let isDone = false;
