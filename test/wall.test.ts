@@ -2,12 +2,11 @@ import { neon, NeonDbError } from "@neondatabase/serverless";
 import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
-import { Deadline } from "../src/deadline.ts";
 import { projects, tasks } from "./support/product/schema.ts";
 import { CONTROL, SHARED_SITE, type Place } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
-import { login, newProject, newTask, newTenant, type SignedIn } from "./support/client.ts";
+import { login, newProject, newTask, newTenant, type SignedIn, noRequest } from "./support/client.ts";
 
 const app = neon(env.DATABASE_URL);
 const account = login("ACCOUNT_DATABASE_URL");
@@ -244,16 +243,7 @@ it("gives no login of the Worker a way around RLS", async () => {
 });
 
 it("lets no GET write: its transaction is READ ONLY", async () => {
-  const db = openTenantDb(
-    "app",
-    ada.tenant.id,
-    { id: ada.user.id, as: "owner" },
-    {
-      id: "",
-      deadline: new Deadline(),
-      onAnswer: () => undefined,
-    },
-  );
+  const db = openTenantDb("app", ada.tenant.id, { id: ada.user.id, as: "owner" }, noRequest());
   await expect(db.read((q) => ({ gone: q.delete(tasks).returning({ id: tasks.id }) }))).rejects.toMatchObject(
     {
       code: "25006",

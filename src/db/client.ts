@@ -190,22 +190,18 @@ export async function pingDatabase(): Promise<void> {
   await LANES.app.reader`select`.catch(rethrow);
 }
 
-/** The Postgres constraint that a failed write violated, or undefined when that was not its fault. */
-export function violatedConstraint(error: unknown): string | undefined {
-  return databaseError(error)?.constraint;
+/** What Postgres says of a query that it refused; undefined for any other error. */
+export function postgresFault(error: unknown): NeonDbError | undefined {
+  if (error instanceof NeonDbError) return error;
+  // Drizzle wraps what a single query throws.
+  return error instanceof Error && error.cause instanceof NeonDbError ? error.cause : undefined;
 }
+
+/** The Postgres constraint that a failed write violated, or undefined when that was not its fault. */
+export const violatedConstraint = (error: unknown) => postgresFault(error)?.constraint;
 
 /** The SQLSTATE that Postgres gave for a failed query, or undefined when it gave none. */
-export function sqlState(error: unknown): string | undefined {
-  return databaseError(error)?.code;
-}
-
-/** What Postgres says of a statement that it refused: its SQLSTATE, and what it is about where it says so. */
-export function postgresFault(
-  error: unknown,
-): Pick<NeonDbError, "code" | "constraint" | "column"> | undefined {
-  return databaseError(error);
-}
+export const sqlState = (error: unknown) => postgresFault(error)?.code;
 
 /** The problem of a request that has more values written at once than one statement takes. */
 const tooManyValues = (cause?: unknown) =>
@@ -221,7 +217,7 @@ const MISFITS = /^22(00[1378]|015|021|023|P0[235])$/;
 export function rethrow(error: unknown): never {
   // Drizzle passes a statement's parameters as one call's arguments, and has no room for very many.
   if (error instanceof RangeError && error.message.includes("call stack")) throw tooManyValues(error);
-  const fault = databaseError(error);
+  const fault = postgresFault(error);
   if (MISFITS.test(fault?.code ?? ""))
     throw new Problem("invalid_input", {
       errors: [{ pointer: "", detail: "A value is not one that its column can hold." }],
@@ -237,10 +233,4 @@ export function rethrow(error: unknown): never {
     });
   // Not Drizzle's wrapper: its message holds the query's parameters, which no log may have.
   throw fault ?? error;
-}
-
-function databaseError(error: unknown): NeonDbError | undefined {
-  if (error instanceof NeonDbError) return error;
-  // Drizzle wraps what a single query throws.
-  return error instanceof Error && error.cause instanceof NeonDbError ? error.cause : undefined;
 }

@@ -15,14 +15,13 @@ const originalName = (table: PgTable): string =>
  *     db.select().from(tasks).innerJoin(projects, joined(tasks, projects))
  */
 export function joined(from: PgTable, to: PgTable, key?: string): SQL {
-  const names = [originalName(from), originalName(to)];
+  const [child, parent] = [originalName(from), originalName(to)];
   const [found, other] = getTableConfig(from).foreignKeys.filter(
     (each) =>
-      originalName(each.reference().foreignTable) === names[1] &&
-      (key === undefined || each.getName() === key),
+      originalName(each.reference().foreignTable) === parent && (key === undefined || each.getName() === key),
   );
-  if (!found) throw new Error(`${names[0]} has no foreign key ${key ?? ""} to ${names[1]}`);
-  if (other) throw new Error(`${names[0]} has several foreign keys to ${names[1]}: name one`);
+  if (!found) throw new Error(`${child} has no foreign key ${key ?? ""} to ${parent}`);
+  if (other) throw new Error(`${child} has several foreign keys to ${parent}: name one`);
   const { columns, foreignColumns } = found.reference();
   const condition = and(
     ...columns.map((column, index) =>

@@ -6,6 +6,11 @@ import { tenantPolicies } from "./tenant-table.ts";
 
 // What partywall itself keeps beside a tenant's content.
 
+const tenantId = () =>
+  uuid("tenant_id")
+    .notNull()
+    .default(sql`current_tenant_id()`);
+
 export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
 export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
 
@@ -16,9 +21,7 @@ export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
 export const auditEvents = pgTable(
   "audit_events",
   {
-    tenant_id: uuid("tenant_id")
-      .notNull()
-      .default(sql`current_tenant_id()`),
+    tenant_id: tenantId(),
     id: uuid("id")
       .notNull()
       .default(sql`gen_random_uuid()`),
@@ -47,9 +50,7 @@ export const auditEvents = pgTable(
 export const idempotencyKeys = pgTable(
   "idempotency_keys",
   {
-    tenant_id: uuid("tenant_id")
-      .notNull()
-      .default(sql`current_tenant_id()`),
+    tenant_id: tenantId(),
     actor_id: uuid("actor_id")
       .notNull()
       .default(sql`current_actor_id()`),
@@ -64,11 +65,6 @@ export const idempotencyKeys = pgTable(
     ...tenantPolicies(),
   ],
 );
-
-const tenantId = () =>
-  uuid("tenant_id")
-    .notNull()
-    .default(sql`current_tenant_id()`);
 
 /**
  * The tenant's members, for content to refer to and to show: a copy of the control plane's, kept by receive() alone. A

@@ -1,5 +1,5 @@
 import { getTableColumns, getTableName, is, SQL } from "drizzle-orm";
-import { getTableConfig, type PgColumn, type PgTable } from "drizzle-orm/pg-core";
+import { getTableConfig, PgDialect, type PgColumn, type PgTable } from "drizzle-orm/pg-core";
 import * as v from "valibot";
 import { postgresFault } from "../db/client.ts";
 import { Problem } from "../problem.ts";
@@ -22,6 +22,7 @@ const BITS: Record<string, number> = {
   PgBigSerial53: 64,
   PgBigSerial64: 64,
 };
+const dialect = new PgDialect();
 /** A decimal number without leading zeros: its digits before the point, and after it. */
 const DECIMAL = /^[+-]?(?=\.?\d)0*(\d*)\.?(\d*)$/;
 
@@ -122,8 +123,9 @@ export function fitting(table: PgTable): Fitting {
     byConstraint.set(key.getName(), faultAt(name, `There is no such row in ${getTableName(foreignTable)}.`));
   }
   for (const { name, value } of checks) {
+    const { sql: text } = dialect.sqlToQuery(value);
     // A CHECK of several columns is about none of them alone.
-    const about = named.filter(([, column]) => new RegExp(`\\b${column.name}\\b`).test(textOf(value)));
+    const about = named.filter(([, column]) => new RegExp(`\\b${column.name}\\b`).test(text));
     byConstraint.set(
       name,
       faultAt(about.length === 1 ? about[0]?.[0] : undefined, "Not a value that is allowed."),
@@ -150,15 +152,3 @@ export function fitting(table: PgTable): Fitting {
     },
   };
 }
-
-/** The SQL of a CHECK, without its parameters. */
-const textOf = (check: SQL): string =>
-  check.queryChunks
-    .map((chunk) =>
-      is(chunk, SQL)
-        ? textOf(chunk)
-        : "value" in Object(chunk)
-          ? String(Object(chunk).value)
-          : String(Object(chunk).name ?? ""),
-    )
-    .join(" ");

@@ -52,13 +52,13 @@ export class Courier {
   /** Has all entries up to this one delivered, from the news if they have them, one page after the other. Never throws. */
   async deliver(upto: number, news?: News): Promise<void> {
     if (this.#delivered >= upto) return;
-    // Before the delivery, so that a crash in its midst does not end it.
+    // Before the delivery: if the object crashes during it, the alarm goes on with it.
     await this.#storage.setAlarm(Date.now() + RETRY_MS);
     this.#underWay = this.#underWay.then(() => this.#bring(upto, news));
     await this.#underWay;
   }
 
-  /** Knows no longer what the site has: the control plane's database was restored from a backup. */
+  /** Forgets what the site has, because the control plane's database was restored from a backup. */
   forget(): void {
     this.#note(0);
   }

@@ -7,6 +7,7 @@ const INTERVAL_MS = 60_000;
 /** The first use after a pause is written this much later, with those that follow it. */
 const DELAY_MS = 8_000;
 
+/** A write that takes longer is tried again with the next one. */
 const TIMEOUT_MS = 15_000;
 
 const write = query((db, { ats }: Given<{ ats: string }>) =>
