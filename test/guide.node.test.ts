@@ -147,7 +147,7 @@ it.runIf(HAS_SAMPLE)(
 it.runIf(HAS_SAMPLE && process.env["GUIDE"] === "all")(
   "without the sample, all tests pass",
   async () => {
-    expect(await run("npm", ["test"])).not.toContain("failed");
+    expect(await run("npm", ["test"])).not.toMatch(/\d failed/);
   },
   3_600_000,
 );
