@@ -9,7 +9,8 @@ WITH
 -- PUBLIC has none.
 written AS (SELECT g[1] AS privileges, g[2] IS NOT NULL AS on_functions, g[3] AS objects, g[4] AS roles FROM regexp_matches($$
 
-GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenant_id(), next_number(text) TO partywall_app;
+GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenant_id(), next_number(text),
+	claim_key(text, bytea) TO partywall_app;
 -- All that the control plane's login may do at a site.
 GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
 

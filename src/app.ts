@@ -3,7 +3,7 @@ import { admit } from "./edge/admit.ts";
 import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
 import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
-import { methodsOf, takenMethods } from "./edge/methods.ts";
+import { heededKeys, methodsOf, takenMethods } from "./edge/methods.ts";
 import { describeApi } from "./openapi/document.ts";
 import { Problem } from "./problem.ts";
 import { productRoutes } from "./product/routes.ts";
@@ -27,7 +27,7 @@ const methodsAt = (path: string): string[] => methodsOf(app, path);
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(observe, logged, inTime, allowedOrigins, takenMethods(methodsAt))
+  .use(observe, logged, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
   .route("/", platformRoutes)
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)

@@ -14,6 +14,11 @@ export const PROBLEMS = {
     title: "A header is not well formed",
     help: "Each entry of errors names one header and says what is wrong with it.",
   },
+  idempotency_key_unsupported: {
+    status: 400,
+    title: "The route takes no Idempotency-Key",
+    help: "Send this request without the header. To repeat it is not safe, or needs no key: send If-Match with a change.",
+  },
   invalid_cursor: {
     status: 400,
     title: "The cursor is not valid here",

@@ -32,10 +32,11 @@ import fc, { type Arbitrary } from "fast-check";
 import { beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import * as v from "valibot";
 import { factory } from "../src/context.ts";
+import { insertion } from "../src/db/insertion.ts";
 import { SHARED_SITE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
-import { creation, IdempotencyKey } from "../src/http/idempotency.ts";
+import { once, IdempotencyKey, type Keyed } from "../src/http/idempotency.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { valid } from "../src/http/valid.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
@@ -164,7 +165,8 @@ beforeEach(async () => {
 });
 
 type Values = typeof kinds.$inferInsert;
-const createKind = creation(kinds, shown);
+const insertKind = insertion(kinds, shown);
+const createKind = async (c: Keyed, values: Values) => (await once(c, { row: insertKind(values) })).row[0];
 
 /** What a route answers that inserts these values, with a key or without: the row, or the problem. */
 async function inserted(values: Values, key?: string, body: unknown = {}): Promise<unknown> {

@@ -20,7 +20,10 @@ const anchorsOf = (name: string) =>
       .replaceAll(" ", "-"),
   );
 
-it("README has at most 900 words, and begins with one sentence and the two commands", () => {
+/** An adopter writes a README of their own. */
+const isOurs = read("README.md").startsWith("# partywall\n");
+
+it.runIf(isOurs)("README has at most 900 words, and begins with one sentence and the two commands", () => {
   const readme = read("README.md");
   expect(readme.split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(900);
   expect(readme).toMatch(
@@ -28,7 +31,7 @@ it("README has at most 900 words, and begins with one sentence and the two comma
   );
 });
 
-it("README links to every document in docs/", () => {
+it.runIf(isOurs)("README links to every document in docs/", () => {
   const linked = read("README.md");
   const missing = DOCUMENTS.filter((name) => name.startsWith("docs/") && !linked.includes(`(${name})`));
   expect(DOCUMENTS.length).toBeGreaterThan(10);

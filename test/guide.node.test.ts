@@ -126,9 +126,6 @@ it.runIf(HAS_SAMPLE)(
       ["product", "test/product/notes.test.ts"],
       ["product", "test/matrix-tables.test.ts"],
       ["product", "test/matrix-routes.test.ts"],
-      ["workers", "test/matrix-tables.test.ts"],
-      ["workers", "test/matrix-routes.test.ts"],
-      ["node", "test/documents.node.test.ts"],
     ])
       expect(tests).toMatch(new RegExp(`${project}\\W.* ${file}`));
     expect(touched().filter((name) => !BORDER.test(name))).toEqual([]);

@@ -194,6 +194,28 @@ it.each([`""`, `"open`, `a"b`, `two keys`, `one, two`, `"a\\b"`, `"ü"`, `"k";a=
   },
 );
 
+describe("a route that does not heed the key", () => {
+  const headers = { "idempotency-key": newKey() };
+
+  it.each([
+    ["PATCH", "/v1/tenant", { name: "Loft" }],
+    ["DELETE", "/v1/sessions", undefined],
+    ["POST", "/v1/sessions", { email: "ada@acme.test", password: "correct horse" }],
+    ["POST", "/v1/invitations", { email: "eve@acme.test", role: "viewer" }],
+  ] as const)("refuses it: %s %s", async (method, path, body) => {
+    const calls = countCalls();
+    const answer = await answered(400, request(method, path, { token: ada.token, body, headers }));
+    expect(answer).toMatchObject({ code: "idempotency_key_unsupported" });
+    expect(calls.sql).toBe(0);
+  });
+
+  it("takes a request that changes nothing, and one without the key", async () => {
+    await answered(200, request("GET", "/v1/projects", { token: ada.token, headers }));
+    await answered(200, request("PATCH", "/v1/tenant", { token: ada.token, body: { name: "Loft" } }));
+    await answered(404, request("POST", "/v1/nothing", { token: ada.token, body: {}, headers }));
+  });
+});
+
 describe("a key", () => {
   /** Makes these keys so many hours older. */
   const age = (hours: number, key: string) =>

@@ -61,7 +61,8 @@ const inNode = (name: string, include: string[], plugins: Plugin[] = []) => ({
 export default defineConfig({
   root,
   test: {
-    maxWorkers: 2,
+    // Much of what tests do is wait, for a process that starts or a lock that is held: two would leave two cores idle.
+    maxWorkers: 3,
     projects: [
       // partywall's own tests, on a product of their own.
       inWorkerd("workers", ["test/*.test.ts"], "the tests'", [testsProduct()]),

@@ -12,9 +12,9 @@ import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
-import type { IdentityDb, Batch, Queries } from "../tenant-db.ts";
+import type { IdentityDb, Batch } from "../tenant-db.ts";
 import { within } from "../within.ts";
-import { builder, prepare, query, type Given } from "./query.ts";
+import { built, prepare, query, type Given } from "./query.ts";
 import { CONTROL, SHARED_SITE, type Place } from "./places.ts";
 import { Reach } from "./reach.ts";
 import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
@@ -159,9 +159,6 @@ async function runBatch(client: Client, items: BatchItem<"pg">[], deadline: Dead
   });
   return batch.map((item, index) => item.mapResult(results[index]));
 }
-
-const built = <B extends Batch>(queries: Queries<B>): B =>
-  typeof queries === "function" ? queries(builder) : queries;
 
 // The context is always a bind parameter: a literal would be readable in pg_stat_activity.
 type Entering = { context: string; path: string; request: string | undefined };

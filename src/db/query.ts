@@ -2,10 +2,13 @@ import { is, Param, Placeholder, sql, SQL } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
 import { drizzle } from "drizzle-orm/neon-http";
 import { remembers } from "../memory.ts";
-import type { Builder } from "../tenant-db.ts";
+import type { Batch, Builder, Queries } from "../tenant-db.ts";
 
 /** Builds queries, and can send none. */
 export const builder: Builder = drizzle.mock();
+
+export const built = <B extends Batch>(queries: Queries<B>): B =>
+  typeof queries === "function" ? queries(builder) : queries;
 
 /** The values of a query while it is built: a placeholder for each one that is given. */
 export type Given<Of> = {
@@ -19,6 +22,8 @@ export type Id = string | Placeholder;
 
 /** What Drizzle makes of a query to send it, and of its answer. */
 type Prepared = {
+  /** What is made of each column of its rows; undefined when that is left to the driver. */
+  fields?: unknown[] | undefined;
   getQuery(): { sql: string; params: unknown[] };
   isResponseInArrayMode(): boolean;
   mapResult(result: unknown): unknown;
@@ -90,6 +95,7 @@ function filling(param: unknown): (values: Values) => unknown {
 /** An item of a batch, as Drizzle takes it. */
 const fillIn = ({ prepared, sql: text, fill }: Text, values: Values): Preparable => ({
   _prepare: () => ({
+    fields: prepared.fields,
     getQuery: () => ({ sql: text, params: fill.map((param) => param(values)) }),
     isResponseInArrayMode: () => prepared.isResponseInArrayMode(),
     mapResult: (result) => prepared.mapResult(result),

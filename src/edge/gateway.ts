@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
 import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
+import { SAFE } from "./methods.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 
 /** On every answer: it is JSON for programs and for them alone, never a page, and no page may frame or sniff it. */
@@ -35,9 +36,6 @@ export const observe = factory.createMiddleware(async function observe(c, next) 
   if (traceparent && TRACEPARENT.test(traceparent)) c.header("traceparent", traceparent);
   await next();
 });
-
-/** Methods that change nothing: the runtime may cut such a request off anywhere. */
-const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
 
 /**
  * Answers by the request's deadline, with 503 when the rest takes longer, whatever that waits for. What may have changed

@@ -3,6 +3,9 @@ import { matchedRoutes } from "hono/route";
 import { factory, type Edge } from "../context.ts";
 import { Problem } from "../problem.ts";
 
+/** Methods that change nothing: the runtime may cut such a request off anywhere. */
+export const SAFE = new Set(["GET", "HEAD", "OPTIONS"]);
+
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /** The methods that an app takes at this path, HEAD and OPTIONS with them; none where it has no route. */
@@ -36,6 +39,20 @@ export const takenMethods = (methodsAt: (path: string) => string[]) =>
     }
     return Promise.resolve(c.body(null, 204));
   });
+
+/**
+ * Refuses an `Idempotency-Key` where the route does not heed it: whoever sends one relies on it. A request
+ * that changes nothing may have one. Throws `idempotency_key_unsupported`.
+ */
+export const heededKeys = factory.createMiddleware(function heedsKey(c, next) {
+  if (c.req.header("idempotency-key") === undefined || SAFE.has(c.req.method)) return next();
+  const routes = matchedRoutes(c).filter(({ method }) => method !== "ALL");
+  const isHeeded = routes.some(
+    ({ handler }) => "heeds" in handler && (handler.heeds as string[]).includes("idempotency-key"),
+  );
+  if (routes.length > 0 && !isHeeded) throw new Problem("idempotency_key_unsupported");
+  return next();
+});
 
 /** What a page of an allowed origin may send beside what any page may. */
 const PREFLIGHT_HEADERS = [

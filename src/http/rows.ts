@@ -5,12 +5,13 @@ import type { SelectResultFields } from "drizzle-orm/query-builders/select.types
 import type { Context } from "hono";
 import * as v from "valibot";
 import type { Edge } from "../context.ts";
+import { insertion } from "../db/insertion.ts";
 import { query, type Given } from "../db/query.ts";
 import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { hasVersion, versionsOf, type IfMatch } from "./etag.ts";
 import { fitting } from "./fits.ts";
-import { creation, type Keyed } from "./idempotency.ts";
+import { once, type Keyed } from "./idempotency.ts";
 import { answerPage, newestFirst, pageFrom, PageQuery, type PageStart } from "./page.ts";
 
 /** A table of tenantTable(). */
@@ -120,7 +121,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       .where(isTarget(target))
       .returning({ id: table.id }),
   );
-  const create = creation(table, versioned);
+  const insert = insertion(table, versioned);
   const { checkFit, refuseMisfit } = fitting(table);
 
   function refused(error: unknown): never {
@@ -170,12 +171,14 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     },
 
     /**
-     * Inserts a row and returns it; once for an `Idempotency-Key`, as creation() says. Throws `invalid_input` for a value
+     * Inserts a row and returns it; once for an `Idempotency-Key`, as once() says. Throws `invalid_input` for a value
      * that its column cannot hold, or that refers to nothing.
      */
     async create(c: Keyed, values: InferInsertModel<T>): Promise<Row> {
       checkFit(values);
-      return (await create(c, values).catch(refused)) as Row;
+      const { row } = await once(c, { row: insert(values) }).catch(refused);
+      if (!row[0]) throw new Error("the insert returned no row");
+      return row[0] as unknown as Row;
     },
 
     /**

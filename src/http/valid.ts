@@ -53,7 +53,7 @@ export function valid<Target extends keyof typeof PARTS, S extends Schema>(
     c.req.addValidatedData(target, parsed.output as object);
     await next();
   };
-  return Object.assign(checked, described);
+  return Object.assign(checked, described, target === "header" && { heeds: Object.keys(entriesOf(schema)) });
 }
 
 /**

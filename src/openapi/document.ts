@@ -49,6 +49,8 @@ const WITH_TOKEN: ProblemCode[] = [
 const WITHOUT_TOKEN: ProblemCode[] = ["too_many_attempts", "unavailable"];
 const WITH_BODY: ProblemCode[] = ["body_timeout", "body_too_large", "unsupported_media_type"];
 const WITH_JSON: ProblemCode[] = ["invalid_json", "invalid_input"];
+/** What a change answers that takes no Idempotency-Key. */
+const WITHOUT_KEY: ProblemCode[] = ["idempotency_key_unsupported"];
 /** What follows from a parameter's place, or its name. */
 const WITH_PARAMETER: Record<string, ProblemCode> = {
   query: "invalid_input",
@@ -109,7 +111,7 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
     delete described["x-row"];
     if (isRow && method === "get") described.responses["304"] = { description: "It has not changed" };
     describeSecurity(route);
-    describeProblems(described, shared);
+    describeProblems(route, shared);
     describeParameters(described, shared);
     describeHeaders(described, isRow);
     if (method === "patch") describeMergePatch(described);
@@ -150,7 +152,7 @@ function describeSecurity({ operation: described }: Route): void {
 const isTenants = ({ security = [] }: Operation) => security.some((scheme) => "accessToken" in scheme);
 
 /** All the problems that a route may answer; those of the same status are one response, shared by all that have it. */
-function describeProblems(described: Operation, { responses }: Shared): void {
+function describeProblems({ method, operation: described }: Route, { responses }: Shared): void {
   const { parameters = [], requestBody } = described;
   const places = parameters.flatMap((parameter) =>
     "name" in parameter ? [parameter.in, parameter.name] : [],
@@ -161,6 +163,7 @@ function describeProblems(described: Operation, { responses }: Shared): void {
     ...(requestBody ? WITH_BODY : []),
     ...(requestBody?.content["application/json"] ? WITH_JSON : []),
     ...places.flatMap((place) => WITH_PARAMETER[place] ?? []),
+    ...(method === "get" || places.includes("idempotency-key") ? [] : WITHOUT_KEY),
     "internal",
   ]);
   delete described["x-problems"];
