@@ -117,7 +117,7 @@ function obey(c: Context<Edge>, decision: Decision, cost: number): void {
   }
   switch (outcome) {
     case "refused":
-      rememberCost(c.req.raw, cost);
+      rememberCost(c, cost);
       throw new Problem("quota_exceeded", {
         "violated-policies": decision.violated,
         headers: { "retry-after": retryAfter(decision) },

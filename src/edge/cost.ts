@@ -6,25 +6,39 @@ import { remembers } from "../memory.ts";
 /** Longer addresses are not remembered. */
 const MAX_ADDRESS = 250;
 
-/** Makes a route cost more than the 1 unit that any request costs, such as a bulk route or an export. */
-export function costs(units: number) {
+/** Units, or what tells them from the request's path, query and headers: its body has not arrived when it is asked. */
+type Units = number | ((c: Context<Edge>) => number);
+
+/**
+ * Makes a route cost more than the 1 unit that any request costs, such as an export; or by what it is asked for, such as
+ * `costs((c) => Number(c.req.query("rows")))`. What is no whole number from 1 on costs 1.
+ */
+export function costs(units: Units) {
   const says = factory.createMiddleware(async (_, next) => next());
   return Object.assign(says, { units });
 }
 
+function unitsOf(c: Context<Edge>): Units {
+  for (const { handler } of matchedRoutes(c)) if ("units" in handler) return handler.units as Units;
+  return 1;
+}
+
 /** The units that the route of this request costs. */
 export function costOf(c: Context<Edge>): number {
-  for (const { handler } of matchedRoutes(c)) if ("units" in handler) return Number(handler.units);
-  return 1;
+  const units = unitsOf(c);
+  const cost = typeof units === "function" ? units(c) : units;
+  return Number.isSafeInteger(cost) && cost >= 1 ? cost : 1;
 }
 
 /** What refused requests would have cost, by method and address: finding the route takes longer than refusing. */
 const refused = remembers<number>("refused_costs");
 
-/** Remembers what a refused request would have cost. */
-export function rememberCost(request: Request, cost: number): void {
+/** Remembers what a refused request would have cost, unless another to its address may cost something else. */
+export function rememberCost(c: Context<Edge>, cost: number): void {
+  const request = c.req.raw;
   // A slice retains its parent string, so long URLs are skipped.
-  if (request.url.length <= MAX_ADDRESS) refused.set(addressOf(request), cost);
+  if (request.url.length > MAX_ADDRESS || typeof unitsOf(c) === "function") return;
+  refused.set(addressOf(request), cost);
 }
 
 /** The units of a request to an address where one was refused before, in this isolate. */

@@ -1,5 +1,5 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
-import { and, asc, desc, sql, type SQL } from "drizzle-orm";
+import { and, asc, desc, isNotNull, isNull, sql, type SQL } from "drizzle-orm";
 import type { PgColumn, PgSelect } from "drizzle-orm/pg-core";
 import type { Context } from "hono";
 import * as v from "valibot";
@@ -22,7 +22,8 @@ export const PageQuery = v.object({
     ),
     "50",
   ),
-  cursor: v.optional(v.pipe(v.string(), v.maxLength(512))),
+  // An index of Postgres takes 2.6 KiB of a value.
+  cursor: v.optional(v.pipe(v.string(), v.maxLength(4096))),
 });
 type PageQuery = v.InferOutput<typeof PageQuery>;
 
@@ -30,25 +31,44 @@ type PageQuery = v.InferOutput<typeof PageQuery>;
 export const pageOf = <S extends v.GenericSchema>(item: S) =>
   v.object({ data: v.array(item), next_cursor: v.nullable(v.string()) });
 
-/** Where a page begins, and how many rows to read: one more than it shows, to tell whether another page follows. */
+/**
+ * Where a page begins: after the row with this value of what the list is ordered by, or null, and this id. And how many
+ * rows to read: one more than it shows, to tell whether another page follows.
+ */
 export type PageStart = { after?: string | undefined; after_id?: string | undefined; rows: number };
 
-/** What a list is ordered by, beside the id: a column that is never null, and that each row shows. */
+/** What a list is ordered by, beside the id. Nulls are the greatest, as in an index of Postgres. */
 type Order = { by: PgColumn; id: PgColumn; isRising?: boolean };
 
-/** Has a select answer the rows of one page, of those that `where` finds. */
+/**
+ * Has a select answer the rows of one page, of those that `where` finds. `select` begins it anew at each call, and selects
+ * what the list is ordered by.
+ */
 export function pageFrom<Q extends PgSelect>(
-  select: Q,
+  select: () => Q,
   { by, id, isRising = false }: Order,
   { after, after_id, rows }: Given<PageStart>,
   where?: SQL,
 ): Q {
   const direction = isRising ? asc : desc;
   const isLater = isRising ? sql`>` : sql`<`;
-  return select
-    .where(and(where, after && sql`(${by}, ${id}) ${isLater} (${after}, ${after_id})`))
-    .orderBy(direction(by), direction(id))
-    .limit(rows);
+  const read = (from?: SQL) =>
+    select().where(and(where, from)).orderBy(direction(by), direction(id)).limit(rows);
+  if (after_id === undefined) return read();
+  if (after === undefined) {
+    const nulls = read(and(isNull(by), sql`${id} ${isLater} ${after_id}`));
+    return isRising ? nulls : joinedPages(nulls, read(isNotNull(by)));
+  }
+  const values = read(sql`(${by}, ${id}) ${isLater} (${after}, ${after_id})`);
+  return isRising && !by.notNull ? joinedPages(values, read(isNull(by))) : values;
+
+  // Each is a range of the index. With OR, Postgres would read the list from its start.
+  function joinedPages(first: Q, second: Q): Q {
+    return first
+      .unionAll(second as never)
+      .orderBy(direction(by), direction(id))
+      .limit(rows) as unknown as Q;
+  }
 }
 
 /** The order of most lists. */
@@ -61,24 +81,24 @@ type Listed<Query> = Context<Edge, string, { out: { query: Query } }>;
 
 /**
  * Answers one page of a list. `read` is given the query's filters and where the page begins. Throws `invalid_cursor`.
- * `whose` says whose list it is where it is not the whole tenant's; `show` what of a row is answered; `by` names the
- * member that the rows are ordered by.
+ * `whose` says whose list it is where it is not the whole tenant's; `show` what of a row is answered; `place` its value of
+ * what the list is ordered by.
  */
 export async function answerPage<Query extends PageQuery, Row extends { id: string }, Shown = Row>(
   c: Listed<Query>,
   read: (page: Omit<Query, "limit" | "cursor"> & PageStart) => Promise<Row[]>,
   {
-    by = "created_at" as keyof Row,
-    show = (row: Row) => row as unknown as Shown,
+    place = (row) => Reflect.get(row, "created_at"),
+    show = (row) => row as unknown as Shown,
     whose = "",
-  }: { by?: keyof Row; show?: (row: Row) => Shown; whose?: string } = {},
+  }: { place?: (row: Row) => unknown; show?: (row: Row) => Shown; whose?: string } = {},
 ) {
   const { limit, cursor, ...filters } = c.req.valid("query");
   const pager = new Pager(filters, c.get("caller").tenantId, c.req.path + whose);
   const rows = await read({ ...filters, ...pager.open(cursor), rows: limit + 1 });
   const data = rows.slice(0, limit);
   const last = data.at(-1);
-  const next_cursor = last && rows.length > data.length ? pager.seal(last[by], last.id) : null;
+  const next_cursor = last && rows.length > data.length ? pager.seal(place(last), last.id) : null;
   return c.json({ data: data.map(show), next_cursor });
 }
 
@@ -99,7 +119,8 @@ class Pager {
 
   /** The cursor after a row with this value of what the list is ordered by. */
   seal(value: unknown, id: string): string {
-    const place = `${id} ${value instanceof Date ? value.toISOString() : String(value)}`;
+    const place =
+      value === null ? id : `${id} ${value instanceof Date ? value.toISOString() : String(value)}`;
     const [key] = settings.OPAQUE_TOKEN_KEYS;
     return Buffer.concat([this.#mac(place, key.key), Buffer.from(place)]).toString("base64url");
   }
@@ -116,8 +137,8 @@ class Pager {
       ({ key }) => mac.length === MAC_BYTES && timingSafeEqual(mac, this.#mac(place, key)),
     );
     if (!isOurs) throw new Problem("invalid_cursor");
-    const end = place.indexOf(" ");
-    return { after: place.slice(end + 1), after_id: place.slice(0, end) };
+    const [id = "", ...value] = place.split(" ");
+    return { after_id: id, after: value.length > 0 ? value.join(" ") : undefined };
   }
 
   #mac(place: string, key: Uint8Array): Buffer {

@@ -1,4 +1,14 @@
-import { and, eq, getTableColumns, sql, type InferInsertModel, type SQL, type SQLWrapper } from "drizzle-orm";
+import {
+  and,
+  eq,
+  getTableColumns,
+  ilike,
+  or,
+  sql,
+  type InferInsertModel,
+  type SQL,
+  type SQLWrapper,
+} from "drizzle-orm";
 import type { PgColumn, PgTable } from "drizzle-orm/pg-core";
 import type { RunnableQuery } from "drizzle-orm/runnable-query";
 import type { SelectResultFields } from "drizzle-orm/query-builders/select.types";
@@ -12,7 +22,10 @@ import type { TenantDb } from "../tenant-db.ts";
 import { hasVersion, versionsOf, type IfMatch } from "./etag.ts";
 import { fitting } from "./fits.ts";
 import { once, type Keyed } from "./idempotency.ts";
-import { answerPage, newestFirst, pageFrom, PageQuery, type PageStart } from "./page.ts";
+import { answerPage, pageFrom, PageQuery, type PageStart } from "./page.ts";
+
+/** By what a page is ordered: in the select where a row does not show it, and as text. */
+const [BY, PLACE] = ["$by", "$place"] as const;
 
 /** A table of tenantTable(). */
 type Table = PgTable & Record<"id" | "version" | "created_at" | "updated_at", PgColumn>;
@@ -29,6 +42,21 @@ type SchemaOf<F extends Filter> = F extends v.GenericSchema
 type Parameters<F extends Filters> = {
   [Name in keyof F]: v.OptionalSchema<Extract<SchemaOf<F[Name]>, v.GenericSchema>, undefined>;
 };
+
+const Search = v.pipe(
+  v.string(),
+  v.trim(),
+  v.minLength(1),
+  v.maxLength(100),
+  v.transform((text) => `%${text.replaceAll(/[\\%_]/g, "\\$&")}%`),
+);
+
+/**
+ * A filter that finds rows of which one of the columns holds a text, in any case: `filters: { q: searched(customers.name) }`.
+ * Without an index of pg_trgm, Postgres reads the tenant's whole table.
+ */
+export const searched = (...columns: [PgColumn, ...PgColumn[]]) =>
+  [Search, (text: SQLWrapper) => or(...columns.map((column) => ilike(column, text))) as SQL] as const;
 
 type Options<F extends Filters> = {
   filters?: F;
@@ -55,6 +83,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
   const columns = getTableColumns(table) as Record<string, PgColumn>;
   const shown = Object.fromEntries(Object.keys(shape.entries).map((name) => [name, columnOf(columns, name)]));
   const versioned = { ...shown, version: table.version };
+  const isShown = (column: PgColumn) => Object.values(shown).includes(column);
 
   const conditions = Object.entries<Filter>(filters).map(([name, filter]) => {
     const isSchema = "kind" in filter;
@@ -65,32 +94,43 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
   const orders = sorts.flatMap((name) => [name, `-${name}`]);
   const sort = orders.length === 0 ? {} : { sort: v.optional(v.picklist(orders)) };
   type PageEntries = typeof PageQuery.entries & Parameters<F>;
+  /** A row of a page, and its place in it where that is not its created_at. */
+  type Listed = SelectResultFields<Shown> & {
+    id: string;
+    created_at?: Date;
+    [PLACE]?: string | null;
+    [BY]?: unknown;
+  };
 
   /** The rows of one page, in one of the orders. */
-  const listBy = (order: string | undefined) => {
-    const isRising = order !== undefined && !order.startsWith("-");
-    const by = order && { by: columnOf(columns, order.replace(/^-/, "")), id: table.id, isRising };
+  const listBy = (order: string) => {
+    const isRising = order !== "" && !order.startsWith("-");
+    const by = order === "" ? table.created_at : columnOf(columns, order.replace(/^-/, ""));
+    // Exact, whatever JavaScript would make of the value.
+    const place = order === "" ? {} : { [PLACE]: sql`${by}::text`.as(PLACE) };
+    const selected = { ...shown, ...(isShown(by) ? {} : { [BY]: by }), ...place };
     return query((db, values: Given<PageStart & Values>) => {
       const found = conditions.map(({ name, where }) => {
         const value = values[name];
         return value && where(value);
       });
       return pageFrom(
-        db
-          .select(shown)
-          .from(table as PgTable)
-          .$dynamic(),
-        by || newestFirst(table),
+        () =>
+          db
+            .select(selected)
+            .from(table as PgTable)
+            .$dynamic(),
+        { by, id: table.id, isRising },
         values,
         and(...found),
       );
     });
   };
-  const lists = Object.fromEntries(["", ...orders].map((order) => [order, listBy(order || undefined)]));
+  const lists = Object.fromEntries(["", ...orders].map((order) => [order, listBy(order)]));
   const list = ({ sort: order, ...values }: PageStart & Values) => {
     const chosen = lists[typeof order === "string" ? order : ""];
     if (!chosen) throw new Error(`no list is ordered by ${String(order)}`);
-    return chosen(values) as unknown as RunnableQuery<(SelectResultFields<Shown> & { id: string })[], "pg">;
+    return chosen(values) as unknown as RunnableQuery<Listed[], "pg">;
   };
 
   const byId = query((db, { id }: Given<{ id: string }>) =>
@@ -154,13 +194,24 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       undefined
     >,
 
+    /** What is shown of a row. */
+    shape,
+
     /** The query of one page, for a route that reads more than the page in its batch. */
     list,
 
-    /** Answers one page of the list. */
-    page: (c: Parsed<{ query: v.InferOutput<typeof PageQuery> }>) =>
-      answerPage(c, async (page) => (await c.get("db").read({ rows: list(page) })).rows, {
-        by: orderOf(c.req.valid("query")) as "id",
+    /**
+     * Answers one page of the list. `read` reads list() of what it is given, and more where the route needs more. Throws
+     * `invalid_cursor`.
+     */
+    page: <Query extends v.InferOutput<typeof PageQuery>>(
+      c: Parsed<{ query: Query }>,
+      read = async (page: Omit<Query, "limit" | "cursor"> & PageStart): Promise<Listed[]> =>
+        (await c.get("db").read({ rows: list(page) })).rows,
+    ) =>
+      answerPage(c, read, {
+        place: (row) => (PLACE in row ? row[PLACE] : row.created_at),
+        show: ({ [PLACE]: _, [BY]: __, ...row }) => row,
       }),
 
     /** The row that the path names. Throws `not_found`. */
@@ -214,10 +265,6 @@ const targetOf = (c: Targeted): Target => ({
   $id: c.req.valid("param").id,
   $versions: versionsOf(c.req.valid("header")),
 });
-
-/** The column that a list with this query is ordered by. */
-const orderOf = (given: object): string =>
-  "sort" in given ? String(given.sort).replace(/^-/, "") : "created_at";
 
 function columnOf(columns: Record<string, PgColumn>, name: string): PgColumn {
   const column = columns[name];

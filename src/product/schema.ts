@@ -22,6 +22,7 @@ export const projects = tenantTable(
   (t) => [
     // Ascending: read backwards it is "newest first" with Postgres' own null order.
     index("projects_newest").on(t.tenant_id, t.created_at, t.id),
+    index("projects_by_name").on(t.tenant_id, t.name, t.id),
     index("projects_of_status").on(t.tenant_id, t.status, t.created_at, t.id),
     oneOf("status", PROJECT_STATUSES),
   ],
@@ -53,6 +54,7 @@ export const tasks = tenantTable(
       foreignColumns: [members.tenant_id, members.id],
     }),
     index("tasks_newest").on(t.tenant_id, t.created_at, t.id),
+    index("tasks_by_due_on").on(t.tenant_id, t.due_on, t.id),
     index("tasks_of_project").on(t.tenant_id, t.project_id, t.created_at, t.id),
     index("tasks_of_assignee").on(t.tenant_id, t.assignee_id, t.created_at, t.id),
     index("tasks_of_status").on(t.tenant_id, t.status, t.created_at, t.id),

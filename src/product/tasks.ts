@@ -6,29 +6,20 @@ import { query, type Given } from "../db/query.ts";
 import { projects, TASK_STATUSES, tasks } from "./schema.ts";
 import { needs } from "../edge/needs.ts";
 import { Day, Uuid } from "../values.ts";
-import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
+import { answerNew } from "../http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
-import { answerPage, pageOf } from "../http/page.ts";
+import { pageOf } from "../http/page.ts";
+import { resource } from "../http/resource.ts";
 import { rowsOf } from "../http/rows.ts";
+import { shownOf } from "../http/shape.ts";
 import { ById, valid } from "../http/valid.ts";
-import { nameSchemas, operation } from "../openapi/operation.ts";
+import { operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 
 const tag = { name: "Tasks", description: "What there is to do in a project." };
 
 const Status = v.picklist(TASK_STATUSES);
-const Task = v.object({
-  id: v.string(),
-  project_id: v.string(),
-  title: v.pipe(v.string(), v.examples(["Order the tiles"])),
-  notes: v.string(),
-  status: Status,
-  assignee_id: v.nullable(v.string()),
-  due_on: v.nullable(v.string()),
-  created_at: v.string(),
-  updated_at: v.string(),
-  created_by: v.string(),
-});
+const Task = shownOf(tasks, "project_id", "title", "notes", "status", "assignee_id", "due_on", "created_by");
 const NewTask = v.strictObject({
   title: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500), v.examples(["Order the tiles"])),
   // As a merge patch (RFC 7396) takes a member away: null stands for the value of a task made without it.
@@ -37,8 +28,7 @@ const NewTask = v.strictObject({
   assignee_id: v.optional(v.nullable(Uuid)),
   due_on: v.optional(v.nullable(Day)),
 });
-const TaskPatch = v.partial(NewTask);
-nameSchemas({ Task, NewTask, TaskPatch });
+
 /** The project is in the path: a task of one that is not there is not there either. */
 function refuseTask(error: unknown): never {
   throw violatedConstraint(error) === "tasks_project" ? new Problem("not_found", { cause: error }) : error;
@@ -51,9 +41,22 @@ const rows = rowsOf(tasks, Task, {
     project_id: Uuid,
     due_before: [Day, (day: SQLWrapper) => lt(tasks.due_on, day)],
   },
+  sorts: ["due_on"],
   refuse: refuseTask,
 });
-const OfProject = v.omit(rows.query, ["project_id"]);
+
+/** Tasks of all projects; one is made in its project. */
+export const taskRoutes = resource(
+  rows,
+  {
+    one: "task",
+    many: "tasks",
+    tag,
+    takes: NewTask,
+    summaries: { list: "List the tasks of all projects, newest first" },
+  },
+  { create: false },
+);
 
 const projectThere = query((db, { id }: Given<{ id: string }>) =>
   db.select({ id: projects.id }).from(projects).where(eq(projects.id, id)),
@@ -72,10 +75,10 @@ export const projectTaskRoutes = factory
     }),
     needs("tasks:read"),
     valid("param", ById),
-    valid("query", OfProject),
+    valid("query", v.omit(rows.query, ["project_id"])),
     (c) => {
       const { id } = c.req.valid("param");
-      return answerPage(c, async (page) => {
+      return rows.page(c, async (page) => {
         const { project, found } = await c
           .get("db")
           .read({ project: projectThere({ id }), found: rows.list({ ...page, project_id: id }) });
@@ -100,52 +103,4 @@ export const projectTaskRoutes = factory
       const values = { ...c.req.valid("json"), project_id: c.req.valid("param").id };
       return answerNew(c, await rows.create(c, values), "/v1/tasks");
     },
-  );
-
-export const taskRoutes = factory
-  .createApp()
-  .get(
-    "/",
-    operation("listTasks", {
-      summary: "List the tasks of all projects, newest first",
-      tag,
-      answers: { 200: pageOf(Task) },
-    }),
-    needs("tasks:read"),
-    valid("query", rows.query),
-    (c) => rows.page(c),
-  )
-  .get(
-    "/:id",
-    operation("getTask", { summary: "A task", tag, row: Task, problems: ["not_found"] }),
-    needs("tasks:read"),
-    valid("param", ById),
-    async (c) => answerRow(c, await rows.find(c)),
-  )
-  .patch(
-    "/:id",
-    operation("updateTask", {
-      summary: "Change a task (merge patch)",
-      tag,
-      row: Task,
-      problems: ["not_found", "precondition_failed"],
-    }),
-    needs("tasks:write"),
-    valid("param", ById),
-    valid("header", IfMatch),
-    valid("json", TaskPatch),
-    async (c) => answerRow(c, await rows.change(c, c.req.valid("json"))),
-  )
-  .delete(
-    "/:id",
-    operation("deleteTask", {
-      summary: "Delete a task",
-      tag,
-      answers: { 204: null },
-      problems: ["not_found", "precondition_failed"],
-    }),
-    needs("tasks:write"),
-    valid("param", ById),
-    valid("header", IfMatch),
-    async (c) => c.body(await rows.remove(c), 204),
   );

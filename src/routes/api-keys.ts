@@ -50,7 +50,7 @@ const Rotation = v.strictObject({
 nameSchemas({ ApiKey, MadeApiKey, NewApiKey, ApiKeyRotation: Rotation });
 
 const list = query((db, page: Given<PageStart>) =>
-  pageFrom(db.select(shownKey).from(k).$dynamic(), newestFirst(k), page),
+  pageFrom(() => db.select(shownKey).from(k).$dynamic(), newestFirst(k), page),
 );
 
 export const apiKeyRoutes = factory

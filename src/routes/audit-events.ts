@@ -45,7 +45,7 @@ type Filters = Omit<v.InferOutput<typeof ListQuery>, keyof typeof PageQuery.entr
 
 const list = query((db, values: Given<PageStart & Filters>) =>
   pageFrom(
-    db.select(shown).from(auditEvents).$dynamic(),
+    () => db.select(shown).from(auditEvents).$dynamic(),
     newestFirst(auditEvents),
     values,
     and(...FILTERS.map((name) => values[name] && eq(auditEvents[name], values[name]))),

@@ -69,7 +69,7 @@ export const acceptanceRoutes = factory.createApp().post(
 );
 
 const list = query((db, page: Given<PageStart>) =>
-  pageFrom(db.select(shownInvitation).from(invitations).$dynamic(), newestFirst(invitations), page),
+  pageFrom(() => db.select(shownInvitation).from(invitations).$dynamic(), newestFirst(invitations), page),
 );
 
 export const invitationRoutes = factory

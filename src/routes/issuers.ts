@@ -69,7 +69,7 @@ const IssuerPatch = v.partial(
 nameSchemas({ Issuer, NewIssuer, IssuerPatch });
 
 const list = query((db, page: Given<PageStart>) =>
-  pageFrom(db.select(shownIssuer).from(issuers).$dynamic(), newestFirst(issuers), page),
+  pageFrom(() => db.select(shownIssuer).from(issuers).$dynamic(), newestFirst(issuers), page),
 );
 
 /** The OIDC issuers that the tenant trusts to say who its members are. */

@@ -27,11 +27,12 @@ const ByUser = v.object({ user_id: Uuid });
 
 const list = query((db, page: Given<PageStart>) =>
   pageFrom(
-    db
-      .select({ id: memberships.user_id, row: shownMember, created_at: memberships.created_at })
-      .from(memberships)
-      .innerJoin(users, eq(users.id, memberships.user_id))
-      .$dynamic(),
+    () =>
+      db
+        .select({ id: memberships.user_id, row: shownMember, created_at: memberships.created_at })
+        .from(memberships)
+        .innerJoin(users, eq(users.id, memberships.user_id))
+        .$dynamic(),
     { by: memberships.created_at, id: memberships.user_id },
     page,
   ),

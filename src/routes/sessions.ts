@@ -36,7 +36,7 @@ const shown = {
 
 const list = query((db, { userId, ...page }: Given<PageStart & { userId: string }>) =>
   pageFrom(
-    db.select(shown).from(sessions).$dynamic(),
+    () => db.select(shown).from(sessions).$dynamic(),
     newestFirst(sessions),
     page,
     and(eq(sessions.user_id, userId), isNull(sessions.revoked_at), gt(sessions.expires_at, sql`now()`)),

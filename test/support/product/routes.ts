@@ -8,8 +8,10 @@ import { needs } from "../../../src/edge/needs.ts";
 import { Day, Uuid } from "../../../src/values.ts";
 import { answerNew, answerRow, IfMatch } from "../../../src/http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../../../src/http/idempotency.ts";
-import { answerPage, pageOf } from "../../../src/http/page.ts";
-import { rowsOf } from "../../../src/http/rows.ts";
+import { pageOf } from "../../../src/http/page.ts";
+import { resource } from "../../../src/http/resource.ts";
+import { rowsOf, searched } from "../../../src/http/rows.ts";
+import { shownOf } from "../../../src/http/shape.ts";
 import { ById, valid } from "../../../src/http/valid.ts";
 import { nameSchemas, operation } from "../../../src/openapi/operation.ts";
 import { Problem } from "../../../src/problem.ts";
@@ -19,93 +21,29 @@ import { type PRODUCT_SCOPES } from "./scopes.ts";
 /** Asks for a scope of this product; the types know those of src/product, which it takes the place of. */
 const asks = (scope: (typeof PRODUCT_SCOPES)["viewer" | "member"][number]) => needs(scope as string as Scope);
 
-const PROJECTS = { name: "Projects", description: "What the tenant works on." };
 const TASKS = { name: "Tasks", description: "What there is to do in a project." };
 
-const Name = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(200));
-const Description = v.pipe(v.string(), v.maxLength(10_000));
 const ProjectStatus = v.picklist(PROJECT_STATUSES);
-const Project = v.object({
-  id: v.string(),
-  name: v.string(),
-  description: v.string(),
-  status: ProjectStatus,
-  created_at: v.string(),
-  updated_at: v.string(),
-  created_by: v.string(),
-});
 const NewProject = v.strictObject({
-  name: Name,
+  name: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(200)),
   // As a merge patch (RFC 7396) takes a member away: null stands for the value of a project made without it.
-  description: v.optional(v.nullable(Description, "")),
+  description: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)), "")),
   status: v.optional(v.nullable(ProjectStatus, "active")),
 });
-const ProjectPatch = v.partial(NewProject);
-nameSchemas({ Project, NewProject, ProjectPatch });
+const shown = shownOf(projects, "name", "description", "status", "created_by");
+const projectRows = rowsOf(projects, shown, {
+  filters: { status: ProjectStatus, q: searched(projects.name, projects.description) },
+  sorts: ["name"],
+});
 
-const projectRows = rowsOf(projects, Project, { filters: { status: ProjectStatus } });
+const projectRoutes = resource(projectRows, {
+  one: "project",
+  many: "projects" as never,
+  tag: { name: "Projects", description: "What the tenant works on." },
+  takes: NewProject,
+});
 
-const projectRoutes = factory
-  .createApp()
-  .get(
-    "/",
-    operation("listProjects", {
-      summary: "List projects, newest first",
-      tag: PROJECTS,
-      answers: { 200: pageOf(Project) },
-    }),
-    asks("projects:read"),
-    valid("query", projectRows.query),
-    (c) => projectRows.page(c),
-  )
-  .post(
-    "/",
-    operation("createProject", {
-      summary: "Create a project",
-      tag: PROJECTS,
-      made: Project,
-      problems: IDEMPOTENCY_PROBLEMS,
-    }),
-    asks("projects:write"),
-    valid("header", IdempotencyKey),
-    valid("json", NewProject),
-    async (c) => answerNew(c, await projectRows.create(c, c.req.valid("json"))),
-  )
-  .get(
-    "/:id",
-    operation("getProject", { summary: "A project", tag: PROJECTS, row: Project, problems: ["not_found"] }),
-    asks("projects:read"),
-    valid("param", ById),
-    async (c) => answerRow(c, await projectRows.find(c)),
-  )
-  .patch(
-    "/:id",
-    operation("updateProject", {
-      summary: "Change a project (merge patch)",
-      tag: PROJECTS,
-      row: Project,
-      problems: ["not_found", "precondition_failed"],
-    }),
-    asks("projects:write"),
-    valid("param", ById),
-    valid("header", IfMatch),
-    valid("json", ProjectPatch),
-    async (c) => answerRow(c, await projectRows.change(c, c.req.valid("json"))),
-  )
-  .delete(
-    "/:id",
-    operation("deleteProject", {
-      summary: "Delete a project and its tasks",
-      tag: PROJECTS,
-      answers: { 204: null },
-      problems: ["not_found", "precondition_failed"],
-    }),
-    asks("projects:write"),
-    valid("param", ById),
-    valid("header", IfMatch),
-    async (c) => c.body(await projectRows.remove(c), 204),
-  );
-
+// Written out, as a resource may be.
 const TaskStatus = v.picklist(TASK_STATUSES);
 const Task = v.object({
   id: v.string(),
@@ -141,6 +79,7 @@ const taskRows = rowsOf(tasks, Task, {
     project_id: Uuid,
     due_before: [Day, (day: SQLWrapper) => lt(tasks.due_on, day)],
   },
+  sorts: ["due_on"],
   refuse: refuseTask,
 });
 const OfProject = v.omit(taskRows.query, ["project_id"]);
@@ -165,7 +104,7 @@ const projectTaskRoutes = factory
     valid("query", OfProject),
     (c) => {
       const { id } = c.req.valid("param");
-      return answerPage(c, async (page) => {
+      return taskRows.page(c, async (page) => {
         const { project, found } = await c
           .get("db")
           .read({ project: projectThere({ id }), found: taskRows.list({ ...page, project_id: id }) });
