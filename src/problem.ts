@@ -89,6 +89,11 @@ export const PROBLEMS = {
     title: "The first request with this key is not done",
     help: "Another request with the same Idempotency-Key is still being answered. Send this one again in a moment.",
   },
+  row_in_use: {
+    status: 409,
+    title: "Other rows refer to it",
+    help: "What refers to this row would be left without it. Delete that first, or have it refer to another.",
+  },
   too_many_api_keys: {
     status: 409,
     title: "Too many API keys",

@@ -1,20 +1,34 @@
+import fc from "fast-check";
 import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT } from "jose";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
-import { MISSING } from "./support/attacks.ts";
-import { anotherSession, answered, newMember, newTenant, request } from "./support/client.ts";
+import { CONTENT, insideOf, lastRows, MISSING } from "./support/attacks.ts";
+import { anotherSession, answered, newMember, newTenant, request, stage } from "./support/client.ts";
 import type { SignedIn } from "./support/client.ts";
 
 // Every route that takes a token, attacked in every way there is to touch another tenant's row. A new route joins by
-// itself; one for which no request can be made up from its OpenAPI description fails, and says what is missing.
+// itself: what a body must refer to is made first. One for which no request can be made up from its OpenAPI description
+// and the catalog fails, and says what is missing; a product teaches it in test/product/matrix.ts.
+
+/** What a product's matrix.ts may export. */
+type Taught = {
+  /** By resource, the last part of a path: makes a row of it, and returns its id. */
+  MAKERS?: Record<string, (who: SignedIn) => Promise<string>>;
+  /** By route, such as `POST /v1/notes`: a body that it takes. */
+  BODIES?: Record<string, (who: SignedIn) => object | Promise<object>>;
+};
+const isProducts = process.env["PRODUCT"] === "src/product";
+const files = isProducts ? import.meta.glob<Taught>("./product/matrix.ts", { eager: true }) : {};
+const [taught = {}] = Object.values(files);
 
 type Schema = {
   type?: string | string[];
   format?: string;
   pattern?: string;
   minLength?: number;
+  maxLength?: number;
   minimum?: number;
   minItems?: number;
   enum?: unknown[];
@@ -65,38 +79,62 @@ const routes: Route[] = [
   if (!operation) throw new Error(`${name} is not in /openapi.json: describe it with operation().`);
   // Not those without a token, nor the operator's, whose token no tenant has.
   const isTenants = operation.security?.some((scheme) => "accessToken" in scheme);
-  return isTenants ? [{ name, method, path, operation }] : [];
+  return isTenants ? [{ name, method, path: path + requiredQuery(name, operation), operation }] : [];
 });
 
-/** A value that the schema takes. */
-function example(schema: Schema, where: string): unknown {
-  const of = resolved(schema);
-  const fail = (what: string): never => {
-    throw new Error(
-      `The matrix cannot make up ${where} (${what}): teach example() in test/matrix-routes.test.ts.`,
-    );
+/** The query that a route cannot do without. */
+function requiredQuery(name: string, { parameters = [] }: Operation): string {
+  const required = parameters.map(resolved).filter((each) => each.in === "query" && each.required);
+  const values = required.map((each) => [each.name, textOf(each.schema ?? {}, `${name} ?${each.name}`)]);
+  return values.length === 0 ? "" : `?${new URLSearchParams(values).toString()}`;
+}
+
+const and = (path: string, query: string) => `${path}${path.includes("?") ? "&" : "?"}${query}`;
+
+/** The tables that a column of this name refers to, by foreign key: `projects` of `project_id`. */
+const referred = new Map<string, string>(
+  (
+    await stage`
+      select a.attname as name, f.relname as "table" from pg_constraint k join pg_class f on f.oid = k.confrelid
+      join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[cardinality(k.conkey)]
+      where k.contype = 'f' and k.connamespace = 'public'::regnamespace`
+  ).map(({ name, table }) => [String(name), String(table)]),
+);
+
+/** A text that the schema takes, as far as it says what it takes. */
+function textOf(schema: Schema, where: string): string {
+  const { format, pattern = "", minLength = 0, maxLength = Infinity } = resolved(schema);
+  const word = `m${crypto.randomUUID().slice(0, 8)}`;
+  const formats: Record<string, string> = {
+    uuid: crypto.randomUUID(),
+    email: `${word}@matrix.test`,
+    date: "2026-01-01",
+    "date-time": "2026-01-01T00:00:00Z",
+    uri: `https://${word}.test`,
   };
+  // A format's own pattern is as good as the format.
+  if (format && formats[format]) return formats[format];
+  const isTaken = (text: string) =>
+    new RegExp(pattern, "u").test(text) && text.length >= minLength && text.length <= maxLength;
+  const texts = [word.padEnd(minLength, "x").slice(0, maxLength), `${word}.test`, "1"];
+  const text =
+    texts.find(isTaken) ?? fc.sample(fc.stringMatching(new RegExp(pattern, "u")), 100).find(isTaken);
+  if (text === undefined)
+    throw new Error(`The matrix cannot make up ${where} (${pattern}): teach it in test/product/matrix.ts.`);
+  return text;
+}
+
+/** A value that the schema takes; the id of a row that is there where one is named. */
+async function example(schema: Schema, where: string, who: SignedIn, name = ""): Promise<unknown> {
+  const of = resolved(schema);
   if (of.const !== undefined) return of.const;
   if (of.enum) return of.enum[0];
   const [choice] = of.anyOf ?? of.oneOf ?? [];
-  if (choice) return example(choice, where);
+  if (choice) return example(choice, where, who, name);
   switch (Array.isArray(of.type) ? of.type[0] : of.type) {
     case "string": {
-      const word = `m${crypto.randomUUID().slice(0, 8)}`;
-      const formats: Record<string, string> = {
-        uuid: crypto.randomUUID(),
-        email: `${word}@matrix.test`,
-        date: "2026-01-01",
-        "date-time": "2026-01-01T00:00:00Z",
-        uri: `https://${word}.test`,
-      };
-      // A format's own pattern is as good as the format.
-      const texts = of.format
-        ? [formats[of.format]]
-        : [word.padEnd(of.minLength ?? 0, "x"), `${word}.test`].filter((text) =>
-            new RegExp(of.pattern ?? "", "u").test(text),
-          );
-      return texts[0] ?? fail(of.format ? `format ${of.format}` : `pattern ${String(of.pattern)}`);
+      const table = of.format === "uuid" && referred.get(name);
+      return table ? make(table.replaceAll("_", "-"), who) : textOf(of, where);
     }
     case "integer":
     case "number":
@@ -106,13 +144,20 @@ function example(schema: Schema, where: string): unknown {
     case "null":
       return null;
     case "array":
-      return Array.from({ length: of.minItems ?? 0 }, () => example(of.items ?? {}, `${where}[]`));
-    case "object":
-      return Object.fromEntries(
-        (of.required ?? []).map((name) => [name, example(of.properties?.[name] ?? {}, `${where}.${name}`)]),
+      return Promise.all(
+        Array.from({ length: of.minItems ?? 0 }, () => example(of.items ?? {}, `${where}[]`, who, name)),
       );
+    case "object": {
+      const entries = (of.required ?? []).map(async (member) => [
+        member,
+        await example(of.properties?.[member] ?? {}, `${where}.${member}`, who, member),
+      ]);
+      return Object.fromEntries((await Promise.all(entries)) as [string, unknown][]);
+    }
     default:
-      return fail(`type ${String(of.type)}`);
+      throw new Error(
+        `The matrix cannot make up ${where} (type ${String(of.type)}): teach it in test/product/matrix.ts.`,
+      );
   }
 }
 
@@ -122,20 +167,21 @@ function bodySchema({ operation }: Route): Schema | undefined {
 }
 
 /** Bodies that must name what is there. */
-const BODIES: Record<string, (who: SignedIn) => object> = {
+const BODIES: Required<Taught>["BODIES"] = {
   "POST /v1/sessions/switch": ({ tenant }) => ({ tenant: tenant.slug }),
+  ...taught.BODIES,
 };
 
 /** A body that the route takes: what it requires, or else the first thing that it offers. */
-function bodyOf(route: Route, who: SignedIn): object | undefined {
+async function bodyOf(route: Route, who: SignedIn): Promise<object | undefined> {
   const schema = bodySchema(route);
   if (!schema) return undefined;
   const special = BODIES[route.name];
   if (special) return special(who);
-  const body = example(schema, `the body of ${route.name}`) as Record<string, unknown>;
+  const body = (await example(schema, `the body of ${route.name}`, who)) as Record<string, unknown>;
   const [first] = Object.entries(schema.properties ?? {});
   if (Object.keys(body).length === 0 && first)
-    body[first[0]] = example(first[1], `${route.name} ${first[0]}`);
+    body[first[0]] = await example(first[1], `${route.name} ${first[0]}`, who, first[0]);
   return body;
 }
 
@@ -160,11 +206,12 @@ async function own(route: Route, who: SignedIn): Promise<string> {
 }
 
 /** Resources without a route that makes one. */
-const MAKERS: Record<string, (who: SignedIn) => Promise<string>> = {
+const MAKERS: Required<Taught>["MAKERS"] = {
   members: async ({ tenant }) => (await newMember(tenant.id, "member")).user.id,
   sessions: async (who) => (await anotherSession(who, who.tenant.slug)).session.id,
   // Each change is one; no route takes the id of an event.
   "audit-events": (who) => make("api-keys", who),
+  ...taught.MAKERS,
 };
 
 /** The id of a new row of the resource, made by the route that makes such rows. */
@@ -174,7 +221,7 @@ async function make(resource: string, who: SignedIn): Promise<string> {
   const maker = routes.find(({ method, path }) => method === "POST" && path.endsWith(`/${resource}`));
   if (!maker)
     throw new Error(
-      `The matrix cannot make a row of ${resource}: there is no POST …/${resource}. Teach MAKERS.`,
+      `The matrix cannot make a row of ${resource}: there is no POST …/${resource}. Teach MAKERS in test/product/matrix.ts.`,
     );
   return create(maker, await own(maker, who), who);
 }
@@ -182,9 +229,9 @@ async function make(resource: string, who: SignedIn): Promise<string> {
 async function create(maker: Route, path: string, who: SignedIn): Promise<string> {
   const made = await answered<{ id?: string }>(
     201,
-    request("POST", path, { token: who.token, body: bodyOf(maker, who) }),
+    request("POST", path, { token: who.token, body: await bodyOf(maker, who) }),
   );
-  if (!made.id) throw new Error(`${maker.name} answers no id: teach make() in test/matrix-routes.test.ts.`);
+  if (!made.id) throw new Error(`${maker.name} answers no id: teach MAKERS in test/product/matrix.ts.`);
   return made.id;
 }
 
@@ -258,12 +305,14 @@ describe("every route that takes a token", () => {
     expect((await request("GET", "/v1/members", { token: readingKey })).status).toBe(200);
   });
 
+  afterEach(() => vi.restoreAllMocks());
+
   describe.each(named(routes))("%s", (_, route) => {
     it.each(refused)("answers %s with 401", async (_name, token) => {
       const path = route.path.replaceAll(/\{\w+\}/g, MISSING);
       const response = await request(route.method, path, {
         token: await token(),
-        body: bodyOf(route, alice),
+        body: await bodyOf(route, alice),
       });
       expect(response.status).toBe(401);
       expect(described(route)).toContain(401);
@@ -272,7 +321,7 @@ describe("every route that takes a token", () => {
     it("answers its own tenant as it says it does", async () => {
       const caller = await callerOf(route, alice);
       const path = await own(route, caller);
-      const body = bodyOf(route, caller);
+      const body = await bodyOf(route, caller);
       const host = `${caller.tenant.slug}.${settings.BASE_DOMAIN}`;
       const response = await request(route.method, path, { token: caller.token, body, host });
       expect(response.ok).toBe(true);
@@ -284,7 +333,7 @@ describe("every route that takes a token", () => {
       const host = `${ben.tenant.slug}.${settings.BASE_DOMAIN}`;
       const response = await request(route.method, path, {
         token: alice.token,
-        body: bodyOf(route, alice),
+        body: await bodyOf(route, alice),
         host,
       });
       expect(response.status).toBe(403);
@@ -294,7 +343,7 @@ describe("every route that takes a token", () => {
 
   it.each(named(guarded))("%s answers a viewer and an API key that only reads with 403", async (_, route) => {
     const path = await own(route, alice);
-    const body = bodyOf(route, viewer);
+    const body = await bodyOf(route, alice);
     for (const token of isViewers(route) ? [readingKey] : [viewer.token, readingKey])
       expect((await request(route.method, path, { token, body })).status).toBe(403);
     expect(described(route)).toContain(403);
@@ -320,7 +369,8 @@ describe("every route that takes a token", () => {
           200,
           request("GET", isShown ? list + row : `${list}?limit=100`, { token: alice.token }),
         );
-      const [before, body] = [await shown(), bodyOf(route, ben)];
+      const body = await bodyOf(route, ben);
+      const before = await shown();
       const foreign = await toBen(route, target, body);
       expect(foreign.status).toBe(404);
       expect(described(route)).toContain(404);
@@ -331,7 +381,7 @@ describe("every route that takes a token", () => {
 
   it.each(named(takesNone))("%s shows nothing that names another tenant", async (_, route) => {
     const caller = await callerOf(route, ben);
-    const body = bodyOf(route, caller);
+    const body = await bodyOf(route, caller);
     const response = await request(route.method, route.path, { token: caller.token, body });
     const text = await response.text();
     for (const id of [alice.tenant.id, alice.user.id, alice.tenant.slug, alice.user.email])
@@ -340,7 +390,7 @@ describe("every route that takes a token", () => {
   });
 
   it.each(named(refers))("%s answers another tenant's ids in a body as missing ones", async (_, route) => {
-    const [path, body] = [await own(route, ben), bodyOf(route, ben)];
+    const [path, body] = [await own(route, ben), await bodyOf(route, ben)];
     for (const name of idsInBody(route)) {
       const missing = await toBen(route, path, { ...body, [name]: MISSING });
       expect([404, 422]).toContain(missing.status);
@@ -356,7 +406,7 @@ describe("every route that takes a token", () => {
       const resource = `${name.replace(/_id$/, "")}s`;
       const isMade = routes.some((each) => each.method === "POST" && each.path.endsWith(`/${resource}`));
       for (const id of isMade ? [await make(resource, alice), alice.user.id] : [alice.user.id]) {
-        const answer = request(route.method, `${path}?${name}=${id}`, { token: ben.token });
+        const answer = request(route.method, and(path, `${name}=${id}`), { token: ben.token });
         expect((await answered<{ data: unknown[] }>(200, answer)).data).toEqual([]);
       }
     }
@@ -367,14 +417,57 @@ describe("every route that takes a token", () => {
     const maker = routes.find((each) => each.method === "POST" && each.path === route.path);
     const resource = route.path.split("/").at(-1) ?? "";
     for (let rows = 0; rows < 2; rows++) await (maker ? create(maker, path, alice) : make(resource, alice));
-    const first = request(route.method, `${path}?limit=1`, { token: alice.token });
+    const first = request(route.method, and(path, "limit=1"), { token: alice.token });
     const { next_cursor } = await answered<{ next_cursor: string | null }>(200, first);
     if (next_cursor === null)
       throw new Error(`The matrix got no second page of ${route.name}: teach it to make rows.`);
-    const next = `?limit=1&cursor=${next_cursor}`;
-    expect((await request(route.method, `${path}${next}`, { token: alice.token })).status).toBe(200);
-    const response = await request(route.method, `${await own(route, ben)}${next}`, { token: ben.token });
+    const next = `limit=1&cursor=${next_cursor}`;
+    expect((await request(route.method, and(path, next), { token: alice.token })).status).toBe(200);
+    const response = await request(route.method, and(await own(route, ben), next), { token: ben.token });
     expect(response.status).toBe(400);
     expect(described(route)).toContain(400);
   });
+
+  /** Each order of a list: its query, or nothing for the usual one. */
+  const orders = pages.flatMap((route) => {
+    const sort = queryOf(route).find(({ name }) => name === "sort")?.schema?.enum ?? [];
+    return ["", ...sort.map((order) => `sort=${String(order)}`)].map(
+      (order) => [route.name, order, route] as const,
+    );
+  });
+
+  it.each(orders)(
+    "%s?%s is read in the order of an index that begins with the tenant",
+    async (_, order, route) => {
+      const sent = vi.spyOn(globalThis, "fetch");
+      await answered(200, request("GET", and(await own(route, alice), order), { token: alice.token }));
+      const lists = sent.mock.calls.flatMap(([, init]) => listsOf(init));
+      for (const query of lists) {
+        const outcome = await insideOf(
+          CONTENT,
+          { tenant: alice.tenant.id, actor: alice.user.id },
+          "set local enable_seqscan = off",
+          "set local enable_bitmapscan = off",
+          "set local enable_sort = off",
+          `explain (generic_plan) ${query}`,
+        );
+        const plan = lastRows(outcome).map((row) => Object.values(row as object).join());
+        expect(plan.join("\n")).toMatch(/Index Cond: .*tenant_id/);
+        expect(plan.filter((line) => line.includes("Sort"))).toEqual([]);
+      }
+      // The control plane's lists are read by another login.
+      if (!isControls(route)) expect(lists).toHaveLength(1);
+    },
+  );
 });
+
+/** The queries of content, in a request to the database, that read a list. */
+function listsOf(init: RequestInit | undefined): string[] {
+  const login = new Headers(init?.headers).get("neon-connection-string");
+  if (!login || new URL(login).username !== CONTENT.role) return [];
+  const { queries } = JSON.parse(String(init?.body)) as { queries: { query: string }[] };
+  return queries.map(({ query }) => query).filter((query) => query.includes("order by"));
+}
+
+/** Lists of the control plane. */
+const isControls = ({ path }: Route) => /^\/v1\/(sessions|members|invitations|api-keys|issuers)$/.test(path);

@@ -9,6 +9,7 @@ import {
   newTask,
   newTenant,
   request,
+  stage,
   type Row,
   type SignedIn,
 } from "./support/client.ts";
@@ -104,6 +105,92 @@ it(
         expect(there.filter((id) => !ids.has(id) && !deleted.has(id))).toEqual([]);
       }),
       { numRuns: 25 },
+    );
+  },
+);
+
+/** Each order that a list of the tests' product declares: what it is ordered by, and a value that a row may have. */
+const ORDERS = [
+  { list: "/v1/tasks?", by: "due_on", values: [null, "2026-01-01", "2026-01-02", "2026-12-31"] },
+  {
+    list: "/v1/projects?",
+    by: "name",
+    values: ["", "a", "B", "ä", "🏠", "x".repeat(199)].map((end) => `n${end}`),
+  },
+] as const;
+
+const ordered = fc.constantFrom(...ORDERS).chain((order) =>
+  fc.record({
+    order: fc.constant(order),
+    isFalling: fc.boolean(),
+    rows: fc.array(fc.nat(order.values.length - 1), { minLength: 1, maxLength: 20 }),
+    limit: fc.integer({ min: 1, max: 6 }),
+    changes: fc.array(
+      fc.record({
+        what: fc.constantFrom("insert" as const, "delete" as const, "move" as const, "touch" as const),
+        which: fc.nat(),
+        value: fc.nat(order.values.length - 1),
+      }),
+      { maxLength: 8 },
+    ),
+  }),
+);
+
+it(
+  "skips and repeats no row whose value stays, in any order that is declared, while rows come, go and change",
+  { timeout: 120_000 },
+  async () => {
+    await fc.assert(
+      fc.asyncProperty(ordered, async ({ order, isFalling, rows, limit, changes }) => {
+        const { token } = await newTenant();
+        const project = (await newProject(token, { name: "n" })).id;
+        const isTasks = order.by === "due_on";
+        const at = isTasks ? "/v1/tasks" : "/v1/projects";
+        const bodyOf = (index: number) => ({
+          ...(isTasks && { title: "T" }),
+          [order.by]: order.values[index],
+        });
+        const insert = async (index: number) => {
+          const path = isTasks ? `/v1/projects/${project}/tasks` : at;
+          return (await answered<Row>(201, request("POST", path, { token, body: bodyOf(index) }))).id;
+        };
+        const there = await Promise.all(rows.map(insert));
+        const changed = new Set<string>();
+        const apply = async ({ what, which, value }: (typeof changes)[number]): Promise<unknown> => {
+          if (what === "insert") return insert(value);
+          const id = there[which % there.length] ?? "";
+          if (what === "touch") return request("PATCH", `${at}/${id}`, { token, body: {} });
+          changed.add(id);
+          if (what === "delete") return request("DELETE", `${at}/${id}`, { token });
+          return request("PATCH", `${at}/${id}`, { token, body: { [order.by]: order.values[value] } });
+        };
+
+        const seen: Row[] = [];
+        let cursor: string | null = "";
+        for (let index = 0; cursor !== null; index++) {
+          const sort = `sort=${isFalling ? "-" : ""}${order.by}`;
+          const path: string = `${order.list}${sort}&limit=${limit}${cursor && `&cursor=${cursor}`}`;
+          const change = changes[index];
+          const [page]: [Page, unknown] = await Promise.all([
+            answered<Page>(200, request("GET", path, { token })),
+            change && apply(change),
+          ]);
+          seen.push(...page.data);
+          cursor = page.next_cursor;
+          expect(index).toBeLessThan(rows.length + changes.length + 2);
+        }
+        const stayed = there.filter((id) => !changed.has(id));
+        const shown = seen.map(({ id }) => id).filter((id) => stayed.includes(id));
+        expect(shown.toSorted()).toEqual(stayed.toSorted());
+        // Whoever stayed is in the order that Postgres says, nulls at its end.
+        const places = await stage.query(
+          `select id from ${isTasks ? "tasks" : "projects"} where id = any ($1)
+            order by ${order.by} ${isFalling ? "desc" : "asc"}, id ${isFalling ? "desc" : "asc"}`,
+          [stayed],
+        );
+        expect(shown).toEqual(places.map(({ id }) => String(id)));
+      }),
+      { numRuns: 40 },
     );
   },
 );

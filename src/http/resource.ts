@@ -139,7 +139,10 @@ export function resource<
   if (remove)
     routes.delete(
       "/:id",
-      operation(`delete${One}`, { ...says("remove", `Delete ${a}`, missing), answers: { 204: null } }),
+      operation(`delete${One}`, {
+        ...says("remove", `Delete ${a}`, [...missing, "row_in_use"]),
+        answers: { 204: null },
+      }),
       write,
       valid("param", ById),
       valid("header", IfMatch),

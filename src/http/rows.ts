@@ -15,6 +15,7 @@ import type { SelectResultFields } from "drizzle-orm/query-builders/select.types
 import type { Context } from "hono";
 import * as v from "valibot";
 import type { Edge } from "../context.ts";
+import { sqlState } from "../db/client.ts";
 import { insertion } from "../db/insertion.ts";
 import { query, type Given } from "../db/query.ts";
 import { Problem } from "../problem.ts";
@@ -173,15 +174,22 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     return refuseMisfit(error);
   }
 
+  function refusedRemoval(error: unknown): never {
+    // Of a foreign key that is checked at once, RESTRICT, or later.
+    if (/^23(503|001)$/.test(sqlState(error) ?? "")) throw new Problem("row_in_use", { cause: error });
+    return refused(error);
+  }
+
   /** The row that a write returns. Only with `If-Match` it may be there and yet not match, so only then it is looked for. */
   async function written(
     db: TenantDb,
     { $id, $versions }: Target,
     row: RunnableQuery<object[], "pg">,
+    refuse: (error: unknown) => never,
   ): Promise<object> {
     const queries: Record<string, RunnableQuery<object[], "pg">> = { row };
     if ($versions !== undefined) queries["there"] = isThere({ id: $id });
-    const answers = await db.write(queries).catch(refused);
+    const answers = await db.write(queries).catch(refuse);
     const [found] = answers["row"] ?? [];
     if (found) return found;
     throw new Problem(answers["there"]?.[0] ? "precondition_failed" : "not_found");
@@ -239,13 +247,16 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     async change(c: Targeted, patch: Patch<T>): Promise<Row> {
       checkFit(patch);
       const target = targetOf(c);
-      return (await written(c.get("db"), target, update({ ...target, ...patch }))) as Row;
+      return (await written(c.get("db"), target, update({ ...target, ...patch }), refused)) as Row;
     },
 
-    /** Deletes the path's row and returns null, the answer's body. Throws `not_found` and `precondition_failed`. */
+    /**
+     * Deletes the path's row and returns null, the answer's body. Throws `not_found`, `precondition_failed`, and
+     * `row_in_use` when a foreign key keeps it.
+     */
     async remove(c: Targeted): Promise<null> {
       const target = targetOf(c);
-      await written(c.get("db"), target, remove(target));
+      await written(c.get("db"), target, remove(target), refusedRemoval);
       return null;
     },
   };

@@ -8,3 +8,10 @@ declare module "vitest" {
     folder: string;
   }
 }
+
+declare global {
+  interface ImportMeta {
+    /** Vite's: the modules whose path is like the pattern. */
+    glob: <Module>(pattern: string, options: { eager: true }) => Record<string, Module>;
+  }
+}

@@ -2,6 +2,8 @@
 const JOIN = /(?<![$\w".])"?[a-z][\w".]* = [\w".]*\btenant_id\b"?|[\w".]*\btenant_id\b"? = "?[a-z][\w".]*/g;
 /** The columns that an INSERT fills, with the wall's default for the tenant, and those of the key that it may find taken. */
 const COLUMNS = /insert into [\w".]+ \([^)]*\)|on conflict \([^)]*\)/g;
+/** The columns that a statement shows. */
+const SHOWN = /\b(?:select|returning) (?:(?:"\w+"\.)?"\w+"(?:, )?)+/g;
 
 /** A join of two tables, up to the next one or the end of the FROM. */
 const JOINED =
@@ -16,6 +18,6 @@ export function joinWithoutTenant(statement: string): string | undefined {
 
 /** What a statement says of its tenant beyond joining by whole keys: nothing, if the wall alone says whose rows it means. */
 export function tenantPredicate(statement: string): string | undefined {
-  const rest = statement.replaceAll(COLUMNS, "").replaceAll(JOIN, "");
+  const rest = statement.replaceAll(COLUMNS, "").replaceAll(SHOWN, "").replaceAll(JOIN, "");
   return /\S*\btenant_id\b.{0,20}/.exec(rest)?.[0];
 }
