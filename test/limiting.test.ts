@@ -250,25 +250,40 @@ describe("a route with a weight", () => {
     .get("/bulk", costs(4), (c) => c.json(c.var.standings))
     .get("/plain", (c) => c.json(c.var.standings))
     .get("/huge", costs(11), (c) => c.json(c.var.standings))
+    .get(
+      "/rows",
+      costs((c) => Number(c.req.query("rows"))),
+      (c) => c.json(c.var.standings),
+    )
     .onError(answerProblem);
 
+  let token: string;
+  beforeEach(async () => {
+    ({ token } = await newTenant(minute(10)));
+  });
+  const go = async (path: string) => {
+    const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
+    const headers = { authorization: `Bearer ${token}` };
+    const response = await weighing.request(path, { headers }, env, context);
+    return [response.status, response.headers.get("ratelimit")?.match(/r=(\d+)/)?.[1]];
+  };
+
   it("costs that much, or nothing when it is refused", async () => {
-    const { token } = await newTenant(minute(10));
-    const go = async (path: string) => {
-      const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
-      const response = await weighing.request(
-        path,
-        { headers: { authorization: `Bearer ${token}` } },
-        env,
-        context,
-      );
-      return [response.status, response.headers.get("ratelimit")?.match(/r=(\d+)/)?.[1]];
-    };
     expect(await go("/bulk")).toEqual([200, "6"]);
     expect(await go("/plain")).toEqual([200, "5"]);
     expect(await go("/bulk")).toEqual([200, "1"]);
     expect(await go("/bulk")).toEqual([429, "1"]);
     expect(await go("/plain")).toEqual([200, "0"]);
     expect(await go("/huge")).toEqual([400, "0"]);
+  });
+
+  it("may cost what the request says, and 1 when that is no number of units", async () => {
+    expect(await go("/rows?rows=4")).toEqual([200, "6"]);
+    expect(await go("/rows?rows=7")).toEqual([429, "6"]);
+    // What was refused for 7 is not remembered for those that cost less.
+    expect(await go("/rows?rows=2")).toEqual([200, "4"]);
+    for (const [at, rows] of ["0", "-3", "1.5", "x"].entries())
+      expect(await go(`/rows?rows=${rows}`)).toEqual([200, String(3 - at)]);
+    expect(await go("/rows?rows=11")).toEqual([400, "0"]);
   });
 });

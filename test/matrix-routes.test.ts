@@ -4,7 +4,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
-import { CONTENT, insideOf, lastRows, MISSING } from "./support/attacks.ts";
+import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
 import { anotherSession, answered, newMember, newTenant, request, stage } from "./support/client.ts";
 import type { SignedIn } from "./support/client.ts";
 
@@ -442,16 +442,16 @@ describe("every route that takes a token", () => {
       const sent = vi.spyOn(globalThis, "fetch");
       await answered(200, request("GET", and(await own(route, alice), order), { token: alice.token }));
       const lists = sent.mock.calls.flatMap(([, init]) => listsOf(init));
-      for (const query of lists) {
-        const outcome = await insideOf(
-          CONTENT,
-          { tenant: alice.tenant.id, actor: alice.user.id },
-          "set local enable_seqscan = off",
-          "set local enable_bitmapscan = off",
-          "set local enable_sort = off",
-          `explain (generic_plan) ${query}`,
-        );
-        const plan = lastRows(outcome).map((row) => Object.values(row as object).join());
+      for (const { query, params } of lists) {
+        const context = contextOf({ tenant: alice.tenant.id, actor: alice.user.id });
+        const results = await CONTENT.login.transaction([
+          CONTENT.login`select set_config('app.tenant', ${context}, true)`,
+          ...["seqscan", "bitmapscan", "sort"].map((way) =>
+            CONTENT.login.query(`set local enable_${way} = off`),
+          ),
+          CONTENT.login.query(`explain ${query}`, params),
+        ]);
+        const plan = (results.at(-1) ?? []).map((row) => Object.values(row).join());
         expect(plan.join("\n")).toMatch(/Index Cond: .*tenant_id/);
         expect(plan.filter((line) => line.includes("Sort"))).toEqual([]);
       }
@@ -461,12 +461,14 @@ describe("every route that takes a token", () => {
   );
 });
 
+type Query = { query: string; params: unknown[] };
+
 /** The queries of content, in a request to the database, that read a list. */
-function listsOf(init: RequestInit | undefined): string[] {
+function listsOf(init: RequestInit | undefined): Query[] {
   const login = new Headers(init?.headers).get("neon-connection-string");
   if (!login || new URL(login).username !== CONTENT.role) return [];
-  const { queries } = JSON.parse(String(init?.body)) as { queries: { query: string }[] };
-  return queries.map(({ query }) => query).filter((query) => query.includes("order by"));
+  const { queries } = JSON.parse(String(init?.body)) as { queries: Query[] };
+  return queries.filter(({ query }) => query.includes("order by"));
 }
 
 /** Lists of the control plane. */

@@ -155,6 +155,7 @@ const app = factory
   .patch("/:id", valid("param", ById), valid("header", IfMatch), async (c) =>
     c.json(await rows.change(c, sent)),
   )
+  .delete("/:id", valid("param", ById), valid("header", IfMatch), async (c) => c.json(await rows.remove(c)))
   .onError(answerProblem);
 
 beforeAll(async () => {
@@ -170,6 +171,8 @@ beforeAll(async () => {
       place point, mood misfits.mood, parent_id uuid constraint things_parent references misfits.parents, positive int,
       low int, high int, needed text not null default 'here', constraint positive check (positive > 0),
       constraint ordered check (low < high))`,
+    stage`create table misfits.parts (
+      thing_id uuid references misfits.things on delete restrict, also_of uuid references misfits.things)`,
   ]);
 });
 afterAll(() => stage`drop schema misfits cascade`);
@@ -214,3 +217,17 @@ it("points at no member for a CHECK of several, and at a column that needs a val
   expect(await answerTo("POST", { low: 2, high: 1 })).toMatchObject({ status: 422, pointers: [""] });
   expect(await answerTo("POST", { needed: null })).toMatchObject({ status: 422, pointers: ["/needed"] });
 });
+
+it.each(["thing_id", "also_of"])(
+  "keeps a row that another one refers to by %s, and says so",
+  async (column) => {
+    const { id } = await answerTo("POST", {});
+    await stage.query(`insert into misfits.parts (${column}) values ($1)`, [id]);
+    const remove = () => Promise.resolve(app.request(`/${id}`, { method: "DELETE" }));
+    const refused = await remove();
+    expect(refused.status).toBe(409);
+    expect(await refused.json()).toMatchObject({ code: "row_in_use" });
+    await stage.query(`delete from misfits.parts where ${column} = $1`, [id]);
+    expect((await remove()).status).toBe(200);
+  },
+);

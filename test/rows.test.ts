@@ -9,9 +9,10 @@ import { Deadline } from "../src/deadline.ts";
 import { admit } from "../src/edge/admit.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { identify } from "../src/edge/identify.ts";
+import { resource } from "../src/http/resource.ts";
 import { rowsOf } from "../src/http/rows.ts";
 import { valid } from "../src/http/valid.ts";
-import { newProject, newTenant, type SignedIn } from "./support/client.ts";
+import { newProject, newTenant, request, type Row, type SignedIn } from "./support/client.ts";
 
 const Project = v.object({ id: v.string(), name: v.string(), created_at: v.string() });
 const rows = rowsOf(projects, Project, {
@@ -73,6 +74,78 @@ describe("a list with orders of its own", () => {
     expect((await ask(`limit=2&sort=-name&cursor=${page.next_cursor}`)).status).toBe(400);
     expect((await ask(`limit=2&cursor=${page.next_cursor}`)).status).toBe(400);
     expect((await ask("sort=created_by")).status).toBe(422);
+  });
+});
+
+describe("a search", () => {
+  const search = async (text: string) => {
+    const answer = await request("GET", `/v1/projects?q=${encodeURIComponent(text)}`, { token: bob.token });
+    const { data } = await answer.json<Page>();
+    return answer.status === 200 ? data.map(({ name }) => name).toSorted() : answer.status;
+  };
+  let bob: SignedIn;
+  beforeAll(async () => {
+    bob = await newTenant();
+    for (const name of ["50% off", "500 off", "under_score", "underXscore", "back\\slash", "Roof", "roof"])
+      await newProject(bob.token, { name });
+    await newProject(bob.token, { name: "Loft", description: "below the ROOF" });
+  });
+
+  it.each([
+    ["50%", ["50% off"]],
+    ["r_s", ["under_score"]],
+    ["\\", ["back\\slash"]],
+    [" RooF ", ["Loft", "Roof", "roof"]],
+    ["'; drop table projects; --", []],
+    [" ", 422],
+    ["x".repeat(101), 422],
+  ])("for %s finds what holds it to the letter, in any case", async (text, found) => {
+    expect(await search(text)).toEqual(found);
+  });
+});
+
+describe("a resource that is declared", () => {
+  let eve: SignedIn;
+  beforeAll(async () => {
+    eve = await newTenant();
+  });
+  const notes = resource(
+    rows,
+    {
+      one: "odd_project",
+      many: "projects" as never,
+      tag: { name: "Odd", description: "Projects, otherwise." },
+      takes: v.strictObject({ name: v.string() }),
+    },
+    { find: (c) => c.json({ replaced: c.req.valid("param").id }), remove: false },
+  );
+  const declared = factory.createApp().use(observe, identify, admit).route("/", notes).onError(answerProblem);
+  const send = async (method: string, path: string, body?: object) => {
+    const context = { waitUntil: () => undefined, passThroughOnException: () => undefined, props: {} };
+    const headers = { authorization: `Bearer ${eve.token}`, "content-type": "application/json" };
+    const response = await declared.request(
+      path,
+      { method, headers, ...(body && { body: JSON.stringify(body) }) },
+      {},
+      context,
+    );
+    const text = await response.text();
+    return { status: response.status, body: text.startsWith("{") ? (JSON.parse(text) as Row) : undefined };
+  };
+
+  it("has its usual handlers, those that replace one, and no route that it leaves out", async () => {
+    const made = await send("POST", "/", { name: "odd" });
+    expect(made).toMatchObject({ status: 201, body: { name: "odd" } });
+    const path = `/${made.body?.id}`;
+    expect(await send("GET", path)).toMatchObject({ status: 200, body: { replaced: made.body?.id } });
+    expect(await send("PATCH", path, { name: "odder" })).toMatchObject({
+      status: 200,
+      body: { name: "odder" },
+    });
+    expect((await send("DELETE", path)).status).toBe(404);
+    const { routes } = notes;
+    const operations = new Set(routes.map(({ method, path: at }) => `${method} ${at}`));
+    expect([...operations]).toEqual(["GET /", "POST /", "GET /:id", "PATCH /:id"]);
   });
 });
 
