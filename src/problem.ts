@@ -1,9 +1,14 @@
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { PRODUCT_PROBLEMS } from "./product/problems.ts";
 
 type Kind = { status: ContentfulStatusCode; title: string; help: string; type?: string };
 
-/** Every way a request can fail: the one map from code to HTTP status, title and the text of /problems/{code}. */
+/**
+ * Every way a request can fail: the one map from code to HTTP status, title and the text of /problems/{code}. The product's
+ * own come first, and none of them changes partywall's.
+ */
 export const PROBLEMS = {
+  ...PRODUCT_PROBLEMS,
   invalid_json: {
     status: 400,
     title: "The body is not JSON",

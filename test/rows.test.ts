@@ -9,10 +9,15 @@ import { Deadline } from "../src/deadline.ts";
 import { admit } from "../src/edge/admit.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { identify } from "../src/edge/identify.ts";
+import { answerNew } from "../src/http/etag.ts";
+import { PROBLEMS, Problem, type ProblemCode } from "../src/problem.ts";
 import { resource } from "../src/http/resource.ts";
 import { rowsOf } from "../src/http/rows.ts";
 import { valid } from "../src/http/valid.ts";
 import { newProject, newTenant, request, type Row, type SignedIn } from "./support/client.ts";
+
+/** A problem of the tests' product. */
+const FULL = "project_full" as ProblemCode;
 
 const Project = v.object({ id: v.string(), name: v.string(), created_at: v.string() });
 const rows = rowsOf(projects, Project, {
@@ -117,7 +122,15 @@ describe("a resource that is declared", () => {
       tag: { name: "Odd", description: "Projects, otherwise." },
       takes: v.strictObject({ name: v.string() }),
     },
-    { find: (c) => c.json({ replaced: c.req.valid("param").id }), remove: false },
+    {
+      create: async (c) => {
+        const { name } = c.req.valid("json");
+        if (name === "full") throw new Problem(FULL, { detail: "One more is too many." });
+        return answerNew(c, await rows.create(c, { name }));
+      },
+      find: (c) => c.json({ replaced: c.req.valid("param").id }),
+      remove: false,
+    },
   );
   const declared = factory.createApp().use(observe, identify, admit).route("/", notes).onError(answerProblem);
   const send = async (method: string, path: string, body?: object) => {
@@ -143,10 +156,22 @@ describe("a resource that is declared", () => {
       body: { name: "odder" },
     });
     expect((await send("DELETE", path)).status).toBe(404);
+    expect(await send("POST", "/", { name: "full" })).toMatchObject({
+      status: 409,
+      body: { code: FULL, title: "The project is full", detail: "One more is too many." },
+    });
     const { routes } = notes;
     const operations = new Set(routes.map(({ method, path: at }) => `${method} ${at}`));
     expect([...operations]).toEqual(["GET /", "POST /", "GET /:id", "PATCH /:id"]);
   });
+});
+
+it("has problems of the product's own, each with a page of its own", async () => {
+  // The types know those of src/product.
+  expect(PROBLEMS[FULL]).toMatchObject({ status: 409 });
+  const page = await request("GET", `/problems/${FULL}`);
+  expect([page.status, await page.text()]).toEqual([200, expect.stringContaining("The project is full")]);
+  expect(new Problem(FULL).status).toBe(409);
 });
 
 describe("a query", () => {
