@@ -1,8 +1,11 @@
 import type { BatchItem } from "drizzle-orm/batch";
 import type { NeonHttpDatabase } from "drizzle-orm/neon-http";
 
-/** What builds queries. It has no connection: a TenantDb runs what it builds. */
-export type Builder = Omit<NeonHttpDatabase, "batch" | "$client" | "transaction">;
+/**
+ * What builds queries. It has no connection: a TenantDb runs what it builds. And no relations (`db.query`): those would join
+ * by whatever a schema says, and a join by part of a key reads a tenant's whole table. See joined().
+ */
+export type Builder = Omit<NeonHttpDatabase, "batch" | "$client" | "transaction" | "query">;
 
 /** The queries of one transaction, by the names that their results go by. They run in this order. */
 export type Batch = Record<string, BatchItem<"pg">>;

@@ -212,7 +212,8 @@ describe("a route that does not heed the key", () => {
   it("takes a request that changes nothing, and one without the key", async () => {
     await answered(200, request("GET", "/v1/projects", { token: ada.token, headers }));
     await answered(200, request("PATCH", "/v1/tenant", { token: ada.token, body: { name: "Loft" } }));
-    await answered(404, request("POST", "/v1/nothing", { token: ada.token, body: {}, headers }));
+    const nowhere = await request("POST", "/v1/nothing", { token: ada.token, body: {}, headers });
+    expect(nowhere.status).toBe(404);
   });
 });
 

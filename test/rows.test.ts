@@ -11,7 +11,7 @@ import { answerProblem, observe } from "../src/edge/gateway.ts";
 import { identify } from "../src/edge/identify.ts";
 import { answerNew } from "../src/http/etag.ts";
 import { PROBLEMS, Problem, type ProblemCode } from "../src/problem.ts";
-import { resource } from "../src/http/resource.ts";
+import { resource } from "../src/edge/resource.ts";
 import { rowsOf } from "../src/http/rows.ts";
 import { valid } from "../src/http/valid.ts";
 import { newProject, newTenant, request, type Row, type SignedIn } from "./support/client.ts";
@@ -118,7 +118,7 @@ describe("a resource that is declared", () => {
     rows,
     {
       one: "odd_project",
-      many: "projects" as never,
+      many: "projects" as string as never,
       tag: { name: "Odd", description: "Projects, otherwise." },
       takes: v.strictObject({ name: v.string() }),
     },

@@ -2,6 +2,7 @@ import {
   neon,
   neonConfig,
   NeonDbError,
+  types,
   type NeonQueryFunction,
   type NeonQueryPromise,
 } from "@neondatabase/serverless";
@@ -186,6 +187,9 @@ function contextOf(place: Place, role: string, tenant: string, actor: Actor): st
 export async function pingDatabase(): Promise<void> {
   await LANES.app.reader`select`.catch(rethrow);
 }
+
+/** What reads a value of the type with this OID from its text, as each answer's values are read. */
+export const readerOf = (oid: number): ((text: string) => unknown) => types.getTypeParser(oid);
 
 /** What Postgres says of a query that it refused; undefined for any other error. */
 export function postgresFault(error: unknown): NeonDbError | undefined {

@@ -1,7 +1,7 @@
-import { types } from "@neondatabase/serverless";
 import { getTableName } from "drizzle-orm";
 import type { BatchItem } from "drizzle-orm/batch";
 import type { Batch, Results } from "../tenant-db.ts";
+import { readerOf } from "./client.ts";
 import { prepare } from "./query.ts";
 import { idempotencyKeys } from "./site.ts";
 
@@ -54,9 +54,9 @@ export function readKept<B extends Batch>(batch: B, noted: KeptRows): Kept<B> {
   const named = Object.entries(batch).map(([name, item]) => {
     const kept = noted[name];
     if (!kept) return [name, undefined];
-    const parsers = (kept.types ?? []).map((type) => types.getTypeParser(type));
+    const readers = (kept.types ?? []).map((type) => readerOf(type));
     const rows = kept.rows.map((row) =>
-      row.map((text, index) => (text === null ? null : (parsers[index]?.(text) as unknown))),
+      row.map((text, index) => (text === null ? null : readers[index]?.(text))),
     );
     return [name, prepare(item).mapResult({ rows })];
   });

@@ -67,7 +67,7 @@ export function pageFrom<Q extends PgSelect>(
     return first
       .unionAll(second as never)
       .orderBy(direction(by), direction(id))
-      .limit(rows) as unknown as Q;
+      .limit(rows);
   }
 }
 

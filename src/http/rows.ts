@@ -185,11 +185,11 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     db: TenantDb,
     { $id, $versions }: Target,
     row: RunnableQuery<object[], "pg">,
-    refuse: (error: unknown) => never,
+    refusing: (error: unknown) => never,
   ): Promise<object> {
     const queries: Record<string, RunnableQuery<object[], "pg">> = { row };
     if ($versions !== undefined) queries["there"] = isThere({ id: $id });
-    const answers = await db.write(queries).catch(refuse);
+    const answers = await db.write(queries).catch(refusing);
     const [found] = answers["row"] ?? [];
     if (found) return found;
     throw new Problem(answers["there"]?.[0] ? "precondition_failed" : "not_found");
@@ -219,7 +219,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     ) =>
       answerPage(c, read, {
         place: (row) => (PLACE in row ? row[PLACE] : row.created_at),
-        show: ({ [PLACE]: _, [BY]: __, ...row }) => row,
+        show: withoutPlace,
       }),
 
     /** The row that the path names. Throws `not_found`. */
@@ -260,6 +260,14 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       return null;
     },
   };
+}
+
+function withoutPlace<Row extends object>(row: Row): Row {
+  if (!(PLACE in row)) return row;
+  const shown: Row & { [BY]?: unknown } = { ...row };
+  Reflect.deleteProperty(shown, PLACE);
+  Reflect.deleteProperty(shown, BY);
+  return shown;
 }
 
 /** The row that a request wants to change, and which versions of it. The $ keeps these names apart from columns. */

@@ -34,10 +34,14 @@ export function operation(
   id: string,
   { summary, tag, row, made, answers = {}, problems = [], token = true }: Operation,
 ) {
-  const all = { ...(row && { 200: row }), ...(made && { 201: made }), ...answers };
-  const responses = Object.entries(all).map(([status, answer]) => [
+  const all: [status: string | number, says: string, Answer][] = [];
+  if (row) all.push([200, "The row", row]);
+  if (made) all.push([201, "The new row", made]);
+  for (const [status, answer] of Object.entries(answers))
+    all.push([status, answer === null ? "Done, and there is nothing to answer" : summary, answer]);
+  const responses = all.map(([status, says, answer]) => [
     status,
-    { description: summary, ...contentOf(answer) },
+    { description: says, ...contentOf(answer) },
   ]);
   const described: Parameters<typeof describeRoute>[0] & Described = {
     operationId: id,

@@ -133,11 +133,20 @@ export const PROBLEM: Schema = {
       type: "string",
       format: "uri-reference",
       description: "Which problem it is, and where it is explained.",
+      examples: ["/problems/not_found"],
     },
-    title: { type: "string" },
-    status: { type: "integer", format: "int32", minimum: 400, maximum: 599 },
-    detail: { type: "string", description: "What to do about it." },
-    instance: { type: "string", description: "The request's X-Request-Id." },
+    title: { type: "string", description: "What is wrong, in a few words.", examples: ["Not found"] },
+    status: { type: "integer", format: "int32", minimum: 400, maximum: 599, examples: [404] },
+    detail: {
+      type: "string",
+      description: "What to do about it.",
+      examples: ["There is no such thing in your tenant. Check the path and the id."],
+    },
+    instance: {
+      type: "string",
+      description: "The request's X-Request-Id.",
+      examples: ["01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"],
+    },
     errors: {
       type: "array",
       description: "What is not valid, as JSON pointers (RFC 6901) into the body, the query or the headers.",
@@ -146,8 +155,8 @@ export const PROBLEM: Schema = {
         type: "object",
         required: ["pointer", "detail"],
         properties: {
-          pointer: { type: "string", maxLength: MAX_FAULT_TEXT },
-          detail: { type: "string", maxLength: MAX_FAULT_TEXT },
+          pointer: { type: "string", maxLength: MAX_FAULT_TEXT, examples: ["/name"] },
+          detail: { type: "string", maxLength: MAX_FAULT_TEXT, examples: ["Required."] },
         },
       },
     },
@@ -169,6 +178,8 @@ export const TEXTS: [name: RegExp, Schema][] = [
   [/^password$/, { format: "password", examples: ["correct horse battery staple"] }],
   [/^slug$/, { examples: ["acme"] }],
   [/^name$/, { examples: ["Acme"] }],
+  [/^title$/, { examples: ["Order the tiles"] }],
+  [/^(next_)?cursor$/, { examples: ["b3BhcXVlIGFuZCBzaWduZWQ"] }],
 ];
 
 /** The characters that texts of these formats take at most. */

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { resource } from "../http/resource.ts";
+import { resource } from "../edge/resource.ts";
 import { rowsOf, searched } from "../http/rows.ts";
 import { shownOf } from "../http/shape.ts";
 import { PROJECT_STATUSES, projects } from "./schema.ts";

@@ -9,7 +9,7 @@ import { Day, Uuid } from "../values.ts";
 import { answerNew } from "../http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
 import { pageOf } from "../http/page.ts";
-import { resource } from "../http/resource.ts";
+import { resource } from "../edge/resource.ts";
 import { rowsOf } from "../http/rows.ts";
 import { shownOf } from "../http/shape.ts";
 import { ById, valid } from "../http/valid.ts";

@@ -392,7 +392,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A project */
+        /** Get a project */
         get: operations["getProject"];
         put?: never;
         post?: never;
@@ -533,7 +533,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A task */
+        /** Get a task */
         get: operations["getTask"];
         put?: never;
         post?: never;
@@ -930,23 +930,39 @@ export interface components {
              * @example not_found
              */
             code: string;
-            /** @description What to do about it. */
+            /**
+             * @description What to do about it.
+             * @example There is no such thing in your tenant. Check the path and the id.
+             */
             detail: string;
             /** @description The error code that OAuth clients expect (RFC 6749, 5.2). */
             error?: string;
             /** @description What is not valid, as JSON pointers (RFC 6901) into the body, the query or the headers. */
             errors?: {
+                /** @example Required. */
                 detail: string;
+                /** @example /name */
                 pointer: string;
             }[];
-            /** @description The request's X-Request-Id. */
+            /**
+             * @description The request's X-Request-Id.
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
             instance: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 404
+             */
             status: number;
+            /**
+             * @description What is wrong, in a few words.
+             * @example Not found
+             */
             title: string;
             /**
              * Format: uri-reference
              * @description Which problem it is, and where it is explained.
+             * @example /problems/not_found
              */
             type: string;
             /** @description The limits that are used up. */
@@ -958,6 +974,7 @@ export interface components {
              * @example 2026-11-23T09:30:00.000Z
              */
             created_at: string;
+            /** Format: uuid */
             created_by: string;
             description: string;
             /**
@@ -1063,6 +1080,7 @@ export interface components {
              * @example 2026-11-23T09:30:00.000Z
              */
             created_at: string;
+            /** Format: uuid */
             created_by: string;
             due_on: string | null;
             /**
@@ -1273,6 +1291,40 @@ export interface components {
                 };
             };
         };
+        /** @description The route takes no Idempotency-Key (`idempotency_key_unsupported`); The request costs more than a limit allows at once (`cost_above_limit`) */
+        "idempotency_key_unsupported.cost_above_limit": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/idempotency_key_unsupported" | "/problems/cost_above_limit";
+                };
+            };
+        };
+        /** @description The route takes no Idempotency-Key (`idempotency_key_unsupported`); The token request is not valid (`invalid_token_request`); The grant type is not supported (`unsupported_grant_type`); The subject token is not accepted (`subject_token_refused`) */
+        "idempotency_key_unsupported.invalid_token_request.unsupported_grant_type.subject_token_refused": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/idempotency_key_unsupported" | "/problems/invalid_token_request" | "/problems/unsupported_grant_type" | "/problems/subject_token_refused";
+                };
+            };
+        };
         /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`) */
         "insufficient_scope.wrong_host.tenant_suspended.tenant_closing": {
             headers: {
@@ -1326,8 +1378,8 @@ export interface components {
                 };
             };
         };
-        /** @description A header is not well formed (`invalid_header`); The request costs more than a limit allows at once (`cost_above_limit`) */
-        "invalid_header.cost_above_limit": {
+        /** @description A header is not well formed (`invalid_header`); The route takes no Idempotency-Key (`idempotency_key_unsupported`); The request costs more than a limit allows at once (`cost_above_limit`) */
+        "invalid_header.idempotency_key_unsupported.cost_above_limit": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1339,7 +1391,7 @@ export interface components {
                     /** @constant */
                     status?: 400;
                     /** @enum {unknown} */
-                    type?: "/problems/invalid_header" | "/problems/cost_above_limit";
+                    type?: "/problems/invalid_header" | "/problems/idempotency_key_unsupported" | "/problems/cost_above_limit";
                 };
             };
         };
@@ -1377,8 +1429,8 @@ export interface components {
                 };
             };
         };
-        /** @description The body is not JSON (`invalid_json`) */
-        invalid_json: {
+        /** @description The body is not JSON (`invalid_json`); The route takes no Idempotency-Key (`idempotency_key_unsupported`) */
+        "invalid_json.idempotency_key_unsupported": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1390,12 +1442,12 @@ export interface components {
                     /** @constant */
                     status?: 400;
                     /** @enum {unknown} */
-                    type?: "/problems/invalid_json";
+                    type?: "/problems/invalid_json" | "/problems/idempotency_key_unsupported";
                 };
             };
         };
-        /** @description The body is not JSON (`invalid_json`); The request costs more than a limit allows at once (`cost_above_limit`) */
-        "invalid_json.cost_above_limit": {
+        /** @description The body is not JSON (`invalid_json`); The route takes no Idempotency-Key (`idempotency_key_unsupported`); The request costs more than a limit allows at once (`cost_above_limit`) */
+        "invalid_json.idempotency_key_unsupported.cost_above_limit": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1407,7 +1459,7 @@ export interface components {
                     /** @constant */
                     status?: 400;
                     /** @enum {unknown} */
-                    type?: "/problems/invalid_json" | "/problems/cost_above_limit";
+                    type?: "/problems/invalid_json" | "/problems/idempotency_key_unsupported" | "/problems/cost_above_limit";
                 };
             };
         };
@@ -1428,8 +1480,8 @@ export interface components {
                 };
             };
         };
-        /** @description The token request is not valid (`invalid_token_request`); The grant type is not supported (`unsupported_grant_type`); The subject token is not accepted (`subject_token_refused`) */
-        "invalid_token_request.unsupported_grant_type.subject_token_refused": {
+        /** @description The body is not JSON (`invalid_json`); A header is not well formed (`invalid_header`); The route takes no Idempotency-Key (`idempotency_key_unsupported`); The request costs more than a limit allows at once (`cost_above_limit`) */
+        "invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1441,7 +1493,7 @@ export interface components {
                     /** @constant */
                     status?: 400;
                     /** @enum {unknown} */
-                    type?: "/problems/invalid_token_request" | "/problems/unsupported_grant_type" | "/problems/subject_token_refused";
+                    type?: "/problems/invalid_json" | "/problems/invalid_header" | "/problems/idempotency_key_unsupported" | "/problems/cost_above_limit";
                 };
             };
         };
@@ -1568,6 +1620,25 @@ export interface components {
                     status?: 429;
                     /** @enum {unknown} */
                     type?: "https://iana.org/assignments/http-problem-types#quota-exceeded" | "/problems/too_many_attempts";
+                };
+            };
+        };
+        /** @description Other rows refer to it (`row_in_use`) */
+        row_in_use: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/row_in_use";
                 };
             };
         };
@@ -1801,7 +1872,7 @@ export interface operations {
                     "application/json": components["schemas"]["KeySet"];
                 };
             };
-            /** @description The public keys that verify access tokens */
+            /** @description Done, and there is nothing to answer */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -1865,7 +1936,7 @@ export interface operations {
                     "text/javascript": string;
                 };
             };
-            /** @description A script or stylesheet of the page */
+            /** @description Done, and there is nothing to answer */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -1929,7 +2000,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description This document */
+            /** @description Done, and there is nothing to answer */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -1973,7 +2044,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -2075,7 +2146,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Make an API key, which is shown this once */
+            /** @description The new row */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2119,7 +2190,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description An API key */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2167,7 +2238,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Revoke an API key */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2177,7 +2248,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2206,7 +2277,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Make a key that takes this one's place, which goes on for a while */
+            /** @description The new row */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2220,7 +2291,7 @@ export interface operations {
                     "application/json": components["schemas"]["MadeApiKey"];
                 };
             };
-            400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2330,7 +2401,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Invite somebody by email; an earlier invitation of theirs is void from then on */
+            /** @description The new row */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2344,7 +2415,7 @@ export interface operations {
                     "application/json": components["schemas"]["Invitation"];
                 };
             };
-            400: components["responses"]["invalid_json.cost_above_limit"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2373,7 +2444,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description An invitation */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2421,7 +2492,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Revoke an invitation */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2431,7 +2502,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2464,7 +2535,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            400: components["responses"]["invalid_json"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             403: components["responses"]["tenant_suspended.tenant_closing"];
             408: components["responses"]["body_timeout"];
             410: components["responses"]["invitation_gone"];
@@ -2528,7 +2599,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Trust an issuer */
+            /** @description The new row */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2542,7 +2613,7 @@ export interface operations {
                     "application/json": components["schemas"]["Issuer"];
                 };
             };
-            400: components["responses"]["invalid_json.cost_above_limit"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2571,7 +2642,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A trusted issuer */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2619,7 +2690,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Trust an issuer no longer; deletes its users and ends the sessions that it vouched for */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2629,7 +2700,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2660,7 +2731,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Change what an issuer is trusted with (merge patch); ends the sessions that it vouched for */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2673,7 +2744,7 @@ export interface operations {
                     "application/json": components["schemas"]["Issuer"];
                 };
             };
-            400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2771,7 +2842,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A member */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2819,7 +2890,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Remove a member, or leave */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2829,7 +2900,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2860,7 +2931,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Change a member's role (merge patch); their API keys lose what it does not allow */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2873,7 +2944,7 @@ export interface operations {
                     "application/json": components["schemas"]["Member"];
                 };
             };
-            400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -2915,7 +2986,7 @@ export interface operations {
                     "application/json": components["schemas"]["TenantRecord"];
                 };
             };
-            400: components["responses"]["invalid_json"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
@@ -2934,6 +3005,8 @@ export interface operations {
                 cursor?: components["parameters"]["cursor"];
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
+                q?: string;
+                sort?: "name" | "-name";
                 status?: "active" | "archived";
             };
             header?: never;
@@ -2983,7 +3056,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Create a project */
+            /** @description The new row */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3027,7 +3100,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A project */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3075,7 +3148,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Delete a project and its tasks */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3085,10 +3158,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            409: components["responses"]["row_in_use"];
             412: components["responses"]["precondition_failed"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3115,7 +3189,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Change a project (merge patch) */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3128,7 +3202,7 @@ export interface operations {
                     "application/json": components["schemas"]["Project"];
                 };
             };
-            400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3151,6 +3225,7 @@ export interface operations {
                 due_before?: string;
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
+                sort?: "due_on" | "-due_on";
                 status?: "todo" | "doing" | "done";
             };
             header?: never;
@@ -3206,7 +3281,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Add a task to a project */
+            /** @description The new row */
             201: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3297,7 +3372,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            400: components["responses"]["invalid_json"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3319,7 +3394,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Sign out everywhere in this tenant */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3329,7 +3404,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["cost_above_limit"];
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3350,7 +3425,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description End a session; `current` is the caller's */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3360,7 +3435,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["cost_above_limit"];
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3392,7 +3467,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            400: components["responses"]["invalid_json"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -3428,7 +3503,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            400: components["responses"]["invalid_json.cost_above_limit"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3464,7 +3539,7 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
-            400: components["responses"]["invalid_json"];
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
@@ -3487,6 +3562,7 @@ export interface operations {
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
                 project_id?: string;
+                sort?: "due_on" | "-due_on";
                 status?: "todo" | "doing" | "done";
             };
             header?: never;
@@ -3535,7 +3611,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A task */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3583,7 +3659,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Delete a task */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3593,10 +3669,11 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
+            409: components["responses"]["row_in_use"];
             412: components["responses"]["precondition_failed"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3623,7 +3700,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Change a task (merge patch) */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3636,7 +3713,7 @@ export interface operations {
                     "application/json": components["schemas"]["Task"];
                 };
             };
-            400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3662,7 +3739,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The tenant */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3704,7 +3781,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Start closing the tenant */
+            /** @description Done, and there is nothing to answer */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3714,7 +3791,7 @@ export interface operations {
                 };
                 content?: never;
             };
-            400: components["responses"]["cost_above_limit"];
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3740,7 +3817,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Rename the tenant */
+            /** @description The row */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -3753,7 +3830,7 @@ export interface operations {
                     "application/json": components["schemas"]["Tenant"];
                 };
             };
-            400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
             404: components["responses"]["not_found"];
@@ -3821,7 +3898,7 @@ export interface operations {
                     "application/json": components["schemas"]["ExchangedToken"];
                 };
             };
-            400: components["responses"]["invalid_token_request.unsupported_grant_type.subject_token_refused"];
+            400: components["responses"]["idempotency_key_unsupported.invalid_token_request.unsupported_grant_type.subject_token_refused"];
             403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];

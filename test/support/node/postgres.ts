@@ -10,6 +10,7 @@ import { rotate } from "../../../drizzle/rotate.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
+import { leaveOutWhatIsMeant } from "./quiet.ts";
 import { TESTS_MIGRATIONS } from "./product.ts";
 
 type Served = Pick<Stack, "endpoint" | "postgresPort" | "superuserUrl" | "stop">;
@@ -43,6 +44,7 @@ async function makeStage(superuserUrl: string): Promise<string> {
 
 /** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
 export default async function setup(project: TestProject) {
+  leaveOutWhatIsMeant();
   const stack = await stackOf(process.env["TEST_STACK"]);
   const mail = await startMail();
   const issuers = await startIssuers();

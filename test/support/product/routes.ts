@@ -9,7 +9,7 @@ import { Day, Uuid } from "../../../src/values.ts";
 import { answerNew, answerRow, IfMatch } from "../../../src/http/etag.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../../../src/http/idempotency.ts";
 import { pageOf } from "../../../src/http/page.ts";
-import { resource } from "../../../src/http/resource.ts";
+import { resource } from "../../../src/edge/resource.ts";
 import { rowsOf, searched } from "../../../src/http/rows.ts";
 import { shownOf } from "../../../src/http/shape.ts";
 import { ById, valid } from "../../../src/http/valid.ts";
@@ -38,7 +38,7 @@ const projectRows = rowsOf(projects, shown, {
 
 const projectRoutes = resource(projectRows, {
   one: "project",
-  many: "projects" as never,
+  many: "projects" as string as never,
   tag: { name: "Projects", description: "What the tenant works on." },
   takes: NewProject,
 });

@@ -2,13 +2,13 @@ import type { Context } from "hono";
 import * as v from "valibot";
 import type { Scope } from "../authority.ts";
 import { factory, type Edge } from "../context.ts";
-import { needs } from "../edge/needs.ts";
+import { needs } from "./needs.ts";
 import { nameSchemas, operation, type Tag } from "../openapi/operation.ts";
 import type { ProblemCode } from "../problem.ts";
-import { answerNew, answerRow, IfMatch } from "./etag.ts";
-import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "./idempotency.ts";
-import { pageOf } from "./page.ts";
-import { ById, valid } from "./valid.ts";
+import { answerNew, answerRow, IfMatch } from "../http/etag.ts";
+import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
+import { pageOf } from "../http/page.ts";
+import { ById, valid } from "../http/valid.ts";
 
 /** What scopes are of: `projects`, where `projects:read` and `projects:write` are scopes. */
 type Scoped = { [S in Scope]: S extends `${infer Of}:read` ? Of : never }[Scope];
