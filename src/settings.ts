@@ -93,6 +93,7 @@ const VARIABLES = {
     v.pipe(v.string(), v.regex(/^[a-z]{1,16}$/)),
     "the word in each API key that says where it is good, such as live",
   ],
+  API_NAME: [v.optional(v.string(), "partywall"), "what the API is called"],
   BASE_DOMAIN: [
     v.pipe(v.optional(v.string(), ""), v.regex(/^([a-z0-9-]+(\.[a-z0-9-]+)*)?$/)),
     "the domain whose subdomains are tenants' slugs, or nothing",

@@ -117,7 +117,7 @@ it.runIf(HAS_SAMPLE)(
   async () => {
     const steps = stepsOf("Your own resource in ten minutes");
     const routes = steps.find(({ file }) => file === "src/product/notes.ts")?.body ?? "";
-    expect(routes.trimEnd().split("\n").length).toBeLessThanOrEqual(60);
+    expect(routes.trimEnd().split("\n").length).toBeLessThanOrEqual(20);
 
     const printed: string[] = [];
     for (const step of steps) printed.push(await follow(step));

@@ -3,6 +3,7 @@ import type { Hono } from "hono";
 import { generateSpecs } from "hono-openapi";
 import * as v from "valibot";
 import { factory, type Edge } from "../context.ts";
+import { settings } from "../env.ts";
 import { PROBLEMS, type ProblemCode } from "../problem.ts";
 import {
   HEADERS,
@@ -119,7 +120,7 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
   const schemas = { ...components.schemas, Problem: PROBLEM };
   const document = {
     openapi: "3.1.0",
-    info: INFO,
+    info: { title: settings.API_NAME, ...INFO, contact: { name: settings.API_NAME } },
     servers: [{ url: "/", description: "Where this document is", "x-internal": false }],
     tags,
     paths,

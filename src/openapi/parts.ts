@@ -13,7 +13,6 @@ export type Parameter = {
 export type Header = { description: string; required?: boolean; schema: Schema };
 
 export const INFO = {
-  title: "partywall",
   version: "1.0.0",
   summary: "A multi-tenant backend: each tenant sees its own data, within its own limits.",
   description: [
@@ -22,7 +21,6 @@ export const INFO = {
     "changed with that one in `If-Match`, so that nobody's change is lost. Send `Idempotency-Key` with what creates",
     "something, and it is safe to repeat.",
   ].join("\n"),
-  contact: { name: "partywall" },
   license: { name: "MIT", identifier: "MIT" },
 };
 

@@ -1,17 +1,17 @@
 import { html, raw } from "hono/html";
 
 /** What the page at /docs loads and runs; `nonce` is its Content-Security-Policy's. */
-type Page = { origin: string; script: string; stylesheet: string; nonce: string };
+type Page = { name: string; origin: string; script: string; stylesheet: string; nonce: string };
 
-/** The page at /docs: what partywall is, how to get a token, and the reference, to try. */
-export const docsPage = ({ origin, script, stylesheet, nonce }: Page) =>
+/** The page at /docs: what this is, how to get a token, and the reference, to try. */
+export const docsPage = ({ name, origin, script, stylesheet, nonce }: Page) =>
   html`<!doctype html>
     <html lang="en">
       <head>
         <meta charset="utf-8" />
         <meta name="viewport" content="width=device-width, initial-scale=1" />
         <meta name="color-scheme" content="light dark" />
-        <title>partywall API</title>
+        <title>${name} API</title>
         <link rel="icon" href="data:," />
         <link rel="stylesheet" nonce="${nonce}" href="${stylesheet}" />
         <style nonce="${nonce}">
@@ -20,7 +20,7 @@ export const docsPage = ({ origin, script, stylesheet, nonce }: Page) =>
       </head>
       <body>
         <header>
-          <h1>partywall API</h1>
+          <h1>${name} API</h1>
           <p>
             A multi-tenant backend: many tenants in one database, each with its own data and within its own
             limits. This page describes every route, and sends real requests to

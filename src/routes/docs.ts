@@ -4,7 +4,7 @@ import { factory } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
-import { bindings } from "../env.ts";
+import { bindings, settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import { docsPage } from "./docs-page.ts";
 
@@ -38,7 +38,13 @@ export const docsRoutes = factory
       );
       const { origin } = new URL(c.req.url);
       return c.html(
-        docsPage({ origin, script: `/docs/${SCRIPT}`, stylesheet: `/docs/${STYLESHEET}`, nonce }),
+        docsPage({
+          name: settings.API_NAME,
+          origin,
+          script: `/docs/${SCRIPT}`,
+          stylesheet: `/docs/${STYLESHEET}`,
+          nonce,
+        }),
       );
     },
   )
