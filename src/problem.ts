@@ -94,6 +94,11 @@ export const PROBLEMS = {
     title: "The first request with this key is not done",
     help: "Another request with the same Idempotency-Key is still being answered. Send this one again in a moment.",
   },
+  value_taken: {
+    status: 409,
+    title: "Another row has this value",
+    help: "Each row has a value of its own there. Each entry of errors points at one that is taken.",
+  },
   row_in_use: {
     status: 409,
     title: "Other rows refer to it",

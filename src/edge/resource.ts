@@ -22,6 +22,7 @@ type Answer = Response | Promise<Response>;
 /** What rowsOf() gives. */
 type Rows<Insert, Patch, Row> = {
   shape: v.GenericSchema;
+  mayCollide: boolean;
   query: v.GenericSchema<unknown, Page>;
   page: (c: Parsed<{ query: Page }>) => Answer;
   find: (c: Parsed<{ param: { id: string } }>) => Promise<Row>;
@@ -32,27 +33,35 @@ type Rows<Insert, Patch, Row> = {
 
 type Entries = Record<string, v.GenericSchema>;
 
-/** The usual handlers; each may be replaced. */
-type Handlers<Taken> = {
+/** The usual handlers, of routes that take these bodies. */
+type Handlers<Taken, Changed> = {
   list: (c: Parsed<{ query: Page }>) => Answer;
   create: (c: Parsed<{ header: KeyHeader; json: Taken }>) => Answer;
   find: (c: Parsed<{ param: { id: string } }>) => Answer;
-  change: (c: Parsed<{ param: { id: string }; header: MatchHeader; json: Partial<Taken> }>) => Answer;
+  change: (c: Parsed<{ param: { id: string }; header: MatchHeader; json: Changed }>) => Answer;
   remove: (c: Parsed<{ param: { id: string }; header: MatchHeader }>) => Answer;
 };
+type Verb = keyof Handlers<never, never>;
 
-type Verb = keyof Handlers<never>;
-/** A handler in the place of the usual one; false for no route. It has to be said of `create` where what it takes is no row. */
-type Given<Taken> = { [V in Verb]?: Handlers<Taken>[V] | false };
+/** A handler in the place of the usual one; false for no route. */
+type Given<H> = { [V in keyof H]?: H[V] | false };
+/** A usual handler writes what its body says: where that is no row, another one, or false, has to be said. */
+type Arguments<Insert, Patch, Taken, Changed, H = Handlers<Taken, Changed>> = Taken extends Insert
+  ? Changed extends Patch
+    ? [given?: Given<H>]
+    : [given: Given<H> & Required<Pick<Given<H>, "change" & keyof H>>]
+  : [given: Given<H> & Required<Pick<Given<H>, "create" & keyof H>>];
 
-type Resource<Takes> = {
+type Resource<Takes, Changes> = {
   /** Its name in operations, such as `project`. */
   one: string;
   /** The same of several, which its scopes are named by. */
   many: Scoped;
   tag: Tag;
-  /** What makes a row. A merge patch of it changes one. */
+  /** What makes a row. */
   takes: Takes;
+  /** What changes one, as a merge patch: any part of `takes` unless said. */
+  changes?: Changes;
   /** Problems of its own that a route may answer. */
   problems?: Partial<Record<Verb, readonly ProblemCode[]>>;
   summaries?: Partial<Record<Verb, string>>;
@@ -69,33 +78,33 @@ export function resource<
   Patch,
   Row extends { id: string; version: number },
   E extends Entries,
-  Takes extends v.StrictObjectSchema<E, undefined> & v.GenericSchema<unknown, Partial<Insert>>,
+  Takes extends v.StrictObjectSchema<E, undefined>,
+  Changes extends v.GenericSchema = v.GenericSchema<unknown, Partial<v.InferOutput<Takes>>>,
 >(
   rows: Rows<Insert, Patch, Row>,
-  { one, many, tag, takes, problems = {}, summaries = {} }: Resource<Takes>,
-  ...[given = {}]: v.InferOutput<Takes> extends Insert
-    ? [given?: Given<v.InferOutput<Takes>>]
-    : [given: Given<v.InferOutput<Takes>> & Required<Pick<Given<v.InferOutput<Takes>>, "create">>]
+  { one, many, tag, takes, changes, problems = {}, summaries = {} }: Resource<Takes, Changes>,
+  ...[given]: Arguments<Insert, Patch, v.InferOutput<Takes>, v.InferOutput<Changes>>
 ) {
-  const patch = v.partial(takes);
+  const patch: v.GenericSchema = changes ?? v.partial(takes);
   const [One, Many] = [pascal(one), pascal(many)];
   nameSchemas({ [One]: rows.shape, [`New${One}`]: takes, [`${One}Patch`]: patch });
   const [read, write] = [needs(`${many}:read`), needs(`${many}:write` as Scope)];
   const a = `${/^[aeiou]/.test(one) ? "an" : "a"} ${one.replaceAll("_", " ")}`;
   const missing = ["not_found", "precondition_failed"] as const;
+  const taken = rows.mayCollide ? (["value_taken"] as const) : [];
   const says = (verb: Verb, summary: string, usual: readonly ProblemCode[] = []) => ({
     summary: summaries[verb] ?? summary,
     tag,
     problems: [...usual, ...(problems[verb] ?? [])],
   });
-  const usual: Handlers<v.InferOutput<Takes>> = {
+  const usual: Handlers<v.InferOutput<Takes>, unknown> = {
     list: (c) => rows.page(c),
     create: async (c) => answerNew(c, await rows.create(c, c.req.valid("json") as Insert)),
     find: async (c) => answerRow(c, await rows.find(c)),
     change: async (c) => answerRow(c, await rows.change(c, c.req.valid("json") as Patch)),
     remove: async (c) => c.body(await rows.remove(c), 204),
   };
-  const { list, create, find, change, remove } = { ...usual, ...given };
+  const { list, create, find, change, remove } = { ...usual, ...(given as Given<typeof usual> | undefined) };
 
   const routes = factory.createApp();
   if (list)
@@ -112,7 +121,10 @@ export function resource<
   if (create)
     routes.post(
       "/",
-      operation(`create${One}`, { ...says("create", `Create ${a}`, IDEMPOTENCY_PROBLEMS), made: rows.shape }),
+      operation(`create${One}`, {
+        ...says("create", `Create ${a}`, [...IDEMPOTENCY_PROBLEMS, ...taken]),
+        made: rows.shape,
+      }),
       write,
       valid("header", IdempotencyKey),
       valid("json", takes),
@@ -129,7 +141,10 @@ export function resource<
   if (change)
     routes.patch(
       "/:id",
-      operation(`update${One}`, { ...says("change", `Change ${a} (merge patch)`, missing), row: rows.shape }),
+      operation(`update${One}`, {
+        ...says("change", `Change ${a} (merge patch)`, [...missing, ...taken]),
+        row: rows.shape,
+      }),
       write,
       valid("param", ById),
       valid("header", IfMatch),

@@ -99,14 +99,19 @@ const faultAt = (name: string | undefined, detail: string): Fault => ({
 type Fitting = {
   /** Throws `invalid_input` that points at each value which its column cannot hold. */
   checkFit: (values: Record<string, unknown>) => void;
-  /** Makes `invalid_input` of what Postgres refuses to write because of a value; rethrows the rest. */
+  /**
+   * Makes `invalid_input` of what Postgres refuses to write because of a value, and `value_taken` where another row has
+   * it; rethrows the rest.
+   */
   refuseMisfit: (error: unknown) => never;
+  /** Whether a row may have a value that another one has already. */
+  mayCollide: boolean;
 };
 
 /**
  * What a table's columns can hold, so that a value that does not fit is the client's fault (422), and no error of the
- * server: by their types before anything is sent, and by the table's foreign keys, CHECKs and NOT NULLs when Postgres
- * refuses the write.
+ * server: by their types before anything is sent, and by the table's keys, CHECKs and NOT NULLs when Postgres refuses the
+ * write.
  */
 export function fitting(table: PgTable): Fitting {
   const named = Object.entries(getTableColumns(table));
@@ -115,7 +120,7 @@ export function fitting(table: PgTable): Fitting {
     const fit = fitOf(column);
     return fit ? [{ name, ...fit }] : [];
   });
-  const { foreignKeys, checks } = getTableConfig(table);
+  const { foreignKeys, checks, indexes, uniqueConstraints } = getTableConfig(table);
   const byConstraint = new Map<string, Fault>();
   for (const key of foreignKeys) {
     const { columns, foreignTable } = key.reference();
@@ -131,8 +136,17 @@ export function fitting(table: PgTable): Fitting {
       faultAt(about.length === 1 ? about[0]?.[0] : undefined, "Not a value that is allowed."),
     );
   }
+  const uniques = new Map<string, Fault>();
+  const addUnique = (name: string | undefined, columns: { name?: string | undefined }[]) => {
+    const own = columns.filter((column) => column.name !== "tenant_id");
+    const about = own.length === 1 ? nameOf(own[0]?.name ?? "") : undefined;
+    uniques.set(name ?? "", faultAt(about, "Another row has it."));
+  };
+  for (const { config } of indexes) if (config.unique) addUnique(config.name, config.columns as object[]);
+  for (const { columns, name } of uniqueConstraints) addUnique(name, columns);
 
   return {
+    mayCollide: uniques.size > 0,
     checkFit(values) {
       const faults = fits.flatMap(({ name, fits: isFit, wanted }) => {
         const value = values[name];
@@ -143,6 +157,8 @@ export function fitting(table: PgTable): Fitting {
     },
     refuseMisfit(error) {
       const { code, constraint = "", column = "" } = postgresFault(error) ?? {};
+      const taken = code === "23505" && uniques.get(constraint);
+      if (taken) throw new Problem("value_taken", { errors: [taken], cause: error });
       const fault =
         code === "23502"
           ? faultAt(nameOf(column), "Required.")

@@ -163,7 +163,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       .returning({ id: table.id }),
   );
   const insert = insertion(table, versioned);
-  const { checkFit, refuseMisfit } = fitting(table);
+  const { checkFit, refuseMisfit, mayCollide } = fitting(table);
 
   function refused(error: unknown): never {
     try {
@@ -205,6 +205,12 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     /** What is shown of a row. */
     shape,
 
+    /** Whether create() and change() may throw `value_taken`. */
+    mayCollide,
+
+    /** Throws what the routes answer to a write of these rows that Postgres refused, such as one of once(). */
+    refuse: refused,
+
     /** The query of one page, for a route that reads more than the page in its batch. */
     list,
 
@@ -231,7 +237,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
 
     /**
      * Inserts a row and returns it; once for an `Idempotency-Key`, as once() says. Throws `invalid_input` for a value
-     * that its column cannot hold, or that refers to nothing.
+     * that its column cannot hold, or that refers to nothing, and `value_taken`.
      */
     async create(c: Keyed, values: InferInsertModel<T>): Promise<Row> {
       checkFit(values);
@@ -273,8 +279,10 @@ function withoutPlace<Row extends object>(row: Row): Row {
 /** The row that a request wants to change, and which versions of it. The $ keeps these names apart from columns. */
 type Target = { $id: string; $versions: string | undefined };
 
-/** New values of some of a row's columns; what is undefined stays as it is. */
-type Patch<T extends Table> = { [Name in keyof InferInsertModel<T>]?: InferInsertModel<T>[Name] | undefined };
+/** New values of some of a row's columns, or SQL that makes one; what is undefined stays as it is. */
+type Patch<T extends Table> = {
+  [Name in keyof InferInsertModel<T>]?: InferInsertModel<T>[Name] | SQL | undefined;
+};
 
 /** The context of a route that has parsed these parts of the request. */
 type Parsed<Parts extends object> = Context<Edge, string, { out: Parts }>;
