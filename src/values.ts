@@ -60,4 +60,5 @@ export const amount = (precision = 12, scale = 2) =>
       `an amount such as "1234.50"`,
     ),
     v.maxLength(precision + 2),
+    v.examples([scale > 0 ? `12.${"5".padEnd(scale, "0")}` : "12"]),
   );

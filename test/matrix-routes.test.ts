@@ -29,6 +29,7 @@ type Schema = {
   pattern?: string;
   minLength?: number;
   maxLength?: number;
+  examples?: unknown[];
   minimum?: number;
   minItems?: number;
   enum?: unknown[];
@@ -103,7 +104,7 @@ const referred = new Map<string, string>(
 
 /** A text that the schema takes, as far as it says what it takes. */
 function textOf(schema: Schema, where: string): string {
-  const { format, pattern = "", minLength = 0, maxLength = Infinity } = resolved(schema);
+  const { format, pattern = "", minLength = 0, maxLength = Infinity, examples = [] } = resolved(schema);
   const word = `m${crypto.randomUUID().slice(0, 8)}`;
   const formats: Record<string, string> = {
     uuid: crypto.randomUUID(),
@@ -116,7 +117,13 @@ function textOf(schema: Schema, where: string): string {
   if (format && formats[format]) return formats[format];
   const isTaken = (text: string) =>
     new RegExp(pattern, "u").test(text) && text.length >= minLength && text.length <= maxLength;
-  const texts = [word.padEnd(minLength, "x").slice(0, maxLength), `${word}.test`, "1"];
+  // A text of its own first: two rows may not have the same.
+  const texts = [
+    word.padEnd(minLength, "x").slice(0, maxLength),
+    `${word}.test`,
+    ...examples.map(String),
+    "1",
+  ];
   const text =
     texts.find(isTaken) ?? fc.sample(fc.stringMatching(new RegExp(pattern, "u")), 100).find(isTaken);
   if (text === undefined)

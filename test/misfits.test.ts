@@ -21,6 +21,8 @@ import {
   text,
   time,
   timestamp,
+  unique,
+  uniqueIndex,
   uuid,
   varchar,
 } from "drizzle-orm/pg-core";
@@ -79,10 +81,13 @@ const things = schema.table(
     positive: integer("positive"),
     low: integer("low"),
     high: integer("high"),
+    code: text("code"),
     needed: text("needed").notNull().default("here"),
   },
   (t) => [
     foreignKey({ name: "things_parent", columns: [t.parent], foreignColumns: [parents.id] }),
+    unique("things_code").on(t.code),
+    uniqueIndex("things_edges").on(t.low, t.high),
     check("positive", sql`${t.positive} > 0`),
     check("ordered", sql`low < high`),
   ],
@@ -169,8 +174,9 @@ beforeAll(async () => {
       double float8, money numeric(12, 2), exact numeric, "some" varchar(4), five char(5), kind text, truth boolean, name uuid,
       day date, clock time, at timestamptz, span interval, document jsonb, list int[], host inet, network cidr, device macaddr,
       place point, mood misfits.mood, parent_id uuid constraint things_parent references misfits.parents, positive int,
-      low int, high int, needed text not null default 'here', constraint positive check (positive > 0),
+      low int, high int, code text constraint things_code unique, needed text not null default 'here', constraint positive check (positive > 0),
       constraint ordered check (low < high))`,
+    stage`create unique index things_edges on misfits.things (low, high)`,
     stage`create table misfits.parts (
       thing_id uuid references misfits.things on delete restrict, also_of uuid references misfits.things)`,
   ]);
@@ -231,3 +237,18 @@ it.each(["thing_id", "also_of"])(
     expect((await remove()).status).toBe(200);
   },
 );
+
+it("answers a value that another row has with 409, which points at it, also when a row is changed", async () => {
+  const code = crypto.randomUUID();
+  await answerTo("POST", { code, low: -7, high: -6 });
+  const { id } = await answerTo("POST", {});
+  for (const [method, path] of [
+    ["POST", "/"],
+    ["PATCH", `/${id}`],
+  ] as const) {
+    const taken = await answerTo(method, { code }, path);
+    expect(taken).toMatchObject({ status: 409, code: "value_taken", pointers: ["/code"] });
+    const pair = await answerTo(method, { low: -7, high: -6 }, path);
+    expect(pair).toMatchObject({ status: 409, code: "value_taken", pointers: [""] });
+  }
+});

@@ -13,6 +13,16 @@ export type Kept<B extends Batch> = {
   [Name in keyof B]: B[Name]["_"]["result"] extends unknown[] ? B[Name]["_"]["result"] : undefined;
 };
 
+/** Throws for a statement whose rows cannot be kept: one that writes in a WITH of its own. Each write is a statement. */
+export function checkKept(batch: Batch): void {
+  for (const [name, item] of Object.entries(batch)) {
+    const prepared = prepare(item);
+    const writes = /\bas \((insert into|update|delete from|merge into)\s/i;
+    if (prepared.fields && writes.test(prepared.getQuery().sql))
+      throw new Error(`once() cannot keep the rows of ${name}, which writes in a WITH: make it two queries`);
+  }
+}
+
 /** The batch; each of its statements that returns rows also notes them in its transaction, beside this Idempotency-Key. */
 export const keeping = (batch: Batch, key: string): Batch =>
   Object.fromEntries(Object.entries(batch).map(([name, item]) => [name, keepingItem(name, item, key)]));

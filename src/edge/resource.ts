@@ -87,7 +87,6 @@ export function resource<
 ) {
   const patch: v.GenericSchema = changes ?? v.partial(takes);
   const [One, Many] = [pascal(one), pascal(many)];
-  nameSchemas({ [One]: rows.shape, [`New${One}`]: takes, [`${One}Patch`]: patch });
   const [read, write] = [needs(`${many}:read`), needs(`${many}:write` as Scope)];
   const a = `${/^[aeiou]/.test(one) ? "an" : "a"} ${one.replaceAll("_", " ")}`;
   const missing = ["not_found", "precondition_failed"] as const;
@@ -106,6 +105,12 @@ export function resource<
   };
   const { list, create, find, change, remove } = { ...usual, ...(given as Given<typeof usual> | undefined) };
 
+  // One that no route takes would stand in the document for nothing.
+  nameSchemas({
+    [One]: rows.shape,
+    ...(create && { [`New${One}`]: takes }),
+    ...(change && { [`${One}Patch`]: patch }),
+  });
   const routes = factory.createApp();
   if (list)
     routes.get(

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import * as v from "valibot";
 import type { Edge } from "../context.ts";
 import { postgresFault } from "../db/client.ts";
-import { keeping, keptOf, readKept, type Kept, type KeptRows } from "../db/kept.ts";
+import { checkKept, keeping, keptOf, readKept, type Kept, type KeptRows } from "../db/kept.ts";
 import { built, query, type Given } from "../db/query.ts";
 import { Problem, type ProblemCode } from "../problem.ts";
 import type { Batch, Queries } from "../tenant-db.ts";
@@ -54,6 +54,7 @@ const TAKEN = "PW002";
 export async function once<B extends Batch>(c: Keyed, queries: Queries<B>): Promise<Kept<B>> {
   const db = c.get("db");
   const batch = built(queries);
+  checkKept(batch);
   const key = c.req.valid("header")["idempotency-key"];
   if (key === undefined) return keptOf(batch, await db.write(batch));
   const claimed = { "": claim({ key, hash: await hashOf(c) }) };
@@ -77,6 +78,8 @@ async function hashOf(c: Context<Edge>): Promise<string> {
     typeof value === "object" && value !== null && !Array.isArray(value)
       ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
       : value;
-  const hash = createHash("sha256").update(JSON.stringify([c.req.method, c.req.path, body], sorted));
+  const hash = createHash("sha256").update(
+    JSON.stringify([c.req.method, new URL(c.req.url).search, c.req.path, body], sorted),
+  );
   return `\\x${hash.digest("hex")}`;
 }

@@ -208,6 +208,15 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     /** Whether create() and change() may throw `value_taken`. */
     mayCollide,
 
+    /**
+     * The query of one row's insert, which returns it, for a route that writes more in its batch. Throws `invalid_input` as
+     * create() does.
+     */
+    insert(values: InferInsertModel<T>): RunnableQuery<Row[], "pg"> {
+      checkFit(values);
+      return insert(values) as unknown as RunnableQuery<Row[], "pg">;
+    },
+
     /** Throws what the routes answer to a write of these rows that Postgres refused, such as one of once(). */
     refuse: refused,
 

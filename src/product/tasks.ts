@@ -13,7 +13,7 @@ import { resource } from "../edge/resource.ts";
 import { rowsOf } from "../http/rows.ts";
 import { shownOf } from "../http/shape.ts";
 import { ById, valid } from "../http/valid.ts";
-import { operation } from "../openapi/operation.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 
 const tag = { name: "Tasks", description: "What there is to do in a project." };
@@ -28,6 +28,8 @@ const NewTask = v.strictObject({
   assignee_id: v.optional(v.nullable(Uuid)),
   due_on: v.optional(v.nullable(Day)),
 });
+
+nameSchemas({ NewTask });
 
 /** The project is in the path: a task of one that is not there is not there either. */
 function refuseTask(error: unknown): never {

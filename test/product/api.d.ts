@@ -2044,7 +2044,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
