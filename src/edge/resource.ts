@@ -103,7 +103,7 @@ export function resource<
     change: async (c) => answerRow(c, await rows.change(c, c.req.valid("json") as Patch)),
     remove: async (c) => c.body(await rows.remove(c), 204),
   };
-  const { list, create, find, change, remove } = { ...usual, ...(given as Given<typeof usual> | undefined) };
+  const { list, create, find, change, remove } = { ...usual, ...given };
 
   // One that no route takes would stand in the document for nothing.
   nameSchemas({

@@ -212,9 +212,9 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
      * The query of one row's insert, which returns it, for a route that writes more in its batch. Throws `invalid_input` as
      * create() does.
      */
-    insert(values: InferInsertModel<T>): RunnableQuery<Row[], "pg"> {
+    insert(values: Inserted<T>): RunnableQuery<[Row], "pg"> {
       checkFit(values);
-      return insert(values) as unknown as RunnableQuery<Row[], "pg">;
+      return insert(values as InferInsertModel<T>) as unknown as RunnableQuery<[Row], "pg">;
     },
 
     /** Throws what the routes answer to a write of these rows that Postgres refused, such as one of once(). */
@@ -288,6 +288,10 @@ function withoutPlace<Row extends object>(row: Row): Row {
 /** The row that a request wants to change, and which versions of it. The $ keeps these names apart from columns. */
 type Target = { $id: string; $versions: string | undefined };
 
+/** The values of a new row, or SQL that makes one. */
+type Inserted<T extends Table> = {
+  [Name in keyof InferInsertModel<T>]: InferInsertModel<T>[Name] | SQL;
+};
 /** New values of some of a row's columns, or SQL that makes one; what is undefined stays as it is. */
 type Patch<T extends Table> = {
   [Name in keyof InferInsertModel<T>]?: InferInsertModel<T>[Name] | SQL | undefined;

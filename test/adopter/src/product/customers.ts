@@ -1,0 +1,60 @@
+import * as v from "valibot";
+import { costs } from "../edge/cost.ts";
+import { needs } from "../edge/needs.ts";
+import { IDEMPOTENCY_PROBLEMS, IdempotencyKey, once } from "../http/idempotency.ts";
+import { resource } from "../edge/resource.ts";
+import { rowsOf, searched } from "../http/rows.ts";
+import { shownOf } from "../http/shape.ts";
+import { valid } from "../http/valid.ts";
+import { operation } from "../openapi/operation.ts";
+import { Problem } from "../problem.ts";
+import { Email } from "../values.ts";
+import { textOf } from "./input.ts";
+import { customers } from "./schema.ts";
+
+const MAX = 200;
+const tag = { name: "Customers", description: "Whom the tenant sends invoices to." };
+const NewCustomer = v.strictObject({
+  name: textOf(200),
+  email: v.optional(v.nullable(Email)),
+  notes: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)), "")),
+});
+const Import = v.strictObject({ customers: v.pipe(v.array(NewCustomer), v.minLength(1), v.maxLength(MAX)) });
+const Imported = v.object({ ids: v.array(v.pipe(v.string(), v.uuid())) });
+const Rows = v.pipe(v.string(), v.maxLength(3), v.digits(), v.toNumber(), v.minValue(1), v.maxValue(MAX));
+
+const rows = rowsOf(customers, shownOf(customers, "name", "email", "notes"), {
+  filters: { q: searched(customers.name, customers.email) },
+  sorts: ["name"],
+});
+
+export const customerRoutes = resource(rows, {
+  one: "customer",
+  many: "customers",
+  tag,
+  takes: NewCustomer,
+}).post(
+  "/import",
+  operation("importCustomers", {
+    summary: "Import customers",
+    tag,
+    answers: { 201: Imported },
+    problems: [...IDEMPOTENCY_PROBLEMS, "value_taken"],
+  }),
+  needs("customers:write"),
+  costs((c) => Math.min(Number(c.req.query("rows")), MAX)),
+  valid("query", v.object({ rows: Rows })),
+  valid("header", IdempotencyKey),
+  valid("json", Import),
+  async (c) => {
+    const given = c.req.valid("json").customers;
+    if (given.length !== c.req.valid("query").rows)
+      throw new Problem("invalid_input", {
+        errors: [{ pointer: "/customers", detail: "Not as many as `rows`." }],
+      });
+    const { made } = await once(c, (q) => ({
+      made: q.insert(customers).values(given).returning({ id: customers.id }),
+    })).catch(rows.refuse);
+    return c.json({ ids: made.map(({ id }) => id) }, 201);
+  },
+);
