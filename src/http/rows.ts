@@ -202,8 +202,9 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       undefined
     >,
 
-    /** What is shown of a row. */
+    /** What is shown of a row, and its columns, for `returning()`. */
     shape,
+    shown: shown as Shown,
 
     /** Whether create() and change() may throw `value_taken`. */
     mayCollide,

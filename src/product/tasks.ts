@@ -4,10 +4,11 @@ import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { projects, TASK_STATUSES, tasks } from "./schema.ts";
+import { bulkOf } from "../edge/bulk.ts";
 import { needs } from "../edge/needs.ts";
 import { Day, Uuid } from "../values.ts";
 import { answerNew } from "../http/etag.ts";
-import { IDEMPOTENCY_PROBLEMS, IdempotencyKey } from "../http/idempotency.ts";
+import { IDEMPOTENCY_PROBLEMS, IdempotencyKey, once } from "../http/idempotency.ts";
 import { pageOf } from "../http/page.ts";
 import { resource } from "../edge/resource.ts";
 import { rowsOf } from "../http/rows.ts";
@@ -35,6 +36,9 @@ nameSchemas({ NewTask });
 function refuseTask(error: unknown): never {
   throw violatedConstraint(error) === "tasks_project" ? new Problem("not_found", { cause: error }) : error;
 }
+
+const NewTasks = v.strictObject({ tasks: v.pipe(v.array(NewTask), v.minLength(1), v.maxLength(100)) });
+const bulk = bulkOf(100);
 
 const rows = rowsOf(tasks, Task, {
   filters: {
@@ -104,5 +108,32 @@ export const projectTaskRoutes = factory
     async (c) => {
       const values = { ...c.req.valid("json"), project_id: c.req.valid("param").id };
       return answerNew(c, await rows.create(c, values), "/v1/tasks");
+    },
+  )
+  .post(
+    "/:id/tasks/bulk",
+    operation("createProjectTasks", {
+      summary: "Add many tasks to a project: all or none",
+      tag,
+      answers: { 201: v.object({ data: v.array(Task) }) },
+      problems: ["not_found", ...IDEMPOTENCY_PROBLEMS],
+    }),
+    needs("tasks:write"),
+    bulk.costs,
+    valid("param", ById),
+    valid("query", bulk.query),
+    valid("header", IdempotencyKey),
+    valid("json", NewTasks),
+    async (c) => {
+      const given = c.req.valid("json").tasks;
+      bulk.check(c, given);
+      const project_id = c.req.valid("param").id;
+      const { data } = await once(c, (q) => ({
+        data: q
+          .insert(tasks)
+          .values(given.map((task) => ({ ...task, project_id })))
+          .returning(rows.shown),
+      })).catch(rows.refuse);
+      return c.json({ data }, 201);
     },
   );

@@ -53,3 +53,59 @@ it("creates, shows, lists, changes and deletes a task", async () => {
   expect((await request("DELETE", path, { token })).status).toBe(204);
   expect((await request("GET", path, { token })).status).toBe(404);
 });
+
+it("adds many tasks at once, all or none, for a unit each, once for an Idempotency-Key", async () => {
+  const { token } = await newTenant([{ name: "minute", limit: 1000, window: 60 }]);
+  const project = await newProject(token);
+  const at = `/v1/projects/${project.id}/tasks`;
+  const listOf = (rows: number) => Array.from({ length: rows }, (_, index) => ({ title: `Task ${index}` }));
+  const headers = { "idempotency-key": crypto.randomUUID() };
+  const send = (rows: number | string, tasks: object[], path = at) =>
+    request("POST", `${path}/bulk?rows=${rows}`, { token, body: { tasks }, headers });
+  const left = (response: Response) => /r=(\d+)/.exec(response.headers.get("ratelimit") ?? "")?.[1];
+
+  const made = await send(100, listOf(100));
+  expect(left(made)).toBe("899");
+  const { data } = await answered<{ data: { id: string }[] }>(201, made);
+  expect(data).toHaveLength(100);
+  expect(await answered(201, send(100, listOf(100)))).toEqual({ data });
+
+  headers["idempotency-key"] = crypto.randomUUID();
+  for (const [rows, tasks] of [
+    [1, listOf(2)],
+    [101, listOf(101)],
+    ["x", listOf(1)],
+    [2, [{ title: "Tiles" }, { title: "Tiles", assignee_id: crypto.randomUUID() }]],
+  ] as const)
+    expect((await send(rows, [...tasks])).status).toBe(422);
+  const nowhere = `/v1/projects/${crypto.randomUUID()}/tasks`;
+  expect((await send(1, listOf(1), nowhere)).status).toBe(404);
+  const { data: all } = await answered<{ data: unknown[] }>(
+    200,
+    request("GET", `${at}?limit=100`, { token }),
+  );
+  expect(all).toHaveLength(100);
+});
+
+it("lists projects by name and tasks by when they are due, and finds projects by a part of their text", async () => {
+  const { token } = await newTenant();
+  for (const name of ["Roof", "Loft", "100% roof"]) await newProject(token, { name });
+  const [{ id = "" } = {}] = (
+    await answered<{ data: { id: string }[] }>(200, request("GET", "/v1/projects?q=loft", { token }))
+  ).data;
+  for (const due_on of ["2026-12-24", null, "2026-01-01"])
+    await request("POST", `/v1/projects/${id}/tasks`, { token, body: { title: "T", due_on } });
+  const listed = async (path: string, member: string) => {
+    const { data } = await answered<{ data: Record<string, unknown>[] }>(
+      200,
+      request("GET", path, { token }),
+    );
+    return data.map((row) => row[member]);
+  };
+  expect(await listed("/v1/projects?sort=name", "name")).toEqual(["100% roof", "Loft", "Roof"]);
+  expect(await listed("/v1/projects?q=ROOF&sort=-name", "name")).toEqual(["Roof", "100% roof"]);
+  expect(await listed("/v1/projects?q=%25", "name")).toEqual(["100% roof"]);
+  const due = ["2026-01-01", "2026-12-24", null];
+  expect(await listed(`/v1/projects/${id}/tasks?sort=due_on`, "due_on")).toEqual(due);
+  expect(await listed("/v1/tasks?sort=-due_on", "due_on")).toEqual(due.toReversed());
+});

@@ -30,7 +30,7 @@ export function refuseStatus(error: unknown): never {
 const numericsOf = (amounts: string[]) => sql`${`{${amounts.join()}}`}::numeric[]`;
 
 /** An invoice with its total, and its lines as rows of it. */
-export function newInvoice<Given extends { lines: Line[] }>({ lines, ...given }: Given) {
+export function newInvoice<Body extends { lines: Line[] }>({ lines, ...given }: Body) {
   const id = uuidv7();
   const quantities = numericsOf(lines.map(({ quantity }) => quantity));
   const prices = numericsOf(lines.map(({ unit_price }) => unit_price));

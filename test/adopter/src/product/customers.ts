@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { costs } from "../edge/cost.ts";
+import { bulkOf } from "../edge/bulk.ts";
 import { needs } from "../edge/needs.ts";
 import { IDEMPOTENCY_PROBLEMS, IdempotencyKey, once } from "../http/idempotency.ts";
 import { resource } from "../edge/resource.ts";
@@ -7,7 +7,6 @@ import { rowsOf, searched } from "../http/rows.ts";
 import { shownOf } from "../http/shape.ts";
 import { valid } from "../http/valid.ts";
 import { operation } from "../openapi/operation.ts";
-import { Problem } from "../problem.ts";
 import { Email } from "../values.ts";
 import { textOf } from "./input.ts";
 import { customers } from "./schema.ts";
@@ -21,7 +20,7 @@ const NewCustomer = v.strictObject({
 });
 const Import = v.strictObject({ customers: v.pipe(v.array(NewCustomer), v.minLength(1), v.maxLength(MAX)) });
 const Imported = v.object({ ids: v.array(v.pipe(v.string(), v.uuid())) });
-const Rows = v.pipe(v.string(), v.maxLength(3), v.digits(), v.toNumber(), v.minValue(1), v.maxValue(MAX));
+const bulk = bulkOf(MAX);
 
 const rows = rowsOf(customers, shownOf(customers, "name", "email", "notes"), {
   filters: { q: searched(customers.name, customers.email) },
@@ -42,16 +41,13 @@ export const customerRoutes = resource(rows, {
     problems: [...IDEMPOTENCY_PROBLEMS, "value_taken"],
   }),
   needs("customers:write"),
-  costs((c) => Math.min(Number(c.req.query("rows")), MAX)),
-  valid("query", v.object({ rows: Rows })),
+  bulk.costs,
+  valid("query", bulk.query),
   valid("header", IdempotencyKey),
   valid("json", Import),
   async (c) => {
     const given = c.req.valid("json").customers;
-    if (given.length !== c.req.valid("query").rows)
-      throw new Problem("invalid_input", {
-        errors: [{ pointer: "/customers", detail: "Not as many as `rows`." }],
-      });
+    bulk.check(c, given);
     const { made } = await once(c, (q) => ({
       made: q.insert(customers).values(given).returning({ id: customers.id }),
     })).catch(rows.refuse);
