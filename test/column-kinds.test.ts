@@ -32,7 +32,7 @@ import fc, { type Arbitrary } from "fast-check";
 import { beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import * as v from "valibot";
 import { factory } from "../src/context.ts";
-import { insertion } from "../src/db/insertion.ts";
+import { insertionOf } from "../src/db/insertion.ts";
 import { SHARED_SITE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
@@ -165,7 +165,7 @@ beforeEach(async () => {
 });
 
 type Values = typeof kinds.$inferInsert;
-const insertKind = insertion(kinds, shown);
+const insertKind = insertionOf(kinds, shown);
 const createKind = async (c: Keyed, values: Values) => (await once(c, { row: insertKind(values) })).row[0];
 
 /** What a route answers that inserts these values, with a key or without: the row, or the problem. */

@@ -9,7 +9,7 @@ type Columns = Record<string, PgColumn>;
 type Values = Record<string, unknown>;
 
 /** An insert of one row, which returns what is `shown` of it. Its text is built once, as query() says. */
-export function insertion<T extends PgTable, Shown extends Columns>(table: T, shown: Shown) {
+export function insertionOf<T extends PgTable, Shown extends Columns>(table: T, shown: Shown) {
   const columns = getTableColumns(table);
   const insert = query((db, values: Given<Values>) =>
     // The cast: Drizzle's types do not know which table this is.

@@ -16,7 +16,7 @@ import type { Context } from "hono";
 import * as v from "valibot";
 import type { Edge } from "../context.ts";
 import { sqlState } from "../db/client.ts";
-import { insertion } from "../db/insertion.ts";
+import { insertionOf } from "../db/insertion.ts";
 import { query, type Given } from "../db/query.ts";
 import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
@@ -162,7 +162,11 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
       .where(isTarget(target))
       .returning({ id: table.id }),
   );
-  const insert = insertion(table, versioned);
+  const insertion = insertionOf(table, versioned);
+  const insert = (values: Inserted<T>) => {
+    checkFit(values);
+    return insertion(values as InferInsertModel<T>) as unknown as RunnableQuery<[Row], "pg">;
+  };
   const { checkFit, refuseMisfit, mayCollide } = fitting(table);
 
   function refused(error: unknown): never {
@@ -213,10 +217,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
      * The query of one row's insert, which returns it, for a route that writes more in its batch. Throws `invalid_input` as
      * create() does.
      */
-    insert(values: Inserted<T>): RunnableQuery<[Row], "pg"> {
-      checkFit(values);
-      return insert(values as InferInsertModel<T>) as unknown as RunnableQuery<[Row], "pg">;
-    },
+    insert,
 
     /** Throws what the routes answer to a write of these rows that Postgres refused, such as one of once(). */
     refuse: refused,
@@ -250,10 +251,8 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
      * that its column cannot hold, or that refers to nothing, and `value_taken`.
      */
     async create(c: Keyed, values: InferInsertModel<T>): Promise<Row> {
-      checkFit(values);
       const { row } = await once(c, { row: insert(values) }).catch(refused);
-      if (!row[0]) throw new Error("the insert returned no row");
-      return row[0] as unknown as Row;
+      return row[0];
     },
 
     /**
