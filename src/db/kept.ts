@@ -13,14 +13,20 @@ export type Kept<B extends Batch> = {
   [Name in keyof B]: B[Name]["_"]["result"] extends unknown[] ? B[Name]["_"]["result"] : undefined;
 };
 
-/** Throws for a statement whose rows cannot be kept: one that writes in a WITH of its own. Each write is a statement. */
-export function checkKept(batch: Batch): void {
-  for (const [name, item] of Object.entries(batch)) {
+const WRITES_WITHIN = /\bas \((insert into|update|delete from|merge into)\s/i;
+
+/**
+ * The batch, each statement's text built, and its rows such as can be kept. Throws for one that writes in a WITH of its own:
+ * each write is a statement.
+ */
+export function keepable<B extends Batch>(batch: B): B {
+  const named = Object.entries(batch).map(([name, item]) => {
     const prepared = prepare(item);
-    const writes = /\bas \((insert into|update|delete from|merge into)\s/i;
-    if (prepared.fields && writes.test(prepared.getQuery().sql))
+    if (prepared.fields && WRITES_WITHIN.test(prepared.getQuery().sql))
       throw new Error(`once() cannot keep the rows of ${name}, which writes in a WITH: make it two queries`);
-  }
+    return [name, { _prepare: () => prepared }];
+  });
+  return Object.fromEntries(named) as B;
 }
 
 /** The batch; each of its statements that returns rows also notes them in its transaction, beside this Idempotency-Key. */

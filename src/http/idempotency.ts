@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import * as v from "valibot";
 import type { Edge } from "../context.ts";
 import { postgresFault } from "../db/client.ts";
-import { checkKept, keeping, keptOf, readKept, type Kept, type KeptRows } from "../db/kept.ts";
+import { keepable, keeping, keptOf, readKept, type Kept, type KeptRows } from "../db/kept.ts";
 import { built, query, type Given } from "../db/query.ts";
 import { Problem, type ProblemCode } from "../problem.ts";
 import type { Batch, Queries } from "../tenant-db.ts";
@@ -53,8 +53,7 @@ const TAKEN = "PW002";
  */
 export async function once<B extends Batch>(c: Keyed, queries: Queries<B>): Promise<Kept<B>> {
   const db = c.get("db");
-  const batch = built(queries);
-  checkKept(batch);
+  const batch = keepable(built(queries));
   const key = c.req.valid("header")["idempotency-key"];
   if (key === undefined) return keptOf(batch, await db.write(batch));
   const claimed = { "": claim({ key, hash: await hashOf(c) }) };
