@@ -43,5 +43,16 @@ const MOST = {
   trusts: 1000,
 } as const;
 
+const memories: { clear: () => void }[] = [];
+
 /** An empty memory of this kind. Each kind is made by one module, when the Worker starts (texts: one for each query). */
-export const remembers = <Value>(what: keyof typeof MOST) => new BoundedMap<string, Value>(MOST[what]);
+export function remembers<Value>(what: keyof typeof MOST): BoundedMap<string, Value> {
+  const memory = new BoundedMap<string, Value>(MOST[what]);
+  memories.push(memory);
+  return memory;
+}
+
+/** Forgets everything, as a new isolate would know nothing: for tests. */
+export function forgetAll(): void {
+  for (const memory of memories) memory.clear();
+}

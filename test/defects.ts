@@ -872,9 +872,7 @@ if (options.check || stale.some(({ status }) => status === "rejected"))
 process.env["NODE_COMPILE_CACHE"] ??= join(root, "node_modules/.cache/node");
 
 await using resources = new AsyncDisposableStack();
-const benches = await Promise.all(
-  Array.from({ length: Math.ceil(availableParallelism() * 1.5) }, () => makeBench(resources)),
-);
+const benches = await Promise.all(Array.from({ length: availableParallelism() }, () => makeBench(resources)));
 
 const [firstBench] = benches;
 const watchers = [...new Set(chosen.flatMap(({ watch }) => watch))];
