@@ -1840,6 +1840,10 @@ export interface components {
         "If-None-Match": string;
         /** @description How many to answer at most. */
         limit: number;
+        /** @description A part of a text, in any case. */
+        q: string;
+        /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
+        sort: "name" | "-name";
         /** @description The user's id. */
         user_id: string;
     };
@@ -3022,8 +3026,10 @@ export interface operations {
                 cursor?: components["parameters"]["cursor"];
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
-                q?: string;
-                sort?: "name" | "-name";
+                /** @description A part of a text, in any case. */
+                q?: components["parameters"]["q"];
+                /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
+                sort?: components["parameters"]["sort"];
                 status?: "active" | "archived";
             };
             header?: never;
@@ -3242,6 +3248,7 @@ export interface operations {
                 due_before?: string;
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
+                /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
                 sort?: "due_on" | "-due_on";
                 status?: "todo" | "doing" | "done";
             };
@@ -3632,6 +3639,7 @@ export interface operations {
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
                 project_id?: string;
+                /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
                 sort?: "due_on" | "-due_on";
                 status?: "todo" | "doing" | "done";
             };
