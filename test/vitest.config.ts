@@ -20,25 +20,6 @@ process.env["NODE_COMPILE_CACHE"] ??= join(root, "node_modules/.cache/node");
 for (const name of unstable_readConfig({ config: configPath }).secrets?.required ?? [])
   process.env[name] ??= "made for each run";
 
-/** What the Worker and its tests import of packages. */
-const PACKAGES = [
-  "@cfworker/json-schema",
-  "@neondatabase/serverless",
-  "@valibot/to-json-schema",
-  "drizzle-orm",
-  "drizzle-orm/neon-http",
-  "drizzle-orm/pg-core",
-  "fast-check",
-  "hono",
-  "hono/factory",
-  "hono/html",
-  "hono/route",
-  "hono-openapi",
-  "jose",
-  "uuid",
-  "valibot",
-];
-
 /** What takes longest begins first, also where nobody has measured yet, as in a fresh clone. */
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -67,8 +48,6 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
     include,
     exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS],
     globalSetup: "test/support/node/postgres.ts",
-    // Bundled, a package is one module to fetch instead of hundreds, by each workerd.
-    deps: { optimizer: { ssr: { enabled: true, include: PACKAGES } } },
     testTimeout: 20_000,
     env: {
       PRODUCT: product,

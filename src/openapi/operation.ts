@@ -26,6 +26,9 @@ type Operation = {
   token?: boolean | "operator";
 };
 
+/** What an answer without a body means. */
+const EMPTY: Record<string, string> = { 204: "Done", 304: "It has not changed" };
+
 /** Where document.ts finds what an operation says of itself. */
 export type Described = { "x-problems"?: readonly ProblemCode[]; "x-tag"?: Tag; "x-row"?: boolean };
 
@@ -38,7 +41,7 @@ export function operation(
   if (row) all.push([200, "The row", row]);
   if (made) all.push([201, "The new row", made]);
   for (const [status, answer] of Object.entries(answers))
-    all.push([status, answer === null ? "Done, and there is nothing to answer" : summary, answer]);
+    all.push([status, EMPTY[status] ?? summary, answer]);
   const responses = all.map(([status, says, answer]) => [
     status,
     { description: says, ...contentOf(answer) },

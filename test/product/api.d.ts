@@ -1893,7 +1893,7 @@ export interface operations {
                     "application/json": components["schemas"]["KeySet"];
                 };
             };
-            /** @description Done, and there is nothing to answer */
+            /** @description It has not changed */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -1957,7 +1957,7 @@ export interface operations {
                     "text/javascript": string;
                 };
             };
-            /** @description Done, and there is nothing to answer */
+            /** @description It has not changed */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2021,7 +2021,7 @@ export interface operations {
                     };
                 };
             };
-            /** @description Done, and there is nothing to answer */
+            /** @description It has not changed */
             304: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -2259,7 +2259,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2513,7 +2513,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2711,7 +2711,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -2911,7 +2911,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3171,7 +3171,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3471,7 +3471,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3502,7 +3502,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3737,7 +3737,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -3859,7 +3859,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done, and there is nothing to answer */
+            /** @description Done */
             204: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
