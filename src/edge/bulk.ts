@@ -30,7 +30,7 @@ export function bulkOf(max: number) {
     check(c: Asked, rows: unknown[]): void {
       const { rows: said } = c.req.valid("query");
       if (rows.length === said) return;
-      const detail = `The body has ${rows.length} rows.`;
+      const detail = `The body has another number of rows: ${rows.length}.`;
       throw new Problem("invalid_input", { errors: [{ pointer: "/rows", detail }] });
     },
   };
