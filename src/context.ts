@@ -29,6 +29,9 @@ export type Edge = {
 
 export const factory = createFactory<Edge>();
 
+/** The context of a route that has parsed these parts of the request with valid(). */
+export type Parsed<Parts extends object> = Context<Edge, string, { out: Parts }>;
+
 /** The request, for the databases that are opened for it. */
 export const forRequest = (c: Context<Edge>) => ({
   id: c.get("requestId"),

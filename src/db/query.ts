@@ -21,7 +21,7 @@ export type Given<Of> = {
 export type Id = string | Placeholder;
 
 /** What Drizzle makes of a query to send it, and of its answer. */
-type Prepared = {
+export type Prepared = {
   /** What is made of each column of its rows; undefined when that is left to the driver. */
   fields?: unknown[] | undefined;
   getQuery(): { sql: string; params: unknown[] };

@@ -46,7 +46,7 @@ export const auditEvents = pgTable(
   ],
 );
 
-/** The first answer to each POST that carried an Idempotency-Key, for a day; it commits with the row that it made. */
+/** The first answer to each POST that carried an Idempotency-Key, for a day; it commits with what it made. */
 export const idempotencyKeys = pgTable(
   "idempotency_keys",
   {

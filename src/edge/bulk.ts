@@ -1,10 +1,7 @@
-import type { Context } from "hono";
 import * as v from "valibot";
-import type { Edge } from "../context.ts";
+import type { Parsed } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { costs } from "./cost.ts";
-
-type Asked = Context<Edge, string, { out: { query: { rows: number } } }>;
 
 /**
  * A route that takes up to `max` rows at once, and costs a unit a row. What a request costs has to be known before its body
@@ -27,7 +24,7 @@ export function bulkOf(max: number) {
     // More than are taken are refused, and not paid for.
     costs: costs((c) => Math.min(Number(c.req.query("rows")), max)),
     /** Throws `invalid_input` unless there are as many rows as the query says. */
-    check(c: Asked, rows: unknown[]): void {
+    check(c: Parsed<{ query: { rows: number } }>, rows: unknown[]): void {
       const { rows: said } = c.req.valid("query");
       if (rows.length === said) return;
       const detail = `The body has another number of rows: ${rows.length}.`;

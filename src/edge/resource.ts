@@ -1,7 +1,6 @@
-import type { Context } from "hono";
 import * as v from "valibot";
 import type { Scope } from "../authority.ts";
-import { factory, type Edge } from "../context.ts";
+import { factory, type Parsed } from "../context.ts";
 import { needs } from "./needs.ts";
 import { nameSchemas, operation, type Tag } from "../openapi/operation.ts";
 import type { ProblemCode } from "../problem.ts";
@@ -13,7 +12,6 @@ import { ById, valid } from "../http/valid.ts";
 /** What scopes are of: `projects`, where `projects:read` and `projects:write` are scopes. */
 type Scoped = { [S in Scope]: S extends `${infer Of}:read` ? Of : never }[Scope];
 
-type Parsed<Parts extends object> = Context<Edge, string, { out: Parts }>;
 type Page = { limit: number; cursor?: string | undefined };
 type KeyHeader = v.InferOutput<typeof IdempotencyKey>;
 type MatchHeader = v.InferOutput<typeof IfMatch>;
@@ -45,7 +43,10 @@ type Verb = keyof Handlers<never, never>;
 
 /** A handler in the place of the usual one; false for no route. */
 type Given<H> = { [V in keyof H]?: H[V] | false };
-/** A usual handler writes what its body says: where that is no row, another one, or false, has to be said. */
+/**
+ * The usual create and change write their body as it is. Where its type does not fit the table, a handler, or false, is
+ * required.
+ */
 type Arguments<Insert, Patch, Taken, Changed, H = Handlers<Taken, Changed>> = Taken extends Insert
   ? Changed extends Patch
     ? [given?: Given<H>]

@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { sql } from "drizzle-orm";
 import type { Context } from "hono";
 import * as v from "valibot";
-import type { Edge } from "../context.ts";
+import type { Edge, Parsed } from "../context.ts";
 import { postgresFault } from "../db/client.ts";
-import { keepable, keeping, keptOf, readKept, type Kept, type KeptRows } from "../db/kept.ts";
+import { batchOf, keeping, keptOf, readKept, ready, type Kept, type KeptRows } from "../db/kept.ts";
 import { built, query, type Given } from "../db/query.ts";
 import { Problem, type ProblemCode } from "../problem.ts";
 import type { Batch, Queries } from "../tenant-db.ts";
@@ -30,7 +30,7 @@ export const IDEMPOTENCY_PROBLEMS = [
 ] as const satisfies ProblemCode[];
 
 /** The context of a route that parses `Idempotency-Key`. */
-export type Keyed = Context<Edge, string, { out: { header: v.InferOutput<typeof IdempotencyKey> } }>;
+export type Keyed = Parsed<{ header: v.InferOutput<typeof IdempotencyKey> }>;
 
 const claim = query((db, { key, hash }: Given<{ key: string; hash: string }>) =>
   db.execute(sql`select claim_key(${key}, ${hash}::bytea)`),
@@ -53,12 +53,13 @@ const TAKEN = "PW002";
  */
 export async function once<B extends Batch>(c: Keyed, queries: Queries<B>): Promise<Kept<B>> {
   const db = c.get("db");
-  const batch = keepable(built(queries));
+  const statements = ready(built(queries));
   const key = c.req.valid("header")["idempotency-key"];
-  if (key === undefined) return keptOf(batch, await db.write(batch));
+  if (key === undefined) return keptOf(statements, await db.write(batchOf(statements)));
   const claimed = { "": claim({ key, hash: await hashOf(c) }) };
   try {
-    return keptOf(batch, await db.write({ ...claimed, ...keeping(batch, key) } as unknown as B));
+    const results = await db.write({ ...claimed, ...batchOf(keeping(statements, key)) });
+    return keptOf(statements, results);
   } catch (cause) {
     const { code, constraint = "", where = "" } = postgresFault(cause) ?? {};
     if (code === TAKEN) throw new Problem("idempotency_key_reused", { cause });
@@ -66,7 +67,7 @@ export async function once<B extends Batch>(c: Keyed, queries: Queries<B>): Prom
       throw new Problem("idempotency_key_in_use", { cause, headers: { "retry-after": "1" } });
     if (code !== ANSWERED) throw cause;
     c.header("Idempotency-Replayed", "true");
-    return readKept(batch, JSON.parse(constraint) as KeptRows);
+    return readKept(statements, JSON.parse(constraint) as KeptRows);
   }
 }
 

@@ -1,9 +1,8 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { and, asc, desc, isNotNull, isNull, sql, type SQL } from "drizzle-orm";
 import type { PgColumn, PgSelect } from "drizzle-orm/pg-core";
-import type { Context } from "hono";
 import * as v from "valibot";
-import type { Edge } from "../context.ts";
+import type { Parsed } from "../context.ts";
 import type { Given } from "../db/query.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
@@ -77,15 +76,13 @@ export const newestFirst = (table: { created_at: PgColumn; id: PgColumn }): Orde
   id: table.id,
 });
 
-type Listed<Query> = Context<Edge, string, { out: { query: Query } }>;
-
 /**
  * Answers one page of a list. `read` is given the query's filters and where the page begins. Throws `invalid_cursor`.
  * `whose` says whose list it is where it is not the whole tenant's; `show` what of a row is answered; `place` its value of
  * what the list is ordered by.
  */
 export async function answerPage<Query extends PageQuery, Row extends { id: string }, Shown = Row>(
-  c: Listed<Query>,
+  c: Parsed<{ query: Query }>,
   read: (page: Omit<Query, "limit" | "cursor"> & PageStart) => Promise<Row[]>,
   {
     place = (row) => Reflect.get(row, "created_at"),

@@ -12,9 +12,8 @@ import {
 import type { PgColumn, PgTable } from "drizzle-orm/pg-core";
 import type { RunnableQuery } from "drizzle-orm/runnable-query";
 import type { SelectResultFields } from "drizzle-orm/query-builders/select.types";
-import type { Context } from "hono";
 import * as v from "valibot";
-import type { Edge } from "../context.ts";
+import type { Parsed } from "../context.ts";
 import { sqlState } from "../db/client.ts";
 import { insertionOf } from "../db/insertion.ts";
 import { query, type Given } from "../db/query.ts";
@@ -219,7 +218,7 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
      */
     insert,
 
-    /** Throws what the routes answer to a write of these rows that Postgres refused, such as one of once(). */
+    /** Throws what a route answers when Postgres refused a write of these rows: `once(…).catch(rows.refuse)`. */
     refuse: refused,
 
     /** The query of one page, for a route that reads more than the page in its batch. */
@@ -297,8 +296,6 @@ type Patch<T extends Table> = {
   [Name in keyof InferInsertModel<T>]?: InferInsertModel<T>[Name] | SQL | undefined;
 };
 
-/** The context of a route that has parsed these parts of the request. */
-type Parsed<Parts extends object> = Context<Edge, string, { out: Parts }>;
 type Targeted = Parsed<{ param: { id: string }; header: v.InferOutput<typeof IfMatch> }>;
 
 const targetOf = (c: Targeted): Target => ({

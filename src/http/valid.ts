@@ -29,6 +29,7 @@ type Part = {
  * Parses one part of the request. A path that cannot name anything is `not_found`, a header that is not well formed
  * `invalid_header`, the rest `invalid_input`, or what `problemOf` makes of it: also a query parameter that the schema
  * does not name, and a body that is an array where the schema does not say so. No body is what an optional schema says.
+ * What parses headers says which: `heeds`, for heededKeys().
  */
 export function valid<Target extends keyof typeof PARTS, S extends Schema>(
   target: Target,
