@@ -22,7 +22,7 @@ export const PROBLEMS = {
   idempotency_key_unsupported: {
     status: 400,
     title: "The route takes no Idempotency-Key",
-    help: "Send this request without the header. To repeat it is not safe, or needs no key: send If-Match with a change.",
+    help: "Send the request without the header. A change is safe to repeat with If-Match instead.",
   },
   invalid_cursor: {
     status: 400,
@@ -97,7 +97,7 @@ export const PROBLEMS = {
   value_taken: {
     status: 409,
     title: "Another row has this value",
-    help: "Each row has a value of its own there. Each entry of errors points at one that is taken.",
+    help: "This value has to be unique. Each entry of errors points at one that another row has.",
   },
   row_in_use: {
     status: 409,

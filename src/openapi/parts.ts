@@ -105,8 +105,8 @@ export const PARAMETERS: Record<string, Partial<Parameter>> = {
     schema: { type: "integer", pattern: undefined, minimum: 1, maximum: 100, default: 50 },
   },
   cursor: { description: "The `next_cursor` of the page before." },
-  q: { description: "A part of a text, in any case." },
-  sort: { description: "By what to order, falling with a `-` before it; newest first where it is not said." },
+  q: { description: "Finds the rows that hold this text, in upper or lower case." },
+  sort: { description: "The order: by this, or in reverse with `-` before it. Newest first by default." },
   "If-Match": {
     description: "Only if the row still has this ETag, or one of these; `*` is any.",
     schema: { maxLength: 1024 },

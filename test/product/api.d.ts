@@ -1840,9 +1840,9 @@ export interface components {
         "If-None-Match": string;
         /** @description How many to answer at most. */
         limit: number;
-        /** @description A part of a text, in any case. */
+        /** @description Finds the rows that hold this text, in upper or lower case. */
         q: string;
-        /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
+        /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
         sort: "name" | "-name";
         /** @description The user's id. */
         user_id: string;
@@ -3026,9 +3026,9 @@ export interface operations {
                 cursor?: components["parameters"]["cursor"];
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
-                /** @description A part of a text, in any case. */
+                /** @description Finds the rows that hold this text, in upper or lower case. */
                 q?: components["parameters"]["q"];
-                /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
+                /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
                 sort?: components["parameters"]["sort"];
                 status?: "active" | "archived";
             };
@@ -3248,7 +3248,7 @@ export interface operations {
                 due_before?: string;
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
-                /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
+                /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
                 sort?: "due_on" | "-due_on";
                 status?: "todo" | "doing" | "done";
             };
@@ -3639,7 +3639,7 @@ export interface operations {
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
                 project_id?: string;
-                /** @description By what to order, falling with a `-` before it; newest first where it is not said. */
+                /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
                 sort?: "due_on" | "-due_on";
                 status?: "todo" | "doing" | "done";
             };

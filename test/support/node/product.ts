@@ -13,8 +13,6 @@ export const testsProduct = (): Plugin => ({
   name: "tests-product",
   enforce: "pre",
   async resolveId(source, importer, options) {
-    // To resolve all that is imported twice would take seconds.
-    if (!source.includes("product/")) return null;
     const found = await this.resolve(source, importer, { ...options, skipSelf: true });
     const path = found && relative(PRODUCT, found.id);
     if (!path || path.startsWith("..")) return found;
