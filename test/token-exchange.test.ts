@@ -569,6 +569,19 @@ describe("an issuer's end", () => {
   });
 });
 
+it.each([{ role: "owner" }, {}])(
+  "lets an owner whom it vouches for change no owner, themselves by %j",
+  async (body) => {
+    const { subject } = await acme();
+    const { user } = await me(await exchanged(await subject("ann")));
+    await sql`update memberships set role = 'owner' where user_id = ${user.id}`;
+    const token = await exchanged(await subject("ann"));
+    expect(await me(token)).toMatchObject({ role: "admin" });
+    expect((await request("PATCH", `/v1/members/${user.id}`, { token, body })).status).toBe(403);
+    expect(await status(token)).toBe(200);
+  },
+);
+
 it("ends the sessions of an issuer whose rules change, and goes by the new ones at once", async () => {
   const { owner, id, path, subject } = await acme();
   const before = await exchanged(await subject("ann"));

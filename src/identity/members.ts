@@ -1,5 +1,5 @@
-import { and, eq, sql, type SQL } from "drizzle-orm";
-import type { Role } from "../authority.ts";
+import { and, eq, inArray, sql, type SQL } from "drizzle-orm";
+import { MANAGES, type Role } from "../authority.ts";
 import type { SignedIn } from "../caller.ts";
 import { query, type Given, type Id } from "../db/query.ts";
 import { memberships, users } from "../db/control.ts";
@@ -47,17 +47,20 @@ export async function changeMember(
   patch: { role?: Role | undefined },
   only?: SQL,
 ) {
+  const manages = [...MANAGES[caller.role]];
   const { acting, written, now } = await change(db, caller.tenantId, (q) => ({
     acting: q.execute(ifActing(caller)),
     written: q
       .update(memberships)
       .set({ ...patch, updated_at: sql`now()` })
-      .where(and(isMember(userId), stands(caller), only))
+      // The trigger lets everybody set their own role again, to void their tokens; to change a member takes more.
+      .where(and(isMember(userId), stands(caller), inArray(memberships.role, manages), only))
       .returning({ user_id: memberships.user_id }),
     now: byUser({ userId }),
   })).catch(refuseTo(caller));
   if (acting.rows.length === 0) throw ownersOnly();
   if (!now[0]) throw new Problem("not_found");
+  if (!manages.includes(now[0].role)) throw ownersOnly();
   if (written.length === 0) throw new Problem("precondition_failed");
   return now[0];
 }
