@@ -8,7 +8,8 @@ import { fullDisk, UnusableData } from "./local/faults.ts";
 import { type Guarded, runGuarded } from "./local/guard.ts";
 import { claimPort } from "./local/holders.ts";
 import { startStack, type Stack } from "./local/stack.ts";
-import { printTour, seed } from "./tour.ts";
+import { migrateFleet } from "./fleet.ts";
+import { moveSecondServer, printTour, seed, seedElsewhere } from "./tour.ts";
 import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
 import { OFFLINE, WRANGLER } from "./wrangler.ts";
 
@@ -21,6 +22,8 @@ const { values: flags } = parseArgs({ options: { fresh: { type: "boolean", defau
 const port = Number(process.env["PORT"] ?? 8787);
 
 let stack: Stack | undefined;
+/** Another Postgres server, for sites that are not at the control plane's. */
+let second: Stack | undefined;
 let worker: Guarded | undefined;
 let stopping: Promise<void> | undefined;
 
@@ -28,7 +31,7 @@ let stopping: Promise<void> | undefined;
 function stop(): Promise<void> {
   stopping ??= (async () => {
     await worker?.stop();
-    await stack?.stop();
+    await Promise.all([stack?.stop(), second?.stop()]);
   })();
   return stopping;
 }
@@ -66,13 +69,12 @@ async function dev(): Promise<void> {
     postgresPort: port + 2,
     fresh: flags.fresh,
     onProgress: (line) => console.log(`· ${line}`),
-  }).catch((error: unknown) => {
-    throw error instanceof UnusableData ? new Error(`${error.message}\n${WAY_OUT}`) : error;
-  });
+  }).catch(unusable);
   // Only now: another `npm run dev` in this folder would have been refused the database.
   if (flags.fresh) rmSync(join(root, ".wrangler/state"), { recursive: true, force: true });
   if (!stack.fresh && !known["PASSWORD_PEPPER"])
     throw new Error(`The data in .partywall was made with secrets that .dev.vars no longer has. ${WAY_OUT}`);
+  second = await startStack({ dir: join(root, ".partywall/second"), fresh: flags.fresh }).catch(unusable);
   const variables = {
     ...(await makeSecrets()),
     ...known,
@@ -82,9 +84,12 @@ async function dev(): Promise<void> {
     API_KEY_ENVIRONMENT: "dev",
     BASE_DOMAIN: "localhost",
     MAIL_URL: "log",
+    SECOND_SERVER_URL: second.superuserUrl,
   };
   console.log("· migrating");
   await withData("be migrated", prepareLocalDatabase(stack.superuserUrl, variables));
+  await moveSecondServer(second.superuserUrl, variables);
+  await withData("be migrated", migrateFleet(variables, { say: () => undefined }));
   writeDevVars(variables);
 
   console.log("· starting the Worker");
@@ -97,12 +102,18 @@ async function dev(): Promise<void> {
   });
   const over = Promise.race([
     worker.exit.then((code) => `wrangler dev has ended with code ${code}.`),
-    stack.ended.then((why) => `${why} \`npm run dev\` starts it again.`),
+    ...[stack, second].map(async ({ ended }) => `${await ended} \`npm run dev\` starts it again.`),
   ]);
   await Promise.race([isReady(worker.output), over.then(raise)]);
   await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN));
+  await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
   printTour(variables.ISSUER);
   raise(await over);
+}
+
+/** Adds the way out to what is wrong with the data of an earlier start. */
+function unusable(error: unknown): never {
+  throw error instanceof UnusableData ? new Error(`${error.message}\n${WAY_OUT}`) : error;
 }
 
 /** Throws if .dev.vars points elsewhere than to the database that is about to start. */

@@ -2,22 +2,40 @@ import { readMigrationFiles, type MigrationMeta } from "drizzle-orm/migrator";
 import pg from "pg";
 import { SHARED_SITE } from "../src/db/places.ts";
 
+/** Where migrations are applied: the site's name, which its functions know, and the schema. The control plane has no name. */
+export type Target = { name: string; schema: string };
+
 /** Migrations that are numbered and noted by themselves, and the folder where drizzle-kit writes them. */
 export type Lineage = { name: string; folder: string };
 
-/** The table in which a lineage's applied migrations are noted. */
-const journalOf = ({ name }: Lineage) => `drizzle.${name}`;
+/** The table in which the migrations of a lineage that a schema has are noted. */
+const journalOf = ({ name }: Lineage, { schema }: Target) =>
+  schema.startsWith(SITE_SCHEMA) ? `drizzle."${schema} ${name}"` : `drizzle.${name}`;
 
-/** The site whose migrations are applied: its functions know its name. */
-const SITE = SHARED_SITE.site;
+/** How the schema of a site begins that shares its database. */
+export const SITE_SCHEMA = "site_";
+export const schemaOf = (site: string): string => SITE_SCHEMA + site.replaceAll("-", "_");
+
+/** Names of things in schema `public`, which is what drizzle-kit calls a site's own. */
+const IN_PUBLIC = /(?<![\w."])(?:"public"|public)\.(?=["\w])/g;
+
+/** A migration's statement, for this site. */
+export const statementAt = (statement: string, { name, schema }: Target): string => {
+  const named = statement.replaceAll("{site}", name);
+  return schema === SHARED_SITE.schema ? named : named.replaceAll(IN_PUBLIC, `"${schema}".`);
+};
 
 const CONCURRENT_INDEX =
   /^(?:\s|--.*\n)*(create(?: unique)?|drop) index concurrently (?:if (?:not )?exists )?("[^"]+"|\w+)/i;
 const PLAIN_INDEX = /^(?:\s|--.*\n)*create (?:unique )?index /i;
 
-/** The lineage's migrations that this database does not have yet, oldest first. */
-export async function pendingMigrations(client: pg.Client, lineage: Lineage): Promise<MigrationMeta[]> {
-  const last = await lastMigration(client, lineage);
+/** The lineage's migrations that this schema does not have yet, oldest first. */
+export async function pendingMigrations(
+  client: pg.Client,
+  lineage: Lineage,
+  target: Target,
+): Promise<MigrationMeta[]> {
+  const last = await lastMigration(client, lineage, target);
   const pending = readMigrationFiles({ migrationsFolder: lineage.folder }).filter(
     (one) => one.folderMillis > last,
   );
@@ -28,9 +46,9 @@ export async function pendingMigrations(client: pg.Client, lineage: Lineage): Pr
   return pending;
 }
 
-/** When the newest of the database's migrations was generated, in epoch milliseconds; 0 when it has none. */
-async function lastMigration(client: pg.Client, lineage: Lineage): Promise<number> {
-  const journal = journalOf(lineage);
+/** When the newest of the schema's migrations was generated, in epoch milliseconds; 0 when it has none. */
+async function lastMigration(client: pg.Client, lineage: Lineage, target: Target): Promise<number> {
+  const journal = journalOf(lineage, target);
   const journals = await client.query("select from pg_class where oid = to_regclass($1)", [journal]);
   if (journals.rowCount === 0) return 0;
   const { rows } = await client.query<{ last: string | null }>(
@@ -52,20 +70,23 @@ export async function applyMigration(
   client: pg.Client,
   lineage: Lineage,
   migration: MigrationMeta,
+  target: Target,
 ): Promise<void> {
   const text = migration.sql.filter((statement) => !PLAIN_INDEX.test(statement)).join("\n");
   const { rows } = await client.query<{ oid: number }>(
     `select oid from pg_class
-      where relforcerowsecurity and relowner = current_user::regrole and $1 ~ concat('\\m', relname, '\\M')`,
-    [text],
+      where relforcerowsecurity and relowner = current_user::regrole and $1 ~ concat('\\m', relname, '\\M')
+        and case when $2 ^@ $3 then relnamespace = to_regnamespace(quote_ident($2))
+          else not relnamespace::regnamespace::text ^@ $3 end`,
+    [text, target.schema, SITE_SCHEMA],
   );
   const named = rows.map(({ oid }) => oid);
   await alterTables(client, named, "no force row level security");
-  for (const statement of migration.sql) await client.query(statement.replaceAll("{site}", SITE));
+  for (const statement of migration.sql) await client.query(statementAt(statement, target));
   // A table with checks that are still due cannot be altered.
   await client.query("set constraints all immediate");
   await alterTables(client, named, "force row level security");
-  await note(client, lineage, migration);
+  await note(client, lineage, migration, target);
 }
 
 /** Alters those of the tables that are there, whatever they are called by now. */
@@ -85,6 +106,7 @@ export async function buildIndexes(
   client: pg.Client,
   lineage: Lineage,
   migration: MigrationMeta,
+  target: Target,
 ): Promise<void> {
   // Nobody waits behind a build, so it may wait for others as long as it takes.
   await client.query("set lock_timeout = 0");
@@ -98,17 +120,18 @@ export async function buildIndexes(
     const isThere = rows.length > 0;
     const isValid = rows[0]?.indisvalid === true;
     if (isThere && (drops || !isValid)) await client.query(`drop index concurrently ${index}`);
-    if (!drops && !isValid) await client.query(statement);
+    if (!drops && !isValid) await client.query(statementAt(statement, target));
   }
-  await note(client, lineage, migration);
+  await note(client, lineage, migration, target);
 }
 
 async function note(
   client: pg.Client,
   lineage: Lineage,
   { hash, folderMillis }: MigrationMeta,
+  target: Target,
 ): Promise<void> {
-  const journal = journalOf(lineage);
+  const journal = journalOf(lineage, target);
   await client.query("create schema if not exists drizzle");
   await client.query(
     `create table if not exists ${journal} (id serial primary key, hash text not null, created_at bigint)`,

@@ -1,5 +1,6 @@
 import pg from "pg";
 import { migrate, type MigrationOptions, type MigrationVariables } from "./migrate.ts";
+import { readDevVars } from "./variables.ts";
 
 /**
  * Makes the database and the migrating login in a local Postgres, if they are not there, and migrates. The login is
@@ -24,4 +25,27 @@ export async function prepareLocalDatabase(
     await client.end();
   }
   await migrate(variables, options);
+}
+
+/**
+ * Makes a database, if it is not there, at the second local server, which `npm run dev` starts so that a site can be at
+ * another one. Returns its owner's connection string. `serverUrl` is the superuser's; without it, as .dev.vars says.
+ */
+export async function localDatabase(
+  name: string,
+  serverUrl = readDevVars()["SECOND_SERVER_URL"],
+): Promise<string> {
+  if (!serverUrl)
+    throw new Error("Start `npm run dev` first: --local is for the second server that it runs.");
+  const url = new URL(serverUrl);
+  const client = new pg.Client({ connectionString: serverUrl });
+  await client.connect();
+  try {
+    const made = await client.query("select from pg_database where datname = $1", [name]);
+    if (made.rowCount === 0) await client.query(`create database ${client.escapeIdentifier(name)}`);
+  } finally {
+    await client.end();
+  }
+  url.pathname = encodeURIComponent(name);
+  return url.href;
 }

@@ -1,19 +1,18 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import pg from "pg";
+import { CONTROL, SHARED_SITE } from "../src/db/places.ts";
 import { hmacPads } from "../src/db/signed-context.ts";
-import { keyRing } from "../src/settings.ts";
+import { keyRing, type NamedKey } from "../src/settings.ts";
 import * as v from "valibot";
 import { tellAuthority } from "./authority.ts";
 import { watchBlockers } from "./blockers.ts";
-import { applyMigration, buildIndexes, isConcurrent, pendingMigrations } from "./lineage.ts";
+import { applyMigration, buildIndexes, isConcurrent, pendingMigrations, type Target } from "./lineage.ts";
 import { PATIENCE, takeTurn, type Patience } from "./turn.ts";
-import { loadVariables } from "./variables.ts";
 
 const sqlFile = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
-/** partywall's own lineages, in their order; the product's comes after them. */
-const OWN_LINEAGES = ["control", "site"].map((name) => ({ name, folder: join(import.meta.dirname, name) }));
-/** Any number, as long as all migrations of one database take the same lock. */
+const lineage = (name: string, folder = join(import.meta.dirname, name)) => ({ name, folder });
+/** Any number, as long as all migrations of one schema take the same lock. */
 const LOCK = 7_277_466;
 
 export type MigrationVariables = {
@@ -34,20 +33,26 @@ export type MigrationOptions = {
 };
 
 /**
- * Brings a database up to date: the roles with the passwords of their URLs, the migrations, the grants and FORCE,
- * the keys of the signed context. Safe to run again and at the same time as another, and beside requests: it locks no
- * table where nothing changes, and otherwise gives way and comes back. A migration that fails has changed no table.
+ * Brings the control plane and the shared site up to date: the roles with the passwords of their URLs, the migrations, the
+ * grants and FORCE, the keys of the signed context. Safe to run again and at the same time as another, and beside requests:
+ * it locks no table where nothing changes, and otherwise gives way and comes back. A migration that fails has changed no
+ * table.
  */
 export async function migrate(variables: MigrationVariables, options: MigrationOptions = {}): Promise<void> {
-  const client = new pg.Client({
-    connectionString: variables.MIGRATION_DATABASE_URL,
-    application_name: "partywall",
-  });
+  await connected(variables.MIGRATION_DATABASE_URL, (client) => migrateOver(client, variables, options));
+}
+
+/** Runs it over a connection of this login, which it ends. */
+export async function connected<Result>(
+  connectionString: string,
+  use: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = new pg.Client({ connectionString, application_name: "partywall" });
   // The query that finds it broken throws.
   client.on("error", () => undefined);
   await client.connect();
   try {
-    await migrateOver(client, variables, options);
+    return await use(client);
   } finally {
     await client.end();
   }
@@ -57,49 +62,120 @@ export async function migrate(variables: MigrationVariables, options: MigrationO
 export async function migrateOver(
   client: pg.Client,
   variables: MigrationVariables,
-  {
-    say = console.log,
-    patience = PATIENCE,
-    content = join(import.meta.dirname, "content"),
-  }: MigrationOptions = {},
+  options: MigrationOptions = {},
 ): Promise<void> {
-  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
-  const url = variables.MIGRATION_DATABASE_URL;
-  // Twice in each wait for a lock.
-  const watch = watchBlockers(url, rows[0]?.pid ?? 0, patience.lockTimeoutMs / 2, say);
-  const inTurn = (work: () => Promise<unknown>) => takeTurn({ client, watch, patience }, work);
-  try {
+  const urls = [
+    variables.DATABASE_URL,
+    variables.ACCOUNT_DATABASE_URL,
+    variables.IDENTITY_DATABASE_URL,
+    variables.OPERATOR_DATABASE_URL,
+  ];
+  await migrating(client, variables.MIGRATION_DATABASE_URL, options, async (inTurn, apply) => {
     // The session's, so it outlives the transaction that takes it.
     await inTurn(() => client.query("select pg_advisory_lock($1)", [LOCK]));
-    await inTurn(() => makeRoles(client, variables));
-    await client.query("set role partywall_owner");
-    // wall.sql compares what Postgres prints, which depends on it.
-    await client.query("set search_path = public");
+    await inTurn(() => makeRoles(client, urls));
+    await becomeOwner(client, SHARED_SITE.schema);
     await inTurn(() => makeKeyStore(client));
-    for (const lineage of [...OWN_LINEAGES, { name: "content", folder: content }])
-      for (const migration of await pendingMigrations(client, lineage)) {
-        if (isConcurrent(migration)) await buildIndexes(client, lineage, migration);
-        else await inTurn(() => applyMigration(client, lineage, migration));
-      }
+    await apply(lineage("control"), CONTROL);
+    await apply(lineage("site"), SHARED_SITE);
+    await apply(lineage("content", options.content), SHARED_SITE);
     await inTurn(async () => {
       await tellAuthority(client);
-      await raiseWall(client);
-      await storeContextKeys(client, variables.TENANT_CONTEXT_KEYS);
+      await raiseWall(client, "database", SHARED_SITE.schema);
+      await raiseWall(client, "control", CONTROL.schema);
+      await raiseWall(client, "site", SHARED_SITE.schema);
+      await storeContextKeys(client, v.parse(keyRing, variables.TENANT_CONTEXT_KEYS));
     });
+  });
+}
+
+/**
+ * Brings what is of no site in a site's database up to date: its server's roles, with these passwords, and these keys of
+ * the signed context. `url` is the migrating login's.
+ */
+export const prepareDatabase = (
+  url: string,
+  logins: readonly string[],
+  keys: readonly NamedKey[],
+  options: MigrationOptions = {},
+): Promise<void> =>
+  connected(url, (client) =>
+    migrating(client, url, options, async (inTurn) => {
+      await inTurn(() => makeRoles(client, logins));
+      await becomeOwner(client, SHARED_SITE.schema);
+      await inTurn(async () => {
+        await makeKeyStore(client);
+        await raiseWall(client, "database", SHARED_SITE.schema);
+        await storeContextKeys(client, keys);
+      });
+    }),
+  );
+
+/** Brings a site's schema up to date, in a database that is. Returns how many migrations it lacked. */
+export const migrateSite = (url: string, site: Target, options: MigrationOptions = {}): Promise<number> =>
+  connected(url, async (client) => {
+    let applied = 0;
+    await migrating(client, url, options, async (inTurn, apply) => {
+      await inTurn(() => client.query("select pg_advisory_lock($1, hashtext($2))", [LOCK, site.schema]));
+      await becomeOwner(client, site.schema);
+      await inTurn(() => makeSchema(client, site));
+      applied += await apply(lineage("site"), site);
+      applied += await apply(lineage("content", options.content), site);
+      await inTurn(() => raiseWall(client, "site", site.schema));
+    });
+    return applied;
+  });
+
+/** The migrations that a site lacks, in a database that is prepared, over a connection that may read its journals. */
+export async function missingMigrations(
+  client: pg.Client,
+  site: Target,
+  { content }: Pick<MigrationOptions, "content"> = {},
+): Promise<number> {
+  const missing = await Promise.all(
+    [lineage("site"), lineage("content", content)].map((each) => pendingMigrations(client, each, site)),
+  );
+  return missing.flat().length;
+}
+
+type InTurn = (work: () => Promise<unknown>) => Promise<void>;
+/** Applies what the schema lacks of a lineage, and returns how many migrations that were. */
+type Apply = (lineage: { name: string; folder: string }, target: Target) => Promise<number>;
+
+/** Has `work` migrate over the client, with an eye on who is in its way. */
+async function migrating(
+  client: pg.Client,
+  url: string,
+  { say = console.log, patience = PATIENCE }: MigrationOptions,
+  work: (inTurn: InTurn, apply: Apply) => Promise<void>,
+): Promise<void> {
+  const { rows } = await client.query<{ pid: number }>("select pg_backend_pid() as pid");
+  // Twice in each wait for a lock.
+  const watch = watchBlockers(url, rows[0]?.pid ?? 0, patience.lockTimeoutMs / 2, say);
+  const inTurn: InTurn = (part) => takeTurn({ client, watch, patience }, part);
+  const apply: Apply = async (each, target) => {
+    const pending = await pendingMigrations(client, each, target);
+    for (const migration of pending)
+      if (isConcurrent(migration)) await buildIndexes(client, each, migration, target);
+      else await inTurn(() => applyMigration(client, each, migration, target));
+    return pending.length;
+  };
+  try {
+    await work(inTurn, apply);
   } finally {
     await watch.stop();
   }
 }
 
-async function makeRoles(client: pg.Client, variables: MigrationVariables): Promise<void> {
+async function becomeOwner(client: pg.Client, schema: string): Promise<void> {
+  await client.query("set role partywall_owner");
+  // wall.sql compares what Postgres prints, which depends on it.
+  await client.query(`set search_path = ${client.escapeIdentifier(schema)}`);
+}
+
+async function makeRoles(client: pg.Client, logins: readonly string[]): Promise<void> {
   await client.query(sqlFile("roles.sql"));
-  for (const url of [
-    variables.DATABASE_URL,
-    variables.ACCOUNT_DATABASE_URL,
-    variables.IDENTITY_DATABASE_URL,
-    variables.OPERATOR_DATABASE_URL,
-  ])
-    await setPassword(client, new URL(url));
+  for (const url of logins) await setPassword(client, new URL(url));
 }
 
 /** Makes the table of the context keys, if it is not there. */
@@ -108,9 +184,23 @@ async function makeKeyStore(client: pg.Client): Promise<void> {
   if (rowCount === 0) await client.query(sqlFile("keys.sql"));
 }
 
+/** Makes a site's schema, open to the two logins that serve it, if it is not there. */
+async function makeSchema(client: pg.Client, { schema }: Target): Promise<void> {
+  const { rowCount } = await client.query("select from pg_namespace where nspname = $1", [schema]);
+  if (rowCount !== 0) return;
+  const name = client.escapeIdentifier(schema);
+  await client.query(`create schema ${name}`);
+  await client.query(`grant usage on schema ${name} to partywall_app, partywall_account`);
+}
+
 /** Runs what is missing of wall.sql, and nothing else. */
-async function raiseWall(client: pg.Client): Promise<void> {
-  const { rows: missing } = await client.query<{ statement: string }>(sqlFile("wall.sql"));
+async function raiseWall(
+  client: pg.Client,
+  plane: "database" | "control" | "site",
+  schema: string,
+): Promise<void> {
+  const query = sqlFile("wall.sql").replaceAll("{plane}", plane).replaceAll("{schema}", schema);
+  const { rows: missing } = await client.query<{ statement: string }>(query);
   for (const { statement } of missing) await client.query(statement);
 }
 
@@ -122,9 +212,9 @@ async function setPassword(client: pg.Client, { username, password }: URL): Prom
   );
 }
 
-/** Makes these keys, and no others, open the wall. A key taken out of the list stops working here. */
-async function storeContextKeys(client: pg.Client, text: string): Promise<void> {
-  const keys = v.parse(keyRing, text).map(({ kid, key }) => ({ kid, ...hmacPads(key) }));
+/** Makes these keys, and no others, open the wall. A key that is not among them stops working here. */
+async function storeContextKeys(client: pg.Client, given: readonly NamedKey[]): Promise<void> {
+  const keys = given.map(({ kid, key }) => ({ kid, ...hmacPads(key) }));
   const columns = [
     keys.map(({ kid }) => kid),
     keys.map(({ inner }) => Buffer.from(inner)),
@@ -137,22 +227,4 @@ async function storeContextKeys(client: pg.Client, text: string): Promise<void> 
      on conflict (kid) do update set inner_pad = excluded.inner_pad, outer_pad = excluded.outer_pad`,
     columns,
   );
-}
-
-if (import.meta.main) {
-  const names = [
-    "MIGRATION_DATABASE_URL",
-    "DATABASE_URL",
-    "ACCOUNT_DATABASE_URL",
-    "IDENTITY_DATABASE_URL",
-    "OPERATOR_DATABASE_URL",
-    "TENANT_CONTEXT_KEYS",
-  ] as const;
-  try {
-    await migrate(loadVariables(names));
-    console.log("The database is up to date.");
-  } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
-    process.exitCode = 1;
-  }
 }

@@ -1,10 +1,54 @@
 import { productTour, TOUR_PLANS } from "../src/product/tour.ts";
+import { createTenant } from "./create-tenant.ts";
+import { withFleet } from "./fleet.ts";
+import { localDatabase } from "./local-database.ts";
+import { addSite } from "./site-add.ts";
+import type { SiteVariables } from "./sites.ts";
 
 const PASSWORD = "correct horse battery staple";
 const TENANTS = [
   { email: "ada@acme.test", plan: TOUR_PLANS.acme, tenant: { name: "Acme", slug: "acme" } },
   { email: "bob@globex.test", plan: TOUR_PLANS.globex, tenant: { name: "Globex", slug: "globex" } },
 ];
+
+/** Tenants whose content is not with the others', and the sites where it is. */
+const ELSEWHERE = [
+  { slug: "initech", owner: "cyd@initech.test", site: "own-schema", schema: true },
+  { slug: "umbrella", owner: "dan@umbrella.test", site: "own-database", schema: false },
+];
+
+/**
+ * Makes two tenants of the tour at sites of their own, in a schema and at a second server, where they are not there yet.
+ * `serverUrl` is that server's superuser's, wherever it is this time.
+ */
+export async function seedElsewhere(
+  api: string,
+  serverUrl: string,
+  variables: SiteVariables & { OPAQUE_TOKEN_KEYS: string },
+): Promise<void> {
+  for (const { slug, owner, site, schema } of ELSEWHERE) {
+    const databaseUrl = schema ? undefined : await localDatabase(site, serverUrl);
+    await addSite({ name: site, schema, databaseUrl }, variables, { say: () => undefined });
+    const isThere = await withFleet(variables, (control) =>
+      control.query(
+        `select from control.memberships m join control.tenants t on t.id = m.tenant_id where t.slug = $1`,
+        [slug],
+      ),
+    );
+    if (isThere.rowCount !== 0) continue;
+    const { invitation } = await createTenant({ slug, site, owner, plan: TOUR_PLANS.acme }, variables);
+    const body = { token: invitation, password: PASSWORD };
+    await expectOk(await send("POST", `${api}/v1/invitations/accept`, body));
+  }
+}
+
+/** Notes where the second local server is by now: its port is another one each time. */
+export const moveSecondServer = (serverUrl: string, variables: SiteVariables): Promise<unknown> =>
+  withFleet(variables, (control) =>
+    control.query("update control.sites set host = $1 where server is not null and host <> $1", [
+      new URL(serverUrl).host,
+    ]),
+  );
 
 /** Makes the two tenants of the tour through the API, where their slugs are not taken yet. */
 export async function seed(api: string, operatorToken: string): Promise<void> {
@@ -35,12 +79,16 @@ export function printTour(api: string): void {
   const signIn = (name: string, email: string) =>
     `${name}=$(curl -s ${api}/v1/sessions ${json} -d '{"email":"${email}","password":"${PASSWORD}"}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`;
   console.log(`
-partywall is up at ${api}. Two tenants, one database. Try this in another terminal:
+partywall is up at ${api}. Two tenants in the same tables, and two elsewhere. Try this in another terminal:
 
   # sign in as each tenant's owner
   ${signIn("ADA", TENANTS[0]?.email ?? "")}
   ${signIn("BOB", TENANTS[1]?.email ?? "")}
 ${productTour(api)}
+  # the same calls for a tenant in a schema of its own (cyd@initech.test) or in a database of its own (dan@umbrella.test)
+  ${signIn("DAN", ELSEWHERE[1]?.owner ?? "")}
+  curl -s ${api}/v1/tenant -H "authorization: Bearer $DAN"; echo
+
   # what is left, and the contract
   curl -s ${api}/v1/tenant/limits -H "authorization: Bearer $ADA"; echo
   curl -s ${api}/openapi.json | head -c 300; echo

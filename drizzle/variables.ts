@@ -15,6 +15,15 @@ export function loadVariables<Name extends string>(names: readonly Name[]): Reco
   return Object.fromEntries(values) as Record<Name, string>;
 }
 
+/** What the sites' logins are derived from, as far as it is set: without sites, nothing needs it. */
+export function siteVariables(): { SITE_KEYS: string; SITE_MIGRATION_KEYS: string } {
+  const known = { ...readDevVars(), ...process.env };
+  return {
+    SITE_KEYS: known["SITE_KEYS"] ?? "",
+    SITE_MIGRATION_KEYS: known["SITE_MIGRATION_KEYS"] ?? "",
+  };
+}
+
 /** What .dev.vars says; nothing when there is none. */
 export function readDevVars(): Record<string, string | undefined> {
   return existsSync(DEV_VARS) ? parseEnv(readFileSync(DEV_VARS, "utf8")) : {};
@@ -41,6 +50,8 @@ export async function makeSigningKey(alg: "Ed25519" | "ES256" = "Ed25519") {
 export async function makeSecrets() {
   return {
     TENANT_CONTEXT_KEYS: namedSecret(),
+    SITE_KEYS: namedSecret(),
+    SITE_MIGRATION_KEYS: namedSecret(),
     TOKEN_SIGNING_KEYS: JSON.stringify({ keys: [await makeSigningKey()] }),
     OPAQUE_TOKEN_KEYS: namedSecret(),
     PASSWORD_PEPPER: secret(),

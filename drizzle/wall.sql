@@ -1,18 +1,23 @@
--- What each role may do, on one screen. This is a query: it returns what is missing in this database, as statements in
--- the order in which to run them. `db:migrate` asks it after the migrations, as partywall_owner, and runs the answer in
--- the same transaction. Where nothing is missing, nothing runs, and no table is locked.
+-- What each role may do, on one screen. This is a query: it returns what is missing in a place of this database, as
+-- statements in the order in which to run them. `db:migrate` asks it after the migrations, as partywall_owner, with the
+-- place in its search_path, and runs the answer in the same transaction. Where nothing is missing, nothing runs, and no
+-- table is locked. {plane} is `site` or `control`, and {schema} the place's schema; with `database` it is about what is of
+-- no place.
 -- A tenant table is known by its restrictive policy tenant_only, to the letter: without it, or with another condition,
 -- it is granted to nobody. Row security comes before the grants, so a table that is not walled cannot be served.
 
 WITH
 -- Read as SQL. On tables there are these grants and those on tenant tables (see wanted), and no others; on functions,
 -- PUBLIC has none.
-written AS (SELECT g[1] AS privileges, g[2] IS NOT NULL AS on_functions, g[3] AS objects, g[4] AS roles FROM regexp_matches($$
+written AS (SELECT g[1] AS privileges, g[2] IS NOT NULL AS on_functions, g[3] AS objects, g[4] AS roles
+FROM regexp_matches(CASE '{plane}' WHEN 'site' THEN $$
 
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenant_id(), next_number(text),
 	claim_key(text, bytea) TO partywall_app;
 -- All that the control plane's login may do at a site.
 GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
+
+$$ WHEN 'control' THEN $$
 
 -- The policies of the control plane ask for it, whoever reads a table.
 GRANT EXECUTE ON FUNCTION control.current_tenant_id() TO partywall_account, partywall_identity, partywall_operator;
@@ -37,8 +42,8 @@ GRANT SELECT, INSERT (issuer, audience, role_claim, role_map, default_role, emai
 	suspended_at, updated_at), DELETE ON control.issuers TO partywall_account;
 GRANT SELECT (id, email, issuer_id, subject, version), INSERT (email, issuer_id, subject), UPDATE (email)
 	ON control.users TO partywall_account;
--- tell() and drop_outbox() write them, as their owner.
-GRANT SELECT ON control.outbox, control.outbox_heads TO partywall_account;
+-- tell() and drop_outbox() write them, as their owner. A tenant sees where its own content is.
+GRANT SELECT ON control.outbox, control.outbox_heads, control.sites TO partywall_account;
 GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint) TO partywall_account;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
@@ -46,37 +51,43 @@ GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identi
 GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_at) ON control.users TO partywall_identity;
 GRANT SELECT, INSERT, UPDATE ON control.sessions TO partywall_identity;
 GRANT SELECT, DELETE ON control.invitations TO partywall_identity;
-GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads TO partywall_identity;
+GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads, control.sites TO partywall_identity;
 
 GRANT SELECT, UPDATE (plan, status, limits) ON control.tenants TO partywall_operator;
-GRANT SELECT ON control.memberships, control.outbox_heads TO partywall_operator;
+GRANT SELECT ON control.memberships, control.outbox_heads, control.sites TO partywall_operator;
 
-$$, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
+$$ END, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 
 tenant_tables AS (SELECT polrelid::regclass AS t FROM pg_policy
 	CROSS JOIN LATERAL (SELECT pg_get_expr(polqual, polrelid), pg_get_expr(polwithcheck, polrelid)) p (shown, taken)
 	WHERE polname = 'tenant_only' AND NOT polpermissive AND polcmd = '*' AND polroles = '{0}'
-		AND shown = '(tenant_id = ( SELECT current_tenant_id() AS current_tenant_id))' AND coalesce(taken, shown) = shown),
+		AND shown = '(tenant_id = ( SELECT current_tenant_id() AS current_tenant_id))' AND coalesce(taken, shown) = shown
+		AND '{plane}' = 'site'),
+
+-- What is compared with what is meant: the place's own tables, and those that its wall guards elsewhere.
+here AS (SELECT c.oid, c.relname, c.relnamespace, c.relkind, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity
+	FROM pg_class c WHERE relowner = current_user::regrole AND '{plane}' IN ('site', 'control')
+		AND (relnamespace = '{schema}'::regnamespace OR c.oid IN (SELECT t FROM tenant_tables))),
 
 -- As Postgres prints them, so that they can be compared with what is there; %s is the table.
 triggers (t, definition) AS (
 	-- An event names its row by a uuid. What partywall keeps beside the content has events of its own, or none.
 	SELECT t, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION audit_row(''id'')'
 	FROM tenant_tables JOIN pg_attribute ON attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype
-	WHERE t NOT IN ('audit_events'::regclass, 'members'::regclass, 'former_members'::regclass)
+	WHERE t NOT IN (SELECT oid FROM here WHERE relname IN ('audit_events', 'members', 'former_members'))
 	UNION ALL
 	SELECT t::regclass, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION '
 		|| format('control.audit_row(%L)', CASE t WHEN 'control.memberships' THEN 'user_id' ELSE 'id' END)
 	FROM unnest(ARRAY['control.memberships', 'control.invitations', 'control.api_keys', 'control.issuers',
-		'control.tenants']) t
+		'control.tenants']) t WHERE '{plane}' = 'control'
 	UNION ALL
 	-- To use a key is not to change it.
 	SELECT c.oid, format('TRIGGER touch_row BEFORE UPDATE ON %%s FOR EACH ROW %sEXECUTE FUNCTION %stouch_row()',
-		CASE c.oid WHEN 'control.api_keys'::regclass
+		CASE WHEN '{plane}' = 'control' AND relname = 'api_keys'
 			THEN 'WHEN ((NOT (old.last_used_at IS DISTINCT FROM new.last_used_at))) ' ELSE '' END,
-		CASE relnamespace WHEN 'control'::regnamespace THEN 'control.' ELSE '' END)
-	FROM pg_class c JOIN pg_attribute ON attrelid = c.oid AND attname = 'version' AND atttypid = 'integer'::regtype
-	WHERE relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'control'::regnamespace)),
+		CASE '{plane}' WHEN 'control' THEN 'control.' ELSE '' END)
+	FROM here c JOIN pg_attribute ON attrelid = c.oid AND attname = 'version' AND atttypid = 'integer'::regtype
+	WHERE relkind = 'r' AND relnamespace = '{schema}'::regnamespace),
 
 -- Each grant that is meant, one a row; on a column it is like UPDATE (name).
 wanted AS (
@@ -88,25 +99,24 @@ wanted AS (
 	UNION
 	SELECT t, 'partywall_app', privilege FROM tenant_tables, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege
 	-- What the site's own functions write is for reading; how far they have got concerns nobody.
-	WHERE (t NOT IN ('audit_events'::regclass, 'members'::regclass, 'former_members'::regclass) OR privilege = 'SELECT')
-		AND t <> 'outbox_receipts'::regclass),
+	WHERE (privilege = 'SELECT'
+			OR t NOT IN (SELECT oid FROM here WHERE relname IN ('audit_events', 'members', 'former_members')))
+		AND t NOT IN (SELECT oid FROM here WHERE relname = 'outbox_receipts')),
 
 held AS (
 	SELECT c.oid::regclass AS t, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END AS role,
 		concat(privilege_type, ' (' || quote_ident(a.column_name) || ')',
 			CASE WHEN is_grantable THEN ' WITH GRANT OPTION' END) AS privilege
-	FROM pg_class c
+	FROM here c
 	CROSS JOIN LATERAL (SELECT relacl, NULL::name UNION ALL SELECT attacl, attname FROM pg_attribute
 		WHERE attrelid = c.oid AND NOT attisdropped) a (acl, column_name)
 	CROSS JOIN aclexplode(a.acl)
-	WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND relowner = current_user::regrole AND grantor = relowner AND grantee <> relowner
-		AND (relnamespace IN ('public'::regnamespace, 'control'::regnamespace) OR c.oid IN (SELECT t FROM tenant_tables))
+	WHERE relkind IN ('r', 'p', 'v', 'm', 'f') AND grantor = relowner AND grantee <> relowner
 		AND (grantee = 0 OR pg_get_userbyid(grantee) ^@ 'partywall_')),
 
 missing (step, statement) AS (
 	SELECT 1, format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', c.oid::regclass)
-	FROM pg_class c WHERE relowner = current_user::regrole AND NOT (relrowsecurity AND relforcerowsecurity)
-		AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)
+	FROM here c WHERE NOT (relrowsecurity AND relforcerowsecurity) AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid)
 	UNION ALL
 	-- Postgres plans before it knows whose rows it reads, so for a tenant of middling size. A large one has most to
 	-- lose by that: let it take each tenant for a 500th of its table, from the next ANALYZE on.
@@ -127,11 +137,11 @@ missing (step, statement) AS (
 	WHERE w.privileges IS DISTINCT FROM h.privileges
 	UNION ALL
 	SELECT 5, 'ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC'
-	WHERE NOT EXISTS (SELECT FROM pg_default_acl WHERE defaclrole = current_user::regrole AND defaclobjtype = 'f'
+	WHERE '{plane}' = 'database' AND NOT EXISTS (SELECT FROM pg_default_acl WHERE defaclrole = current_user::regrole AND defaclobjtype = 'f'
 		AND defaclnamespace = 0 AND NOT EXISTS (SELECT FROM aclexplode(defaclacl) WHERE grantee = 0))
 	UNION ALL
 	SELECT 5, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::regprocedure)
-	FROM pg_proc p WHERE pronamespace IN ('public'::regnamespace, 'control'::regnamespace) AND proowner = current_user::regrole
+	FROM pg_proc p WHERE pronamespace = '{schema}'::regnamespace AND proowner = current_user::regrole AND '{plane}' <> 'database'
 		AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
 	UNION ALL
 	SELECT 6, format('GRANT EXECUTE ON FUNCTION %s TO %s', function, role)

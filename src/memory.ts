@@ -23,12 +23,16 @@ const MOST = {
   tenants: 10_000,
   /** Calls to tenants' objects that are under way. Costs one call that could have been shared. */
   lines: 10_000,
-  /** Signed contexts, by tenant, actor and role. Costs one signature. */
+  /** Signed contexts, by tenant, actor, role and place. Costs one signature. */
   contexts: 10_000,
   /** Texts of one query, by the names of the values that it is given. Costs building it. */
   texts: 128,
+  /** Ways to sites that are not the shared one, by login and generation. Costs making one, and nothing is sent for it. */
+  connections: 1000,
+  /** Servers whose passwords are being replaced. Costs one refused login. */
+  generations: 100,
   /** Whether a database answers, by login. Costs requests that wait for a database that hangs. */
-  reaches: 100,
+  reaches: 1000,
   /** Whether all parts of the service answer. Costs one probe. */
   probes: 1,
   /** The keys of issuers. Forgetting one of this kind or the next two costs one fetch. */

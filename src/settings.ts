@@ -75,6 +75,11 @@ const VARIABLES = {
     "the URL of a local Neon endpoint, or nothing for Neon itself",
   ],
   TENANT_CONTEXT_KEYS: [keyRing, KEY_RING],
+  SITE_KEYS: [keyRing, KEY_RING],
+  SIGNUP_SITE: [
+    v.pipe(v.optional(v.string(), "shared"), v.regex(/^[a-z][a-z0-9-]{0,39}$/)),
+    "the site where sign-up makes tenants, such as shared",
+  ],
   TOKEN_SIGNING_KEYS: [
     signingKeys,
     "a JWK Set in JSON, of keys for Ed25519 or ES256, the signing one first and private",

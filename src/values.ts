@@ -32,6 +32,20 @@ export const Slug = v.pipe(
   v.regex(/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/, "lower-case letters, digits and inner hyphens, 63 at most"),
 );
 
+/** Host labels that are, or may become, the deployment's own, or that programs look up by themselves. */
+const RESERVED_SLUGS = new Set(
+  (
+    "www api app admin operator console docs help support status blog auth login account billing static assets cdn " +
+    "dev test staging internal mail smtp imap pop mx ns ns1 ns2 ftp localhost autoconfig autodiscover wpad"
+  ).split(" "),
+);
+
+/**
+ * Whether a new tenant may have the slug: no reserved one, and none with hyphens in the third and fourth place, which IDNA
+ * gives a meaning (RFC 5891, 4.2.3.1): `xn--…` shows as other letters.
+ */
+export const isFreeSlug = (slug: string): boolean => !RESERVED_SLUGS.has(slug) && !slug.startsWith("--", 2);
+
 /** What no mail server takes though browsers do: dots that part nothing, over 64 characters before the @ (RFC 5321). */
 const UNDELIVERABLE = /^\.|\.[.@]|^[^@]{65}/;
 

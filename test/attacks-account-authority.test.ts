@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { ActingAs } from "../src/authority.ts";
-import { SHARED_SITE } from "../src/db/places.ts";
+import { SHARED_PLACE } from "../src/db/places.ts";
 import { makeInvitation } from "../src/identity/invitation.ts";
 import {
   ACCOUNT,
@@ -200,7 +200,7 @@ describe("what the control plane's login tells a site", () => {
   it("is told in a context of the site alone, and of its tenant alone", async () => {
     const told = "select public.receive(1, 0, '[]')";
     expect(await insideOf(ACCOUNT, bob, told)).toMatchObject({ error: { code: "28000" } });
-    const courier = { ...ACCOUNT, place: SHARED_SITE };
+    const courier = { ...ACCOUNT, place: SHARED_PLACE };
     expect((await insideOf(courier, bob, told)).error).toBeUndefined();
     const members = (t: Target) =>
       stage.query("select id from public.members where tenant_id = $1 order by id", [t.tenant]);

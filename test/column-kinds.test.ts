@@ -33,7 +33,7 @@ import { beforeAll, beforeEach, describe, expect, inject, it } from "vitest";
 import * as v from "valibot";
 import { factory } from "../src/context.ts";
 import { insertionOf } from "../src/db/insertion.ts";
-import { SHARED_SITE } from "../src/db/places.ts";
+import { SHARED_PLACE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { once, IdempotencyKey, type Keyed } from "../src/http/idempotency.ts";
@@ -149,7 +149,7 @@ beforeEach(async () => {
   const [key] = settings.TENANT_CONTEXT_KEYS;
   const context = signContext(
     key,
-    SHARED_SITE,
+    SHARED_PLACE,
     String(rows[0]?.["name"]),
     ada.tenant.id,
     { id: ada.user.id, as: "owner" },

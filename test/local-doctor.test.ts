@@ -6,7 +6,7 @@ import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { CHECKS, examine } from "../drizzle/doctor/examine.ts";
 import type { Stack } from "../drizzle/local/stack.ts";
-import { CONTROL, SHARED_SITE, type Place } from "../src/db/places.ts";
+import { CONTROL, SHARED_PLACE, type Place } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import type { Migrated } from "./bench/bed.ts";
@@ -65,7 +65,7 @@ async function findings() {
   return found.filter(({ code }) => code !== "server_version");
 }
 
-const contextFor = (tenant: string, place: Place = SHARED_SITE, role = "partywall_app") => {
+const contextFor = (tenant: string, place: Place = SHARED_PLACE, role = "partywall_app") => {
   const [key] = v.parse(keyRing, variables.TENANT_CONTEXT_KEYS);
   if (!key) throw new Error("no context key");
   return signContext(key, place, role, tenant, { id: tenant, as: "owner" }, Date.now());

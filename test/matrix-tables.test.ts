@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { CONTROL, SHARED_SITE } from "../src/db/places.ts";
+import { CONTROL, SHARED_PLACE } from "../src/db/places.ts";
 import {
   ACCOUNT,
   attempt,
@@ -94,7 +94,7 @@ const IDENTITY: Lane = {
   content: [],
 };
 const LANES = [CONTENT, ACCOUNT, IDENTITY];
-const placeOf = ({ name }: Table) => (name.startsWith("control.") ? CONTROL : SHARED_SITE);
+const placeOf = ({ name }: Table) => (name.startsWith("control.") ? CONTROL : SHARED_PLACE);
 
 let ada: Tenant;
 let bob: Tenant;

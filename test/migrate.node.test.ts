@@ -8,7 +8,7 @@ import * as v from "valibot";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Stack } from "../drizzle/local/stack.ts";
 import { migrate as migrateWith, migrateOver, type MigrationOptions } from "../drizzle/migrate.ts";
-import { SHARED_SITE } from "../src/db/places.ts";
+import { SHARED_PLACE } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import type { Migrated } from "./bench/bed.ts";
@@ -127,7 +127,7 @@ async function request(): Promise<number> {
   const sql = neon(variables.DATABASE_URL);
   const context = signContext(
     key,
-    SHARED_SITE,
+    SHARED_PLACE,
     "partywall_app",
     TENANT,
     { id: TENANT, as: "owner" },

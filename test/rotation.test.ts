@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { SHARED_SITE } from "../src/db/places.ts";
+import { SHARED_PLACE } from "../src/db/places.ts";
 import { CONTEXT_TTL_S, hmacPads, signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import type { NamedKey } from "../src/settings.ts";
@@ -69,7 +69,7 @@ const opened = (key: NamedKey): Promise<Outcome> =>
     app,
     signContext(
       key,
-      SHARED_SITE,
+      SHARED_PLACE,
       "partywall_app",
       ada.tenant.id,
       { id: ada.user.id, as: "owner" },
@@ -97,7 +97,7 @@ describe("two keys in the table", () => {
     await store(key);
     const context = signContext(
       key,
-      SHARED_SITE,
+      SHARED_PLACE,
       "partywall_app",
       ada.tenant.id,
       { id: ada.user.id, as: "owner" },

@@ -3,7 +3,7 @@ import { env } from "cloudflare:workers";
 import { beforeAll, describe, expect, inject, it } from "vitest";
 import { openTenantDb } from "../src/db/client.ts";
 import { projects, tasks } from "./support/product/schema.ts";
-import { CONTROL, SHARED_SITE, type Place } from "../src/db/places.ts";
+import { CONTROL, SHARED_PLACE, type Place } from "../src/db/places.ts";
 import { signContext } from "../src/db/signed-context.ts";
 import { settings } from "../src/env.ts";
 import { login, newProject, newTask, newTenant, type SignedIn, noRequest } from "./support/client.ts";
@@ -32,7 +32,7 @@ async function under(context: string | undefined, statement: string, params: unk
 
 const now = () => Date.now();
 type Signed = { role: string; place: Place };
-const APP: Signed = { role: "partywall_app", place: SHARED_SITE };
+const APP: Signed = { role: "partywall_app", place: SHARED_PLACE };
 const ACCOUNT: Signed = { role: "partywall_account", place: CONTROL };
 const contextOf = (who: SignedIn, { role, place } = APP, at = now()) =>
   signContext(key, place, role, who.tenant.id, { id: who.user.id, as: "owner" }, at);
@@ -42,7 +42,7 @@ const flipped = (text: string, at: number) =>
 /** What is no valid context for this role at this place. */
 const contexts = (as: Signed): [string, () => string | undefined][] => {
   const genuine = (who: SignedIn, at?: number) => contextOf(who, as, at);
-  const elsewhere = as.place === CONTROL ? SHARED_SITE : CONTROL;
+  const elsewhere = as.place === CONTROL ? SHARED_PLACE : CONTROL;
   return [
     ["no context", () => undefined],
     ["an empty one", () => ""],
@@ -112,7 +112,7 @@ describe.each(contexts(ACCOUNT))("partywall_account, with %s", (_, context) => {
   });
 });
 
-describe.each(contexts({ ...ACCOUNT, place: SHARED_SITE }))("the courier, with %s", (_, context) => {
+describe.each(contexts({ ...ACCOUNT, place: SHARED_PLACE }))("the courier, with %s", (_, context) => {
   it.each([
     ["tell of entries", "select receive(1, 1, '[]')"],
     ["replace the members", "select receive_members(1, '[]')"],
@@ -127,7 +127,7 @@ it("shows partywall_account its own tenant under a valid context: the control of
   expect(await mine("select id from control.tenants")).toEqual([{ id: ada.tenant.id }]);
   expect(await mine("select user_id from control.memberships")).toEqual([{ user_id: ada.user.id }]);
   expect(await mine("select id from control.users")).toEqual([{ id: ada.user.id }]);
-  const courier = contextOf(ada, { ...ACCOUNT, place: SHARED_SITE });
+  const courier = contextOf(ada, { ...ACCOUNT, place: SHARED_PLACE });
   expect(await under(courier, "select public.receive(1, 0, '[]')", [], account)).toHaveLength(1);
 });
 

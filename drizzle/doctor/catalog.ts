@@ -1,9 +1,8 @@
-import { VERIFIERS } from "./verifier.ts";
-
 /**
  * What the checks ask about, as names for their SQL: the roles by id, whoever is not the owner's, the relations of all
  * schemas but Postgres' own, who is granted what on them, the tables of the control plane, and the tables that must stand
- * behind a site's wall. Whatever is not in schema `control` belongs to a site.
+ * behind a site's wall. Whatever is not in schema `control` belongs to a site. In braces is what examine() fills in; names
+ * in schema `public` are those of the site's schema.
  * Read from access control lists, not has_table_privilege(): a role that is too strong is one finding, not a hundred.
  */
 export const HOUSE = `
@@ -25,7 +24,7 @@ strangers as (
   select oid, quote_ident(rolname) as grantee from logins union all select 0, 'PUBLIC'),
 schemas as (
   select oid, nspname, nspowner, nspacl, nspname = 'control' as is_control from pg_namespace
-  where nspname !~ '^pg_' and nspname <> 'information_schema'),
+  where nspname !~ '^pg_' and nspname <> 'information_schema' and {examined}),
 relations as (
   select c.oid, c.oid::regclass::text as object, c.relname, c.relkind, c.relowner, c.relacl, c.reloptions, c.relrowsecurity,
     c.relforcerowsecurity, schemas.nspname, schemas.is_control,
@@ -85,7 +84,7 @@ ungranted as (
 -- Tables whose changes are in the audit trail. Not the trail itself, the answers that were given, and what receive() writes.
 -- "key" is the column that tells rows apart; null when the doctor cannot know it.
 audited as (
-  select oid, object, 'public' as plane, (select attname::text from pg_attribute where attrelid = tables.oid
+  select oid, object, '{schema}' as plane, (select attname::text from pg_attribute where attrelid = tables.oid
     and attname = 'id' and atttypid = 'uuid'::regtype) as key
   from tables where attnum is not null and object not in ('public.audit_events', 'public.idempotency_keys', 'public.counters',
     'public.members', 'public.former_members', 'public.outbox_receipts')
@@ -99,7 +98,7 @@ audit_triggers as (
     n.nspname = a.plane and t.tgtype = 29 and t.tgenabled in ('O', 'A') and t.tgqual is null and t.tgattr = '' as is_right
   from audited a join pg_trigger t on t.tgrelid = a.oid join pg_proc p on p.oid = t.tgfoid
   join pg_namespace n on n.oid = p.pronamespace
-  where p.proname = 'audit_row' and n.nspname in ('public', 'control')),
+  where p.proname = 'audit_row' and n.nspname in ('{schema}', 'control')),
 -- The policies of tenant tables, each against the one that should be there: see verdict. Beside tenant_only the
 -- permissive one says nothing of its own, or the same once more.
 policies as (
@@ -124,8 +123,8 @@ judged as (
     case when polpermissive then 'USING (true) WITH CHECK (true)' else 'USING (tenant_id = (SELECT public.current_tenant_id()))'
       ' WITH CHECK (tenant_id = (SELECT public.current_tenant_id()))' end as rule
   from policies),
--- See verifier.ts.
-verifiers (object, hash, definer, volatile, parallel, config, attributes, runners, mend) as (values ${VERIFIERS}),
+-- See verifier.ts and examine.ts.
+verifiers (object, hash, definer, volatile, parallel, config, attributes, runners, mend) as (values {verifiers}),
 functions as (
   select p.oid, p.oid::regprocedure::text as object, p.proname, p.proowner, p.prosecdef, p.proconfig, p.proleakproof, p.prosrc,
     p.prolang, schemas.is_control, coalesce(p.proacl, acldefault('f', p.proowner)) as acl,

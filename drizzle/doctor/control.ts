@@ -2,6 +2,7 @@ import type { Check } from "./check.ts";
 
 const CURRENT = "( SELECT control.current_tenant_id() AS current_tenant_id)";
 const ITS_MEMBER = "(EXISTS ( SELECT FROM control.memberships m WHERE (m.user_id = users.id)))";
+const ITS_TENANTS = "(name IN ( SELECT t.site FROM control.tenants t))";
 const OF_ITS_ISSUER = "(issuer_id IN ( SELECT i.id FROM control.issuers i))";
 
 /** The policies of each table, as Postgres prints them but for its line breaks. */
@@ -12,9 +13,11 @@ const WANTED = `
   cross join lateral (
     select 'tenant_only', 'PUBLIC', array[0::oid],
       case c.object when 'control.users' then '(${ITS_MEMBER} OR ${OF_ITS_ISSUER})'
-        when 'control.tenants' then '(id = ${CURRENT})' else '(tenant_id = ${CURRENT})' end,
+        when 'control.tenants' then '(id = ${CURRENT})' when 'control.sites' then '${ITS_TENANTS}'
+        else '(tenant_id = ${CURRENT})' end,
       case c.object when 'control.users' then '(((issuer_id IS NULL) AND ${ITS_MEMBER}) OR ${OF_ITS_ISSUER})'
-        when 'control.tenants' then '(id = ${CURRENT})' else '(tenant_id = ${CURRENT})' end
+        when 'control.tenants' then '(id = ${CURRENT})' when 'control.sites' then '${ITS_TENANTS}'
+        else '(tenant_id = ${CURRENT})' end
     union all
     select 'across_tenants', 'partywall_identity, partywall_operator, partywall_owner', lookers.oids,
       '(${CURRENT} IS NULL)', '(${CURRENT} IS NULL)') w (policy, roles, oids, shown, taken)`;

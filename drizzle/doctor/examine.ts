@@ -6,8 +6,11 @@ import { HOUSE } from "./catalog.ts";
 import { keys } from "./keys.ts";
 import { planes } from "./planes.ts";
 import { grants, roles } from "./roles.ts";
+import { SHARED_SITE } from "../../src/db/places.ts";
+import { schemaOf, SITE_SCHEMA, type Target } from "../lineage.ts";
 import { server } from "./server.ts";
 import { audit, policies, tables } from "./tables.ts";
+import { verifiersOf } from "./verifier.ts";
 
 export const CHECKS: readonly Check[] = [
   ...tables,
@@ -30,17 +33,62 @@ const QUERY = `${HOUSE} ${CHECKS.map(
 
 type Row = Record<string, unknown>;
 
+/** The schemas of a database's sites, and the names that their verifiers know. */
+const SITES = `
+select n.nspname::text as schema, coalesce(substring(p.prosrc from '[.]site ([a-z0-9-]+)[.]'), '') as name
+from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+where p.proname = 'current_tenant_id' and (n.nspname = 'public' or n.nspname ^@ '${SITE_SCHEMA}') order by 1`;
+
 /**
- * What is wrong with the database that the client is in, in the order of CHECKS. Reads the catalog alone, so any role
- * will do. Runs in the client's transaction, whose search_path it sets: names that Postgres prints depend on it.
+ * What is wrong with the database that the client is in, in the order of CHECKS, site after site. Reads the catalog alone,
+ * so any role will do. Runs in the client's transaction, whose search_path it sets: names that Postgres prints depend on it.
+ * `only` is the schema of one site: what is of no site is left out then.
  */
-export async function examine(client: ClientBase): Promise<Finding[]> {
+export async function examine(client: ClientBase, only?: string): Promise<Finding[]> {
   await client.query("set local search_path = pg_catalog, pg_temp");
   await client.query("set local jit = off");
-  const { rows } = await client.query<{ code: string; row: Row }>(QUERY);
-  return CHECKS.flatMap((check) =>
-    rows.filter(({ code: name }) => name === check.code).map(({ row }) => finding(check, row)),
-  );
+  const { rows: found } = await client.query<Target>(SITES);
+  const { rowCount } = await client.query("select from pg_namespace where nspname = 'control'");
+  const withControl = rowCount !== 0;
+  // Beside the control plane is the shared site; only in a database of its own does a site's name stand in its verifier alone.
+  const main = (!withControl && found.find(isMain)) || SHARED_SITE;
+  const others = found.filter((site) => !isMain(site)).map(named);
+  const chosen = only === undefined ? others : others.filter(({ schema }) => schema === only);
+  const findings: Finding[] = [];
+  // What is of no site is examined with the one in schema public, for which every database of partywall's has room.
+  if (only === undefined || only === SHARED_SITE.schema)
+    findings.push(...(await examineSite(client, main, others, withControl)));
+  for (const site of chosen) findings.push(...(await examineSite(client, site, [], false)));
+  return [...new Map(findings.map((each) => [JSON.stringify(each), each])).values()];
+}
+
+const isMain = ({ schema }: Target) => schema === SHARED_SITE.schema;
+
+/** A site in a schema of its own is called as that is: what its verifier says instead, another site's would have said. */
+function named({ name, schema }: Target): Target {
+  return schemaOf(name) === schema ? { name, schema } : { name: schema.slice(SITE_SCHEMA.length), schema };
+}
+
+async function examineSite(
+  client: ClientBase,
+  site: Target,
+  others: readonly Target[],
+  withControl: boolean,
+): Promise<Finding[]> {
+  const at = (text: string) => text.replaceAll(/\bpublic(?=\\?\.)/g, site.schema);
+  const elsewhere = others.map(({ schema }) => `'${schema}'`).join(", ");
+  const examined = isMain(site)
+    ? `nspname <> all (array[${elsewhere}]::text[])`
+    : `nspname = '${site.schema}'`;
+  const query = at(QUERY)
+    .replaceAll("{schema}", site.schema)
+    .replaceAll("{examined}", examined)
+    .replace("{verifiers}", () => verifiersOf(site, withControl));
+  const { rows } = await client.query<{ code: string; row: Row }>(query);
+  return CHECKS.flatMap((check) => {
+    const here = { ...check, what: at(check.what), why: at(check.why), mend: at(check.mend) };
+    return rows.filter(({ code: name }) => name === check.code).map(({ row }) => finding(here, row));
+  });
 }
 
 function finding({ code: name, severity = "error", what, why, mend }: Check, row: Row): Finding {

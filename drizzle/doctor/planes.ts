@@ -92,6 +92,16 @@ export const planes: Check[] = [
       where c.contype = 'f' and c.conparentid = 0 and r.is_control <> o.is_control`,
   },
   {
+    code: "foreign_key_sites",
+    what: "refers to {other} of another site: {constraint}",
+    why: "its check passes that site's wall by, and a tenant could not move without the other site's",
+    mend: "ALTER TABLE {object} DROP CONSTRAINT {constraint}",
+    sql: `select r.object, c.confrelid::regclass::text as other, quote_ident(c.conname) as constraint
+      from pg_constraint c join relations r on r.oid = c.conrelid join pg_class o on o.oid = c.confrelid
+      where c.contype = 'f' and c.conparentid = 0 and o.relnamespace::regnamespace::text <> r.nspname
+        and (o.relnamespace::regnamespace::text ^@ 'site_' or r.nspname ^@ 'site_')`,
+  },
+  {
     code: "query_planes",
     what: "names {other} of the other plane in its {part}",
     why: "a tenant's content can live in another database, and each plane's wall binds its own logins only",

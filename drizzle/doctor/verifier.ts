@@ -1,41 +1,58 @@
 import { createHash } from "node:crypto";
 import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { SHARED_SITE } from "../../src/db/places.ts";
+import { statementAt, type Target } from "../lineage.ts";
 
-const migrations = ["control", "site"]
-  .flatMap((lineage) => globSync(join(import.meta.dirname, "..", lineage, "*.sql")).sort())
-  .map((path) => readFileSync(path, "utf8"))
-  .join("\n")
-  .replaceAll("{site}", SHARED_SITE.site);
+/** All migrations of a lineage of partywall's own, as one text. */
+const migrationsOf = (lineage: string) =>
+  globSync(join(import.meta.dirname, "..", lineage, "*.sql"))
+    .sort()
+    .map((path) => readFileSync(path, "utf8"))
+    .join("\n");
+
+type Runners = readonly [name: string, ...runners: string[]];
+
+/** The functions of the control plane, and the only logins that may run each. */
+const IN_CONTROL: readonly Runners[] = [
+  ["current_tenant_id", "partywall_account", "partywall_identity", "partywall_operator"],
+  ["current_actor_id", "partywall_account", "partywall_identity"],
+  ["acting_as", "partywall_account", "partywall_identity"],
+  ["lock_outbox", "partywall_account", "partywall_identity", "partywall_operator"],
+  ["drop_outbox", "partywall_account"],
+  ["actor"],
+  ["tell"],
+  ["audit_row"],
+];
+
+/** The same of a site. */
+const AT_SITES: readonly Runners[] = [
+  ["current_tenant_id", "partywall_app"],
+  ["current_actor_id", "partywall_app"],
+  ["receive", "partywall_account"],
+  ["receive_members", "partywall_account"],
+  ["receive_member"],
+  ["receive_event"],
+  ["event_id"],
+  ["audit_row"],
+];
 
 /**
- * The functions that read the signed context or write on its word, and what they call, as the migrations leave them; and
- * the only logins that may run each. As SQL values: `(object, hash of its body, definer, volatile, parallel, config,
- * attributes as text, runners, mend)`.
+ * The functions that read the signed context or write on its word, and what they call, as the migrations leave them at this
+ * site, and in the control plane if that is in the same examination; and the only logins that may run each. As SQL values:
+ * `(object, hash of its body, definer, volatile, parallel, config, attributes as text, runners, mend)`.
  */
-export const VERIFIERS = [
-  verifier("control.current_tenant_id", "partywall_account", "partywall_identity", "partywall_operator"),
-  verifier("control.current_actor_id", "partywall_account", "partywall_identity"),
-  verifier("control.acting_as", "partywall_account", "partywall_identity"),
-  verifier("control.lock_outbox", "partywall_account", "partywall_identity", "partywall_operator"),
-  verifier("control.drop_outbox", "partywall_account"),
-  verifier("control.actor"),
-  verifier("control.tell"),
-  verifier("control.audit_row"),
-  verifier("public.current_tenant_id", "partywall_app"),
-  verifier("public.current_actor_id", "partywall_app"),
-  verifier("public.receive", "partywall_account"),
-  verifier("public.receive_members", "partywall_account"),
-  verifier("public.receive_member"),
-  verifier("public.receive_event"),
-  verifier("public.event_id"),
-  verifier("public.audit_row"),
-].join(", ");
+export function verifiersOf(site: Target, withControl: boolean): string {
+  const [atSite, inControl] = [statementAt(migrationsOf("site"), site), migrationsOf("control")];
+  return [
+    ...(withControl ? IN_CONTROL : []).map((each) => verifier(inControl, "control", each)),
+    ...AT_SITES.map((each) => verifier(atSite, site.schema, each)),
+  ].join(", ");
+}
 
-function verifier(name: string, ...runners: string[]): string {
+function verifier(migrations: string, schema: string, [own, ...runners]: Runners): string {
+  const name = `${schema}.${own}`;
   const definition = new RegExp(
-    `FUNCTION ${name.replace(".", "\\.")}\\(([^)]*)\\) (RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
+    `FUNCTION "?${schema}"?\\.${own}\\(([^)]*)\\) (RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
     "gs",
   );
   const [, parameters, head, body] = [...migrations.matchAll(definition)].at(-1) ?? [];

@@ -1,18 +1,23 @@
 import { SqlError } from "./errors.ts";
 
-/** Who asks: role, password and database of a connection string; `key` is equal only if all of them are. */
+/**
+ * Who asks: role, password and database of a connection string; `key` is equal only if all of them are, and the port.
+ * `port` is the string's when its host is this machine: another Postgres here, as Neon's proxy goes by the host.
+ */
 export type Login = {
   key: string;
   user: string;
   password: string;
   database: string;
+  port: number | undefined;
   applicationName: string;
 };
 
+const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "localhost"]);
 const REMEMBERED = 1000;
 const known = new Map<string, Login>();
 
-/** The login of a connection string; its host and port say nothing here. Malformed strings are a 400. */
+/** The login of a connection string. Malformed strings are a 400. */
 export function parseLogin(connectionString: string | undefined): Login {
   if (connectionString === undefined || connectionString === "") {
     throw new SqlError(400, "The header Neon-Connection-String is missing.");
@@ -35,11 +40,13 @@ function readLogin(connectionString: string): Login {
   const password = decode(url.password, "password");
   const database = decode(url.pathname.slice(1), "database");
   const applicationName = url.searchParams.get("application_name")?.replaceAll("\0", "") ?? "";
+  const port = url.port !== "" && LOOPBACK.has(url.hostname) ? Number(url.port) : undefined;
   return {
-    key: JSON.stringify([user, password, database, applicationName]),
+    key: JSON.stringify([user, password, database, applicationName, port]),
     user,
     password,
     database,
+    port,
     applicationName,
   };
 }

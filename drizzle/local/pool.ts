@@ -6,7 +6,7 @@ import { WireClient } from "./wire.ts";
 
 const CONNECT_TIMEOUT_MS = 10_000;
 
-type Session = { client: WireClient; key: string; dead: boolean };
+type Session = { client: WireClient; port: number; key: string; dead: boolean };
 type Waiter = { login: Login; overtaken: number; take(session: Promise<Session> | Session): void };
 
 /** A connection for one request; exactly one of `release` and `abort` ends it. */
@@ -18,7 +18,7 @@ export type Lease = {
   abort(): void;
 };
 
-/** Connections to one Postgres, at most `max` over all logins together. */
+/** Connections to a Postgres, or to the one that a login names, at most `max` over all logins together. */
 export class Pool {
   readonly #port: number;
   readonly #max: number;
@@ -91,9 +91,10 @@ export class Pool {
 
   async #connect(login: Login): Promise<Session> {
     this.#open += 1;
+    const { port = this.#port } = login;
     const client = new WireClient({
       host: "127.0.0.1",
-      port: this.#port,
+      port,
       user: login.user,
       password: login.password,
       database: login.database,
@@ -101,7 +102,7 @@ export class Pool {
       ssl: false,
       connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     });
-    const session: Session = { client, key: login.key, dead: false };
+    const session: Session = { client, port, key: login.key, dead: false };
     const lost = (): void => this.#lost(session);
     client.on("error", lost).on("end", lost);
     try {
@@ -127,7 +128,7 @@ export class Pool {
       client: session.client,
       release: () => void settle(),
       abort: () => {
-        cancel(this.#port, session.client);
+        cancel(session.port, session.client);
         this.#drop(session);
       },
     };

@@ -32,6 +32,7 @@ type SignUp = {
   slug: string;
   name: string;
   plan: string;
+  site: string;
   refresh: Refresh;
   userAgent: string;
 };
@@ -48,8 +49,8 @@ export const signingUp = (of: SignUp) => (q: Builder) => ({
       on conflict (email) where issuer_id is null do update set email = excluded.email where users.password_hash = excluded.password_hash
       returning id, email, version
     ), t as (
-      insert into tenants (id, slug, name, plan)
-      select ${of.tenantId}::uuid, ${of.slug}, ${of.name}, ${of.plan} from u returning *
+      insert into tenants (id, slug, name, plan, site)
+      select ${of.tenantId}::uuid, ${of.slug}, ${of.name}, ${of.plan}, ${of.site} from u returning *
     ), m as (
       insert into memberships (tenant_id, user_id, role) select t.id, u.id, 'owner' from t, u returning role
     ), s as (

@@ -11,12 +11,14 @@ import type { BatchItem } from "drizzle-orm/batch";
 import { drizzle, type NeonHttpDatabase } from "drizzle-orm/neon-http";
 import type { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
+import type { NamedKey } from "../settings.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
 import type { IdentityDb, Batch } from "../tenant-db.ts";
 import { within } from "../within.ts";
 import { built, prepare, query, type Given } from "./query.ts";
-import { CONTROL, SHARED_SITE, type Place } from "./places.ts";
+import { contextKeyOf, nextGeneration, passwordOf, type Derivation } from "./derived.ts";
+import { CONTROL, FIRST_EPOCH, placeOf, SHARED_HOME, type Home, type Place, type Site } from "./places.ts";
 import { Reach } from "./reach.ts";
 import { CONTEXT_TTL_S, signContext, type Actor } from "./signed-context.ts";
 import { Turns } from "./turns.ts";
@@ -74,25 +76,61 @@ function openClient(url: string, options: { readOnly?: boolean } = {}): NeonQuer
 
 type Client = ReturnType<typeof openClient>;
 
-const connect = (url: string) => ({
+/** A login's way to a database, and the key of the contexts that open the wall there. Nothing is sent before it is used. */
+type Connection = { reader: Client; writer: Client; role: string; key: NamedKey };
+
+const connect = (url: string, key: NamedKey = settings.TENANT_CONTEXT_KEYS[0]): Connection => ({
   reader: openClient(url, { readOnly: true }),
   writer: openClient(url),
   role: decodeURIComponent(new URL(url).username),
+  key,
 });
+
+const app = connect(settings.DATABASE_URL);
 const account = connect(settings.ACCOUNT_DATABASE_URL);
 const identity = connect(settings.IDENTITY_DATABASE_URL);
 
-/** As what a tenant's database is opened: with a login, at a place. */
-const LANES = {
-  /** The tenant's content. */
-  app: { ...connect(settings.DATABASE_URL), place: SHARED_SITE },
+/** As what a tenant's control plane is opened. */
+const CONTROL_LANES = {
   /** The tenant's people, credentials and rules. */
-  account: { ...account, place: CONTROL },
+  account,
   /** The same, for what begins or goes on across tenants. */
-  identity: { ...identity, place: CONTROL },
+  identity,
+};
+
+/** As what a tenant's site is opened: with which login at the shared one, and elsewhere with its role. */
+const SITE_LANES = {
+  /** The tenant's content. */
+  app: { url: settings.DATABASE_URL, shared: app },
   /** What the control plane tells the tenant's site. */
-  courier: { ...account, place: SHARED_SITE },
-} satisfies Record<string, ReturnType<typeof connect> & { place: Place }>;
+  courier: { url: settings.ACCOUNT_DATABASE_URL, shared: account },
+};
+
+const isSiteLane = (lane: Lane): lane is keyof typeof SITE_LANES => lane in SITE_LANES;
+
+export type Lane = keyof typeof CONTROL_LANES | keyof typeof SITE_LANES;
+
+/** Logins at sites, by lane and where they lead. */
+const connections = remembers<Connection>("connections");
+
+/** A login at a site of its own database, or in the control plane's. */
+function connectionAt(lane: keyof typeof SITE_LANES, site: Site): Connection {
+  const { url, shared } = SITE_LANES[lane];
+  if (site.database === null) return shared;
+  const name = `${lane} ${site.server} ${site.host} ${site.database} ${site.secret} ${site.generation}`;
+  let connection = connections.get(name);
+  if (!connection) {
+    const own = new URL(url);
+    own.pathname = encodeURIComponent(site.database);
+    if (site.host !== null) {
+      own.host = site.host;
+      own.password = passwordOf(settings.SITE_KEYS, site, shared.role);
+    }
+    const key = contextKeyOf(settings.SITE_KEYS, site);
+    connections.set(name, (connection = connect(own.href, key)));
+  }
+  return connection;
+}
 
 /** The control plane across all tenants, nobody's data. For across-tenants.ts alone. */
 export const identityDb: NeonHttpDatabase = drizzle(identity.writer);
@@ -110,30 +148,31 @@ export type ForRequest = {
 };
 
 /**
- * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. Nothing is sent that
- * nobody waits for any more.
+ * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. The lanes of content
+ * open it at `home`, which the tenant's object has said. Nothing is sent that nobody waits for any more.
  */
 export function openTenantDb(
-  lane: keyof typeof LANES,
+  lane: Lane,
   tenant: string,
   actor: Actor,
   { id, deadline, onAnswer }: ForRequest,
+  home: Home = SHARED_HOME,
 ): IdentityDb {
-  const { reader, writer, role, place } = LANES[lane];
-  const path = `pg_catalog, ${place.schema}, pg_temp`;
+  const opening = isSiteLane(lane) ? atSite(lane, home) : inControl(lane);
+  const path = `pg_catalog, "${opening.place.schema}", pg_temp`;
   // A statement without a name has no result. A read needs no request id: only the audit trail stores it.
   const entering = (request?: string): Batch => ({
-    "": enter({ context: contextOf(place, role, tenant, actor), path, request }),
+    "": enter({ context: contextOf(opening, tenant, actor), path, request }),
   });
   /** Runs all in one transaction, and returns the results by the statements' names. */
-  const send = async (client: Client, ...parts: Batch[]): Promise<never> => {
+  const send = async (mode: "reader" | "writer", ...parts: Batch[]): Promise<never> => {
     const started = performance.now();
-    const leave = await turns.take(tenant, deadline, client === reader);
+    const leave = await turns.take(tenant, deadline, mode === "reader");
     try {
       deadline.check();
       const named = parts.flatMap((part) => Object.entries(part));
       const items = named.map(([, item]) => item);
-      const results = await runBatch(client, items, deadline).catch(rethrow);
+      const results = await opening.over((client) => runBatch(client[mode], items, deadline)).catch(rethrow);
       const answers = named.flatMap(([name], index) => (name ? [[name, results[index]]] : []));
       return Object.fromEntries(answers) as never;
     } finally {
@@ -142,10 +181,59 @@ export function openTenantDb(
     }
   };
   return {
-    read: (queries) => send(reader, entering(), built(queries)),
-    write: (queries) => send(writer, entering(id), built(queries)),
-    writeAfter: (before, inside) => send(writer, built(before), entering(id), built(inside)),
+    read: (queries) => send("reader", entering(), built(queries)),
+    write: (queries) => send("writer", entering(id), built(queries)),
+    writeAfter: (before, inside) => send("writer", built(before), entering(id), built(inside)),
   };
+}
+
+/** Where a tenant's database is opened, by what contexts, and over which connection it is asked. */
+type Opening = {
+  place: Place;
+  signer: Pick<Connection, "role" | "key">;
+  epoch: number;
+  over: <Answer>(ask: (connection: Connection) => Promise<Answer>) => Promise<Answer>;
+};
+
+function inControl(lane: keyof typeof CONTROL_LANES): Opening {
+  const connection = CONTROL_LANES[lane];
+  return { place: CONTROL, signer: connection, epoch: FIRST_EPOCH, over: (ask) => ask(connection) };
+}
+
+const atSite = (lane: keyof typeof SITE_LANES, { site, epoch }: Home): Opening => ({
+  place: placeOf(site),
+  signer: connectionAt(lane, site),
+  epoch,
+  over: (ask) => askSite(lane, site, ask),
+});
+
+/** Servers whose passwords are of a later generation than the tenants' records say, and of which. */
+const ahead = remembers<Derivation>("generations");
+
+/**
+ * Asks a site. While the passwords of its server are being replaced, some records name them and some those before: if one
+ * is refused the other is tried, once, and remembered. A login that is refused has done nothing.
+ */
+async function askSite<Answer>(
+  lane: keyof typeof SITE_LANES,
+  site: Site,
+  ask: (connection: Connection) => Promise<Answer>,
+): Promise<Answer> {
+  const { server } = site;
+  const newer = server === null ? undefined : ahead.get(server);
+  const isAhead = newer !== undefined && newer.generation > site.generation;
+  try {
+    return await ask(connectionAt(lane, isAhead ? { ...site, ...newer } : site));
+  } catch (error) {
+    if (server === null || sqlState(error) !== "28P01") throw error;
+    const other = isAhead ? site : nextGeneration(settings.SITE_KEYS, site);
+    const answer = await ask(connectionAt(lane, other)).catch((second: unknown) => {
+      throw sqlState(second) === "28P01" ? error : second;
+    });
+    if (isAhead) ahead.delete(server);
+    else ahead.set(server, { server, secret: other.secret, generation: other.generation });
+    return answer;
+  }
 }
 
 /** Sends these as one transaction, as Drizzle's batch() does, within the request's deadline. */
@@ -172,20 +260,20 @@ const enter = query((db, { context, path, request }: Given<Entering>) =>
 const contexts = remembers<{ text: string; until: number }>("contexts");
 
 /** A signed context with at least half of its life left. */
-function contextOf(place: Place, role: string, tenant: string, actor: Actor): string {
+function contextOf({ place, signer, epoch }: Opening, tenant: string, actor: Actor): string {
+  const { role, key } = signer;
   const now = Date.now();
-  const name = tenant + actor.id + actor.as + role + place.name;
+  const name = tenant + actor.id + actor.as + role + place.name + key.kid + epoch;
   const known = contexts.get(name);
   if (known && now < known.until) return known.text;
-  const [key] = settings.TENANT_CONTEXT_KEYS;
-  const text = signContext(key, place, role, tenant, actor, now);
+  const text = signContext(key, place, role, tenant, actor, now, epoch);
   contexts.set(name, { text, until: now + (CONTEXT_TTL_S * 1000) / 2 });
   return text;
 }
 
 /** Does nothing for a while, to tell whether Postgres answers. Throws `unavailable` when it does not. */
 export async function pingDatabase(): Promise<void> {
-  await LANES.app.reader`select`.catch(rethrow);
+  await app.reader`select`.catch(rethrow);
 }
 
 /** What reads a value of the type with this OID from its text, as each answer's values are read. */

@@ -19,6 +19,7 @@ import type { Policy } from "../policy.ts";
 import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { bytea, instant, newId, oneOf, rowHistory } from "./columns.ts";
+import { FIRST_EPOCH, SITE_KINDS } from "./places.ts";
 
 // The control plane: who there is. A request that knows its tenant is served by partywall_account, in a signed context;
 // what has to look across tenants by partywall_identity.
@@ -49,6 +50,39 @@ const policies = (shown: SQL, taken: SQL = shown) => [
 ];
 const tenantPolicies = () => policies(sql`tenant_id = ${current}`);
 
+/**
+ * Where tenants' content is kept (places.ts): the shared site, and those that `npm run tenants -- site add` has made. A
+ * request of a tenant sees its own site's row.
+ */
+export const sites = control.table(
+  "sites",
+  {
+    name: text("name").primaryKey(),
+    kind: text("kind", { enum: SITE_KINDS }).notNull(),
+    schema: text("schema").notNull(),
+    server: text("server"),
+    host: text("host"),
+    database: text("database"),
+    secret: text("secret").notNull(),
+    generation: integer("generation").notNull().default(1),
+    /** When the passwords and keys of its server were last replaced, while the keys before them are still good. */
+    rotated_at: instant("rotated_at"),
+    /** Where it is, such as `aws-eu-central-1`; null where nobody has said. */
+    region: text("region"),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [
+    oneOf("kind", SITE_KINDS),
+    check("name_is_short", sql`name ~ '^[a-z][a-z0-9-]{0,39}$'`),
+    check(
+      "server_has_a_host",
+      sql`(server is null) = (host is null) and (server is null or database is not null)`,
+    ),
+    uniqueIndex("sites_place").on(sql`coalesce(${t.server}, '')`, sql`coalesce(${t.database}, '')`, t.schema),
+    ...policies(sql`name in (select t.site from control.tenants t)`),
+  ],
+);
+
 export const tenants = control.table(
   "tenants",
   {
@@ -59,12 +93,19 @@ export const tenants = control.table(
     status: text("status", { enum: TENANT_STATUSES }).notNull().default("active"),
     /** This tenant's own policies, set by an operator; they replace its plan's. */
     limits: jsonb("limits").$type<Policy[]>(),
+    /** Where its content is, and since how many moves. */
+    site: text("site")
+      .notNull()
+      .default("shared")
+      .references(() => sites.name),
+    epoch: integer("epoch").notNull().default(FIRST_EPOCH),
     ...rowHistory(),
   },
   (t) => [
     uniqueIndex("tenants_slug").on(t.slug),
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("status", TENANT_STATUSES),
+    index("tenants_site").on(t.site),
     ...policies(sql`id = ${current}`),
   ],
 );

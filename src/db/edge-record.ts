@@ -4,7 +4,10 @@ import { sql } from "drizzle-orm";
 
 /** An EdgeRecord, of the tenants row with the alias t. */
 export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan,
-  'status', t.status, 'limits', t.limits, 'version', t.version)`;
+  'status', t.status, 'limits', t.limits, 'version', t.version, 'epoch', t.epoch,
+  'site', (select json_build_object('name', a.name, 'schema', a.schema, 'server', a.server, 'host', a.host,
+    'database', a.database, 'secret', a.secret, 'generation', a.generation)
+    from sites a where a.name = t.site and a.kind <> 'shared'))`;
 
 /** Whether the api_keys row with the alias k is not over. */
 export const isLiveKey = sql`(k.expires_at is null or k.expires_at > now())`;

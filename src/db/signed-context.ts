@@ -29,7 +29,7 @@ const EPOCH_DIGITS = 8;
 /**
  * The text that opens the wall of one place for one tenant, one actor and one database role, for a minute:
  * `<letter>1.<kid>.<tenant>.<actor>.<epoch>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies. `tenant` and the
- * actor's id are UUIDs, `now` is in ms.
+ * actor's id are UUIDs, `now` is in ms. `epoch` counts the tenant's moves.
  */
 export function signContext(
   key: NamedKey,
@@ -38,10 +38,10 @@ export function signContext(
   tenant: string,
   actor: Actor,
   now: number,
+  epoch = FIRST_EPOCH,
 ): string {
-  const epoch = String(FIRST_EPOCH).padStart(EPOCH_DIGITS, "0");
   const expiry = Math.floor(now / 1000) + CONTEXT_TTL_S;
-  const text = `${LETTERS[actor.as]}1.${key.kid}.${tenant}.${actor.id}.${epoch}.${expiry}`;
+  const text = `${LETTERS[actor.as]}1.${key.kid}.${tenant}.${actor.id}.${String(epoch).padStart(EPOCH_DIGITS, "0")}.${expiry}`;
   return `${text}.${createHmac("sha256", key.key).update(`${text}.${name}.${role}`).digest("hex")}`;
 }
 

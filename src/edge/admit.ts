@@ -4,6 +4,7 @@ import type { Caller, Credential } from "../caller.ts";
 import { factory, forRequest, timed, type Edge } from "../context.ts";
 import { isSlug } from "../db/across-tenants.ts";
 import { openTenantDb } from "../db/client.ts";
+import type { Home } from "../db/places.ts";
 import { bindings } from "../env.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import type { Decision } from "../policy.ts";
@@ -33,9 +34,9 @@ export const admit = factory.createMiddleware(async function admit(c, next) {
   tenantsInFlight.enter(tenantId, deadline);
   try {
     const admission = await ask(c, credential, cost);
-    const caller = callerOf(credential, await admitted(c, credential, admission, cost));
+    const { key, home } = await admitted(c, credential, admission, cost);
     await requireOwnHost(c, tenantId);
-    openDatabases(c, caller);
+    openDatabases(c, callerOf(credential, key), home);
     await next();
   } finally {
     tenantsInFlight.leave(tenantId, deadline);
@@ -140,7 +141,7 @@ async function requireOwnHost(c: Context<Edge>, tenantId: string): Promise<void>
 }
 
 /** Who calls, now that the tenant's object has said what the credential is worth. */
-function callerOf(credential: Credential, { key }: Admitted): Caller {
+function callerOf(credential: Credential, key: Admitted["key"]): Caller {
   const { kind, tenantId } = credential;
   if (kind === "api_key") {
     if (!key) throw new Error("the tenant's object admitted a key without saying which");
@@ -151,11 +152,11 @@ function callerOf(credential: Credential, { key }: Admitted): Caller {
 }
 
 /** Says who calls, and gives the request the tenant's rows and its people, on the caller's behalf. */
-function openDatabases(c: Context<Edge>, caller: Caller): void {
+function openDatabases(c: Context<Edge>, caller: Caller, home: Home | undefined): void {
   const { tenantId } = caller;
   const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
   const request = forRequest(c);
   c.set("caller", caller);
-  c.set("db", openTenantDb("app", tenantId, actor, request));
+  c.set("db", openTenantDb("app", tenantId, actor, request, home));
   c.set("account", openTenantDb("account", tenantId, actor, request));
 }

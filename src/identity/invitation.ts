@@ -1,16 +1,18 @@
-import { createHmac, randomBytes } from "node:crypto";
-import { parse as parseUuid, stringify as toUuid, v7 as uuidv7 } from "uuid";
+import { createHmac } from "node:crypto";
+import { stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { Deadline } from "../deadline.ts";
 import { acceptance } from "../db/across-tenants.ts";
 import { TENANT_STATUSES } from "../db/control.ts";
+import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
 import type { IdentityDb } from "../tenant-db.ts";
 import { newsOf, readNews } from "../tenant/news.ts";
 import { tellTenant, updateTenant } from "../tenant/stub.ts";
-import { openToken, sealToken, secretHash } from "./opaque-token.ts";
+import { openToken } from "./opaque-token.ts";
 import { hashPassword } from "./password.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
+import { newInvitation, SECRET_BYTES, secretHash, UUID_BYTES } from "./sealing.ts";
 import { Member, sessionOf, type Session } from "./session.ts";
 
 /**
@@ -26,19 +28,11 @@ type Invitation = {
   sessionSecret: Buffer;
 };
 
-const UUID_BYTES = 16;
-const SECRET_BYTES = 32;
 const EMAIL_AT = 2 * UUID_BYTES + SECRET_BYTES;
 
 /** A new token, and what the database keeps of it. */
-export function makeInvitation(
-  tenantId: string,
-  email: string,
-): { text: string; id: string; hash: Uint8Array } {
-  const [id, secret] = [uuidv7(), randomBytes(SECRET_BYTES)];
-  const body = Buffer.concat([parseUuid(tenantId), parseUuid(id), secret, Buffer.from(email)]);
-  return { text: sealToken("invitation", body), id, hash: secretHash(secret) };
-}
+export const makeInvitation = (tenantId: string, email: string) =>
+  newInvitation(settings.OPAQUE_TOKEN_KEYS[0], tenantId, email);
 
 /** What a token says that this server made, else undefined. Only the database knows whether it is still good. */
 export function readInvitation(text: string): Invitation | undefined {

@@ -11,8 +11,7 @@ import { isActing, ownersOnly, vouchedBy } from "./acting.ts";
 import { invalidToken } from "./bearer.ts";
 import { makeInvitation } from "./invitation.ts";
 import { requireMail, sendInvitation } from "./mail.ts";
-
-const INVITATION_TTL_DAYS = 7;
+import { INVITATION_TTL_DAYS } from "./sealing.ts";
 
 /** What the mail says of who invites, while they may. */
 const Standing = v.object({ tenant: v.string(), inviter: v.string() });

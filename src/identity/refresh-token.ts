@@ -1,6 +1,7 @@
 import { createHmac, randomBytes } from "node:crypto";
 import { parse as parseUuid, stringify as toUuid } from "uuid";
-import { openToken, sealToken, secretHash } from "./opaque-token.ts";
+import { openToken, sealToken } from "./opaque-token.ts";
+import { secretHash } from "./sealing.ts";
 
 /**
  * A refresh token names its session and how often that was refreshed (its generation), and carries a secret. The

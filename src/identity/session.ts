@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import { replaceRefreshToken, signingUp, startSession, WHO } from "../db/across-tenants.ts";
+import { settings } from "../env.ts";
 import { openTenantDb, violatedConstraint, type ForRequest } from "../db/client.ts";
 import { Uuid } from "../values.ts";
 import { Problem } from "../problem.ts";
@@ -60,7 +61,14 @@ type SignUp = { email: string; hash: string; slug: string; name: string; userAge
 export async function signUp(of: SignUp, request: ForRequest): Promise<Grant | undefined> {
   const [userId, tenantId, refresh] = [uuidv7(), uuidv7(), firstRefreshToken(uuidv7())];
   const db = openTenantDb("identity", tenantId, { id: tenantId, as: "object" }, request);
-  const before = signingUp({ ...of, userId, tenantId, plan: SIGNUP_PLAN, refresh });
+  const before = signingUp({
+    ...of,
+    userId,
+    tenantId,
+    plan: SIGNUP_PLAN,
+    site: settings.SIGNUP_SITE,
+    refresh,
+  });
   const done = await db.writeAfter(before, { news: newsOf({ after: 0 }) }).catch((error: unknown) => {
     if (violatedConstraint(error) === "tenants_slug") return undefined;
     throw error;

@@ -21,7 +21,9 @@ const TenantChange = v.partial(
     limits: v.nullable(Policies),
   }),
 );
-nameSchemas({ TenantChange, TenantRecord: EdgeRecord });
+/** Without its site, whose address is nobody's to know. */
+const TenantRecord = v.omit(EdgeRecord, ["site", "epoch"]);
+nameSchemas({ TenantChange, TenantRecord });
 
 /** What the operator of this deployment does to tenants. In force, wherever they are called, once it is answered. */
 export const operatorRoutes = factory.createApp().patch(
@@ -31,7 +33,7 @@ export const operatorRoutes = factory.createApp().patch(
   operation("updateOperatorTenant", {
     summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
     tag: "Operator",
-    answers: { 200: EdgeRecord },
+    answers: { 200: TenantRecord },
     problems: ["unauthenticated", "not_found"],
     token: "operator",
   }),
@@ -54,7 +56,7 @@ export const operatorRoutes = factory.createApp().patch(
       ])
       .catch(rethrow);
     timed(c, "db", started);
-    const [row] = v.parse(v.array(v.object({ tenant: EdgeRecord })), changed.rows);
+    const [row] = v.parse(v.array(v.object({ tenant: TenantRecord })), changed.rows);
     const [told] = v.parse(v.array(v.object({ head: v.number() })), heads.rows);
     if (!row || !told) throw new Problem("not_found");
     await updateTenant(id, told.head);

@@ -4,6 +4,7 @@ import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query } from "../db/query.ts";
 import { PLANS, TENANT_STATUSES, tenants } from "../db/control.ts";
+import { SITE_KINDS } from "../db/places.ts";
 import { needs } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
@@ -21,6 +22,8 @@ const Tenant = v.object({
   name: v.string(),
   plan: v.picklist(PLANS),
   status: v.picklist(TENANT_STATUSES),
+  /** How its content is kept, and where. */
+  placement: v.object({ kind: v.picklist(SITE_KINDS), region: v.nullable(v.string()) }),
   created_at: v.string(),
   updated_at: v.string(),
 });
@@ -44,6 +47,8 @@ const shown = {
   name: tenants.name,
   plan: tenants.plan,
   status: tenants.status,
+  placement: sql<{ kind: (typeof SITE_KINDS)[number]; region: string | null }>`(
+    select json_build_object('kind', a.kind, 'region', a.region) from sites a where a.name = tenants.site)`,
   created_at: tenants.created_at,
   updated_at: tenants.updated_at,
   version: tenants.version,

@@ -1,6 +1,7 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { query, type Given } from "../db/query.ts";
+import type { Home } from "../db/places.ts";
 import { newsOf, openForObject, readNews, siteMember, type News } from "./news.ts";
 
 /** A site that has not taken the news within this time is out of reach. */
@@ -33,15 +34,18 @@ const AllMembers = v.tuple([v.object({ members: v.string() })]);
 export class Courier {
   readonly #tenantId: string;
   readonly #storage: DurableObjectStorage;
+  readonly #home: () => Promise<Home>;
   /** The outbox entries up to this one are in force at the site. */
   #delivered: number;
   #underWay: Promise<void> = Promise.resolve();
   /** Deliveries that failed since the last one that did not. */
   #failures = 0;
 
-  constructor(tenantId: string, storage: DurableObjectStorage) {
+  /** `home` says where the tenant's content is. */
+  constructor(tenantId: string, storage: DurableObjectStorage, home: () => Promise<Home>) {
     this.#tenantId = tenantId;
     this.#storage = storage;
+    this.#home = home;
     this.#delivered = storage.kv.get<number>("delivered") ?? 0;
   }
 
@@ -89,14 +93,14 @@ export class Courier {
     // News may come late, and then know less than the site.
     if (isNext) return this.#bringPage(undefined);
     // One of the two databases was restored from a backup: the site takes the members as they are, and goes on from here.
-    const { all } = await this.#open("account").read({ all: allMembers({}) });
+    const { all } = await this.#openControl().read({ all: allMembers({}) });
     const [{ members }] = v.parse(AllMembers, all.rows);
-    await this.#open("courier").write({ "": receiveMembers({ upto: page.from - 1, members }) });
+    await (await this.#openSite()).write({ "": receiveMembers({ upto: page.from - 1, members }) });
     this.#note(page.from - 1);
   }
 
   async #read(): Promise<News> {
-    const { found } = await this.#open("account").read({ found: newsOf({ after: this.#delivered }) });
+    const { found } = await this.#openControl().read({ found: newsOf({ after: this.#delivered }) });
     const news = readNews(found);
     if (!news) throw new Error("the tenant is not there");
     return news;
@@ -104,14 +108,20 @@ export class Courier {
 
   /** Returns the number of the last entry that is in force at the site. */
   async #send({ from, upto, entries }: Page): Promise<number> {
-    const { receipt } = await this.#open("courier").write({
+    const { receipt } = await (
+      await this.#openSite()
+    ).write({
       receipt: receive({ from, upto, entries: JSON.stringify(entries) }),
     });
     return v.parse(Receipt, receipt.rows)[0].seq;
   }
 
-  #open(lane: "account" | "courier") {
-    return openForObject(lane, this.#tenantId, DELIVERY_TIMEOUT_MS);
+  #openControl() {
+    return openForObject("account", this.#tenantId, DELIVERY_TIMEOUT_MS);
+  }
+
+  async #openSite() {
+    return openForObject("courier", this.#tenantId, DELIVERY_TIMEOUT_MS, await this.#home());
   }
 
   #note(delivered: number): void {

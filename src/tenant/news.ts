@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { openTenantDb } from "../db/client.ts";
 import { edgeRecord, isLiveKey, keyRecord } from "../db/edge-record.ts";
+import type { Home } from "../db/places.ts";
 import { query, type Given } from "../db/query.ts";
 import { Deadline } from "../deadline.ts";
 import { EdgeRecord, KeyRecord } from "./record.ts";
@@ -30,13 +31,14 @@ export const News = v.object({
 });
 export type News = v.InferOutput<typeof News>;
 
-/** A tenant's control plane, as its own object sees it. What takes longer than `ms` fails. */
-export const openForObject = (lane: "account" | "courier", tenantId: string, ms: number) =>
+/** A tenant's control plane, or its site at `home`, as its own object sees it. What takes longer than `ms` fails. */
+export const openForObject = (lane: "account" | "courier", tenantId: string, ms: number, home?: Home) =>
   openTenantDb(
     lane,
     tenantId,
     { id: tenantId, as: "object" },
     { id: "", deadline: new Deadline(undefined, ms), onAnswer: () => undefined },
+    home,
   );
 
 /** A member as the site knows them, of the aliases m and u. */

@@ -1,12 +1,13 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
+import { FIRST_EPOCH, type Home } from "../db/places.ts";
 import type { Decision, Policy } from "../policy.ts";
 import { Courier } from "./courier.ts";
 import { Credentials, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./limits/ledger.ts";
 import { loadTenant, type News } from "./news.ts";
-import { policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
+import { homeOf, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
 
 /** How old the tenant's record may grow while requests come in. */
 const RECORD_REFRESH_MS = 300_000;
@@ -22,10 +23,10 @@ export type Demand = readonly [cost: number, ...proof: Proof];
 
 /**
  * May a request pass, by its credential, the tenant's status and its limits? An unknown key is also `revoked`. `key` is
- * set when an API key was shown.
+ * set when an API key was shown, `home` when the tenant's content is not where most tenants' is.
  */
 export type Admission =
-  | { status: "active"; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes"> }
+  | { status: "active"; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes">; home?: Home }
   | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" | "revoked" };
 
 /** The answers to a call's requests, in their order, with the tenant's slug. */
@@ -45,6 +46,8 @@ export class Tenant extends DurableObject<Env> {
   #confirmed: number;
   #record: EdgeRecord | undefined;
   #policies: readonly Policy[] = [];
+  /** None while that is where most tenants' content is. */
+  #home: Home | undefined;
   #refreshedAt = -Infinity;
   #loading: Promise<News | undefined> | undefined;
   #refreshing: Promise<void> | undefined;
@@ -56,7 +59,7 @@ export class Tenant extends DurableObject<Env> {
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
     this.#credentials = new Credentials(ctx.storage);
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
-    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage);
+    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage, () => this.#homeForNews());
     this.#confirmed = ctx.storage.kv.get<number>("confirmed") ?? 0;
     const record = ctx.storage.kv.get<EdgeRecord>("record");
     if (record) this.#take(record);
@@ -99,9 +102,10 @@ export class Tenant extends DurableObject<Env> {
       if (status !== "active") return { status };
       const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, now);
       if (wait) waitFor = mark;
-      if (credential === true) return { status, decision };
+      const admission = { status, decision, ...(this.#home && { home: this.#home }) };
+      if (credential === true) return admission;
       this.#keyUsage.note(credential.id, now);
-      return { status, decision, key: { id: credential.id, scopes: credential.scopes } };
+      return { ...admission, key: { id: credential.id, scopes: credential.scopes } };
     });
     this.#writeDueRow();
     if (waitFor > 0) await this.#covered(waitFor);
@@ -161,6 +165,15 @@ export class Tenant extends DurableObject<Env> {
   #take(record: EdgeRecord): void {
     this.#record = record;
     this.#policies = policiesOf(record);
+    const home = homeOf(record);
+    this.#home = record.site || home.epoch !== FIRST_EPOCH ? home : undefined;
+  }
+
+  /** Where the courier brings the news: as the newest record that is known here says. */
+  async #homeForNews(): Promise<Home> {
+    if (!this.#record) await this.#load();
+    if (!this.#record) throw new Error("the tenant is not there");
+    return homeOf(this.#record);
   }
 
   /** Re-reads what Postgres says of the tenant, once at a time. Fails only when there is no record to go on with. */

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
 import { PLANS, TENANT_STATUSES } from "../db/control.ts";
+import { FIRST_EPOCH, SHARED_SITE, Site, type Home } from "../db/places.ts";
 import type { Policy } from "../policy.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { listOf } from "../list-of.ts";
@@ -30,6 +31,9 @@ export const EdgeRecord = v.object({
   status: v.picklist(TENANT_STATUSES),
   limits: v.nullable(Policies),
   version: v.number(),
+  /** None is the shared site. */
+  site: v.nullish(Site),
+  epoch: v.optional(v.number(), FIRST_EPOCH),
 });
 export type EdgeRecord = v.InferOutput<typeof EdgeRecord>;
 
@@ -49,3 +53,9 @@ export type KeyRecord = Readonly<v.InferOutput<typeof KeyRecord>>;
 
 /** The tenant's own policies if an operator set any, else its plan's. */
 export const policiesOf = ({ limits, plan }: EdgeRecord): readonly Policy[] => limits ?? PLAN_POLICIES[plan];
+
+/** Where the tenant's content is. */
+export const homeOf = ({ site, epoch }: Pick<EdgeRecord, "site" | "epoch">): Home => ({
+  site: site ?? SHARED_SITE,
+  epoch,
+});

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import pg from "pg";
 import * as v from "valibot";
-import { SHARED_SITE } from "../../src/db/places.ts";
+import { SHARED_PLACE } from "../../src/db/places.ts";
 import { signContext } from "../../src/db/signed-context.ts";
 import { keyRing } from "../../src/settings.ts";
 import { runSql, type Bed } from "./bed.ts";
@@ -43,7 +43,7 @@ export async function makeSides(bed: Bed): Promise<Sides> {
     },
     contextOf: (side, { tenant, actor }) =>
       side === "walled"
-        ? signContext(key, SHARED_SITE, app, tenant, { id: actor, as: "owner" }, Date.now())
+        ? signContext(key, SHARED_PLACE, app, tenant, { id: actor, as: "owner" }, Date.now())
         : tenant,
   };
 }

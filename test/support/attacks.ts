@@ -1,6 +1,6 @@
 import { NeonDbError, type NeonQueryFunction } from "@neondatabase/serverless";
 import { beforeAll, describe, expect, it } from "vitest";
-import { CONTROL, SHARED_SITE, type Place } from "../../src/db/places.ts";
+import { CONTROL, SHARED_PLACE, type Place } from "../../src/db/places.ts";
 import { signContext } from "../../src/db/signed-context.ts";
 import type { ActingAs } from "../../src/authority.ts";
 import { settings } from "../../src/env.ts";
@@ -69,7 +69,7 @@ export type Lane = { login: Login; role: string; place: Place; content: readonly
 export const CONTENT: Lane = {
   login: app,
   role: "partywall_app",
-  place: SHARED_SITE,
+  place: SHARED_PLACE,
   content: ["select * from projects order by id", "select * from tasks order by id"],
 };
 export const ACCOUNT: Lane = {
@@ -94,7 +94,7 @@ export const contextOf = (
   t: Pick<Target, "tenant" | "actor">,
   role = "partywall_app",
   now = Date.now(),
-  place = SHARED_SITE as Place,
+  place = SHARED_PLACE as Place,
   as: ActingAs = "owner",
 ) => signContext(contextKey, place, role, t.tenant, { id: t.actor, as }, now);
 
@@ -103,7 +103,7 @@ export async function attempt(
   as: Login,
   context: string | undefined,
   statements: string[],
-  { schema }: Place = SHARED_SITE,
+  { schema }: Place = SHARED_PLACE,
 ): Promise<Outcome> {
   const path = `pg_catalog, ${schema}, pg_temp`;
   const enter =

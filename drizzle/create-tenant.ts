@@ -1,0 +1,88 @@
+import pg from "pg";
+import { v7 as uuidv7 } from "uuid";
+import * as v from "valibot";
+import { SHARED_SITE } from "../src/db/places.ts";
+import { INVITATION_TTL_DAYS, newInvitation } from "../src/identity/sealing.ts";
+import { PLAN_POLICIES, SIGNUP_PLAN } from "../src/product/plans.ts";
+import { keyRing } from "../src/settings.ts";
+import { Email, isFreeSlug, Slug } from "../src/values.ts";
+import { behind, withFleet } from "./fleet.ts";
+import type { SiteVariables } from "./sites.ts";
+
+export type NewTenant = { slug: string } & Partial<
+  Record<"site" | "name" | "plan" | "owner", string | undefined>
+>;
+
+export type Created = {
+  id: string;
+  slug: string;
+  site: string;
+  isNew: boolean;
+  /** The token of the owner's invitation, when there is to be one. */
+  invitation: string | undefined;
+};
+
+/**
+ * Makes a tenant at a site, all or nothing. With an `owner`, an email, that one is invited; again, if the tenant is there
+ * already. Throws a sentence.
+ */
+export function createTenant(
+  of: NewTenant,
+  variables: SiteVariables & { OPAQUE_TOKEN_KEYS: string },
+): Promise<Created> {
+  const { slug, site, name = slug, plan = SIGNUP_PLAN } = of;
+  if (!v.is(Slug, slug) || !isFreeSlug(slug))
+    throw new Error(
+      `${slug || "Nothing"} is no slug for a tenant: lower-case letters, digits and inner hyphens, and no reserved word.`,
+    );
+  if (!site) throw new Error("Say at which site: --site <name>. `npm run tenants -- site list` names them.");
+  if (!Object.hasOwn(PLAN_POLICIES, plan))
+    throw new Error(`${plan} is no plan. There are ${Object.keys(PLAN_POLICIES).join(", ")}.`);
+  const owner = of.owner === undefined ? undefined : emailOf(of.owner);
+  const [key] = v.parse(keyRing, variables.OPAQUE_TOKEN_KEYS);
+  return withFleet(variables, async (control) => {
+    await requireUpToDate(control, site, variables);
+    await control.query("begin");
+    const { rows } = await control.query<{ id: string; site: string; is_new: boolean }>(
+      `with made as (
+         insert into control.tenants (id, slug, name, plan, site) values ($1, $2, $3, $4, $5)
+         on conflict (slug) do nothing returning id, site
+       )
+       select id, site, true as is_new from made
+       union all select id, site, false from control.tenants where slug = $2 and not exists (select from made)`,
+      [uuidv7(), slug, name, plan, site],
+    );
+    const [tenant] = rows;
+    if (!tenant || tenant.site !== site || (!tenant.is_new && owner === undefined))
+      throw new Error(
+        `There is a tenant ${slug} already, at the site ${tenant?.site ?? "of somebody else"}.`,
+      );
+    const invitation = owner === undefined ? undefined : newInvitation(key, tenant.id, owner);
+    if (invitation)
+      await control.query(
+        `insert into control.invitations (id, tenant_id, email, role, token_hash, invited_by, expires_at)
+         values ($1, $2, $3, 'owner', $4, $2, now() + $5 * interval '1 day')
+         on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
+           token_hash = excluded.token_hash, invited_by = excluded.invited_by, expires_at = excluded.expires_at`,
+        [invitation.id, tenant.id, owner, Buffer.from(invitation.hash), INVITATION_TTL_DAYS],
+      );
+    await control.query("commit");
+    return { id: tenant.id, slug, site, isNew: tenant.is_new, invitation: invitation?.text };
+  });
+}
+
+function emailOf(text: string): string {
+  const parsed = v.safeParse(Email, text);
+  if (!parsed.success) throw new Error(`${text} is no email address.`);
+  return parsed.output;
+}
+
+/** Throws when there is no such site, or it lacks migrations. */
+async function requireUpToDate(control: pg.Client, name: string, of: SiteVariables): Promise<void> {
+  if (name === SHARED_SITE.name) return;
+  const { rowCount } = await control.query("select from control.sites where name = $1", [name]);
+  if (rowCount === 0)
+    throw new Error(`There is no site ${name}. \`npm run tenants -- site list\` names them.`);
+  const [late] = await behind(control, of, [name]);
+  if (late) throw new Error(`The site ${name} is not up to date: ${late.why}. Run \`npm run db:migrate\`.`);
+}

@@ -1,0 +1,34 @@
+/**
+ * Brings everything up to date: the control plane with the shared site, then every other site, some at once. The command
+ * `npm run db:migrate`.
+ */
+import { migrateFleet, type FleetOptions } from "./fleet.ts";
+import { migrate, type MigrationVariables } from "./migrate.ts";
+import type { SiteVariables } from "./sites.ts";
+import { loadVariables, siteVariables } from "./variables.ts";
+
+export type AllVariables = MigrationVariables & SiteVariables;
+
+/** Migrates the control plane and the shared site, then the others. Throws when one of them could not be. */
+export async function migrateAll(variables: AllVariables, options: FleetOptions = {}): Promise<void> {
+  await migrate(variables, options);
+  await migrateFleet(variables, options);
+}
+
+if (import.meta.main) {
+  const names = [
+    "MIGRATION_DATABASE_URL",
+    "DATABASE_URL",
+    "ACCOUNT_DATABASE_URL",
+    "IDENTITY_DATABASE_URL",
+    "OPERATOR_DATABASE_URL",
+    "TENANT_CONTEXT_KEYS",
+  ] as const;
+  try {
+    await migrateAll({ ...loadVariables(names), ...siteVariables() });
+    console.log("Everything is up to date.");
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    process.exitCode = 1;
+  }
+}

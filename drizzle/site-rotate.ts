@@ -1,0 +1,58 @@
+import { prepareDatabase } from "./migrate.ts";
+import { withFleet, type FleetOptions } from "./fleet.ts";
+import { contextKeys, migratorUrls, readSites, rotated, servingLogins, type SiteVariables } from "./sites.ts";
+
+/**
+ * How long the keys of before stay good: longer than a tenant's object goes on with what it knows of its site (5 minutes),
+ * and a context that was signed with them lives (one minute).
+ */
+const OVERLAP_MS = 10 * 60_000;
+
+/**
+ * Replaces the passwords of a site's server, and the context keys of each database there, without a failed request: the
+ * Worker tries the next password when one is refused, and both keys are good for ten minutes. Run again after that, it ends
+ * the keys of before. Returns what was done, in a sentence.
+ */
+export const rotateSite = (
+  name: string,
+  variables: SiteVariables,
+  options: FleetOptions = {},
+): Promise<string> =>
+  withFleet(variables, async (control) => {
+    const sites = await readSites(control);
+    const chosen = sites.find((site) => site.name === name);
+    if (!chosen) throw new Error(`There is no site ${name}. \`npm run tenants -- site list\` names them.`);
+    const { server, database } = chosen;
+    if (database === null)
+      throw new Error(
+        `The site ${name} is in the control plane's database: its passwords and keys are those of DATABASE_URL, ACCOUNT_DATABASE_URL and TENANT_CONTEXT_KEYS.`,
+      );
+    const { rotated_at } = chosen;
+    if (rotated_at && Date.now() - rotated_at.getTime() < OVERLAP_MS)
+      throw new Error(
+        `The keys of before are good until ${new Date(rotated_at.getTime() + OVERLAP_MS).toISOString()}. Run this again after that.`,
+      );
+    const affected = sites.filter((site) =>
+      server === null ? site.server === null && site.database === database : site.server === server,
+    );
+    const next = affected.map((site) =>
+      rotated_at ? { ...site, rotated_at: null } : { ...rotated(site, variables), rotated_at: new Date() },
+    );
+    const databases = new Map(next.map((site) => [site.database, site]));
+    for (const site of databases.values())
+      await prepareDatabase(
+        migratorUrls(site, variables)[0],
+        server === null ? [] : servingLogins(site, variables),
+        contextKeys(site, variables),
+        options,
+      );
+    for (const site of next)
+      await control.query(
+        `update control.sites set secret = $2, generation = $3, rotated_at = $4 where name = $1`,
+        [site.name, site.secret, site.generation, site.rotated_at],
+      );
+    const names = next.map((site) => site.name).join(", ");
+    return rotated_at
+      ? `The keys of before open nothing any more at ${names}: the rotation is done.`
+      : `New passwords and keys are in force at ${names}. Run this again in ten minutes, to end those of before.`;
+  });
