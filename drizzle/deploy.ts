@@ -1,6 +1,6 @@
 /**
  * Deploys the Worker: `npm run deploy -- --env-file production.env [--env staging] [--dry-run]`. In this order, each step
- * only if the one before went well: the configuration is checked, the database migrated, the doctor asked, and the Worker
+ * only if the one before went well: the configuration is checked, the databases migrated, the doctor asked, and the Worker
  * deployed together with its secrets. With --dry-run nothing is changed: neither migrated nor uploaded.
  */
 import { spawn } from "node:child_process";
@@ -11,7 +11,8 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { unstable_readConfig } from "wrangler";
 import { readSettings } from "../src/settings.ts";
-import { migrate } from "./migrate.ts";
+import { behind, withFleet } from "./fleet.ts";
+import { migrateAll, type AllVariables } from "./migrate-all.ts";
 import { WRANGLER } from "./wrangler.ts";
 
 const root = join(import.meta.dirname, "..");
@@ -48,13 +49,24 @@ async function deploy(): Promise<void> {
   if (vars["NEON_FETCH_ENDPOINT"])
     throw new Error("NEON_FETCH_ENDPOINT is set in wrangler.toml: a deployed Worker asks Neon itself.");
 
+  const variables = {
+    ...(secrets as AllVariables),
+    SITE_MIGRATION_KEYS: process.env["SITE_MIGRATION_KEYS"] ?? "",
+    MIGRATION_DATABASE_URL,
+  };
   const { host, pathname } = new URL(DATABASE_URL);
   if (!flags["dry-run"]) {
-    say(`migrating ${host}${pathname}`);
-    await migrate({ ...(secrets as Parameters<typeof migrate>[0]), MIGRATION_DATABASE_URL }, { say });
+    say(`migrating ${host}${pathname}, and every site`);
+    await migrateAll(variables, { say });
+  } else {
+    const late = await withFleet(variables, (control) => behind(control, variables));
+    if (late.length > 0)
+      throw new Error(
+        `These sites are behind:\n${late.map(({ site, why }) => `  ${site}: ${why}`).join("\n")}`,
+      );
   }
   say("asking the doctor");
-  await run(join(root, "drizzle/doctor.ts"), MIGRATION_DATABASE_URL);
+  await run(join(root, "drizzle/doctor.ts"));
   say(flags["dry-run"] ? "bundling the Worker" : "deploying the Worker");
   await upload(secrets);
 }

@@ -1,11 +1,6 @@
 import pg from "pg";
-import {
-  connected,
-  migrateSite,
-  missingMigrations,
-  prepareDatabase,
-  type MigrationOptions,
-} from "./migrate.ts";
+import { connected, messageOf } from "./connected.ts";
+import { migrateSite, missingMigrations, prepareDatabase, type MigrationOptions } from "./migrate.ts";
 import {
   contextKeys,
   migratorUrls,
@@ -126,7 +121,7 @@ export async function behind(
     const missing = await connected(migratorUrls(site, variables)[0], async (client) => {
       await client.query("set role partywall_owner");
       return missingMigrations(client, site, content === undefined ? {} : { content });
-    }).catch(describe);
+    }).catch(messageOf);
     if (missing === 0) return;
     late.push({
       site: site.name,
@@ -176,15 +171,8 @@ export class FleetError extends Error {
   readonly sites: readonly string[];
 
   constructor(failures: readonly Failure[], of: number) {
-    const lines = failures.map(({ site, error }) => `  ${site}: ${describe(error)}`);
+    const lines = failures.map(({ site, error }) => `  ${site}: ${messageOf(error)}`);
     super(`${failures.length} of ${of} site(s) could not be brought up to date:\n${lines.join("\n")}`);
     this.sites = failures.map(({ site }) => site);
   }
-}
-
-/** What Postgres said, with its SQLSTATE; never a connection string. */
-function describe(error: unknown): string {
-  if (error instanceof pg.DatabaseError) return `${error.message} (SQLSTATE ${error.code ?? "none"})`;
-  if (error instanceof AggregateError && error.errors[0] instanceof Error) return error.errors[0].message;
-  return error instanceof Error ? error.message : String(error);
 }

@@ -5,6 +5,7 @@ import { CONTROL, SHARED_SITE } from "../src/db/places.ts";
 import { hmacPads } from "../src/db/signed-context.ts";
 import { keyRing, type NamedKey } from "../src/settings.ts";
 import * as v from "valibot";
+import { connected } from "./connected.ts";
 import { tellAuthority } from "./authority.ts";
 import { watchBlockers } from "./blockers.ts";
 import { applyMigration, buildIndexes, isConcurrent, pendingMigrations, type Target } from "./lineage.ts";
@@ -40,22 +41,6 @@ export type MigrationOptions = {
  */
 export async function migrate(variables: MigrationVariables, options: MigrationOptions = {}): Promise<void> {
   await connected(variables.MIGRATION_DATABASE_URL, (client) => migrateOver(client, variables, options));
-}
-
-/** Runs it over a connection of this login, which it ends. */
-export async function connected<Result>(
-  connectionString: string,
-  use: (client: pg.Client) => Promise<Result>,
-): Promise<Result> {
-  const client = new pg.Client({ connectionString, application_name: "partywall" });
-  // The query that finds it broken throws.
-  client.on("error", () => undefined);
-  await client.connect();
-  try {
-    return await use(client);
-  } finally {
-    await client.end();
-  }
 }
 
 /** migrate(), over a connection of MIGRATION_DATABASE_URL's login that nobody uses after. */

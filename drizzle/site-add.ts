@@ -2,7 +2,7 @@ import pg from "pg";
 import { SHARED_SITE } from "../src/db/places.ts";
 import { bringUpToDate, FleetError, withFleet, type FleetOptions } from "./fleet.ts";
 import { schemaOf } from "./lineage.ts";
-import { connected } from "./migrate.ts";
+import { connected } from "./connected.ts";
 import {
   MIGRATOR,
   migratorUrls,

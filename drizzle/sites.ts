@@ -77,6 +77,15 @@ export function servingLogins(site: Site, variables: SiteVariables): string[] {
   });
 }
 
+/** The same, as they lead to the site's database. */
+export const loginsAt = (site: Site, variables: SiteVariables): string[] =>
+  servingLogins(site, variables).map((text) => {
+    const url = new URL(text);
+    if (site.host !== null) url.host = site.host;
+    if (site.database !== null) url.pathname = encodeURIComponent(site.database);
+    return url.href;
+  });
+
 /**
  * The context keys that are good in the site's database; none for the control plane's own, which has TENANT_CONTEXT_KEYS.
  * While a rotation is under way, also those of before.

@@ -5,6 +5,7 @@
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { INVITATION_TTL_DAYS } from "../src/identity/sealing.ts";
+import { messageOf } from "./connected.ts";
 import { createTenant } from "./create-tenant.ts";
 import { withFleet } from "./fleet.ts";
 import { localDatabase } from "./local-database.ts";
@@ -164,12 +165,4 @@ try {
 } catch (error) {
   console.error(messageOf(error));
   process.exitCode = 1;
-}
-
-/** What went wrong, in a sentence; never a connection string. */
-function messageOf(error: unknown): string {
-  if (error instanceof AggregateError && error.errors[0] instanceof Error) return error.errors[0].message;
-  if (error instanceof pg.DatabaseError)
-    return `Postgres: ${error.message} (SQLSTATE ${error.code ?? "none"})`;
-  return error instanceof Error ? error.message : String(error);
 }

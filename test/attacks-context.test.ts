@@ -1,7 +1,6 @@
 import { createHash, createHmac } from "node:crypto";
 import { beforeAll, describe, expect, it } from "vitest";
 import { signContext } from "../src/db/signed-context.ts";
-import { settings } from "../src/env.ts";
 import {
   ACCOUNT,
   attempt,
@@ -13,6 +12,7 @@ import {
   type Lane,
   type Target,
 } from "./support/attacks.ts";
+import { keyOf } from "./support/site.ts";
 
 let ada: Target;
 let bob: Target;
@@ -22,8 +22,6 @@ beforeAll(async () => {
 });
 
 const MAC = 64;
-const [key] = settings.TENANT_CONTEXT_KEYS;
-if (!key) throw new Error("no context key");
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 const claimed = (text: string) => `select set_config('app.tenant', $loot$${text}$loot$, true)`;
@@ -79,6 +77,7 @@ const STAGES: Stage[] = [
 
 describe.each(STAGES.map((stage) => [stage.lane.role, stage] as const))("%s", (role, stage) => {
   const { lane, other, probes, table, name, columns, row, unique } = stage;
+  const key = keyOf(lane.place);
   const [probe = ""] = probes;
   const inside = (t: Target, ...statements: string[]) => insideOf(lane, t, ...statements);
   const contextOf = (t: Target, as: string = role, now = Date.now(), place = lane.place) =>

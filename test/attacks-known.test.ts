@@ -15,6 +15,7 @@ import {
   UNDONE,
   type Target,
 } from "./support/attacks.ts";
+import { SITE } from "./support/site.ts";
 
 // What plain Postgres cannot close, exactly as wide as it is. The documentation says each of these; when one of them
 // closes, or opens further, this file says so.
@@ -173,7 +174,10 @@ describe("known and said: what is visible of other tenants", () => {
 describe("known and said: what is open to a denial of service", () => {
   it.each([
     ["its own password", "alter role partywall_app password 'loot'"],
-    ["its own settings", "alter role partywall_app in database partywall set statement_timeout = 0"],
+    [
+      "its own settings",
+      `alter role partywall_app in database ${SITE.database ?? "partywall"} set statement_timeout = 0`,
+    ],
     ["its own path", "alter role partywall_app set search_path = pg_temp"],
     ["its own name for others to read", "alter role partywall_app set application_name = 'loot'"],
     ["a lock on a whole table", "lock table tasks in access exclusive mode"],

@@ -311,9 +311,9 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
   [
     "control_policy + control_policy",
-    "control.sites",
-    asOwner(`create table control.sites (id uuid primary key);
-      alter table control.sites enable row level security, force row level security`),
+    "control.plants",
+    asOwner(`create table control.plants (id uuid primary key);
+      alter table control.plants enable row level security, force row level security`),
   ],
   [
     "control_policy_extra",
@@ -373,6 +373,12 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     "archive.old",
     asOwner(`create schema archive;
       create table archive.old (tenant uuid primary key references control.tenants (id))`),
+  ],
+  [
+    "foreign_key_sites",
+    "public.loans",
+    asOwner(`create schema site_other; create table site_other.books (id uuid primary key);
+      create table loans (book uuid references site_other.books)`),
   ],
   [
     "query_planes",

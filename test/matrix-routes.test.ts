@@ -5,7 +5,8 @@ import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
 import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
-import { anotherSession, answered, newMember, newTenant, request, stage } from "./support/client.ts";
+import { anotherSession, answered, newMember, newTenant, request } from "./support/client.ts";
+import { AT_SITE, PLACE } from "./support/site.ts";
 import type { SignedIn } from "./support/client.ts";
 
 // Every route that takes a token, attacked in every way there is to touch another tenant's row. A new route joins by
@@ -95,10 +96,10 @@ const and = (path: string, query: string) => `${path}${path.includes("?") ? "&" 
 /** The tables that a column of this name refers to, by foreign key: `projects` of `project_id`. */
 const referred = new Map<string, string>(
   (
-    await stage`
+    await AT_SITE.stage`
       select a.attname as name, f.relname as "table" from pg_constraint k join pg_class f on f.oid = k.confrelid
       join pg_attribute a on a.attrelid = k.conrelid and a.attnum = k.conkey[cardinality(k.conkey)]
-      where k.contype = 'f' and k.connamespace = 'public'::regnamespace`
+      where k.contype = 'f' and k.connamespace = ${PLACE.schema}::regnamespace`
   ).map(({ name, table }) => [String(name), String(table)]),
 );
 
@@ -452,7 +453,7 @@ describe("every route that takes a token", () => {
       for (const { query, params } of lists) {
         const context = contextOf({ tenant: alice.tenant.id, actor: alice.user.id });
         const results = await CONTENT.login.transaction([
-          CONTENT.login`select set_config('app.tenant', ${context}, true)`,
+          CONTENT.login`select set_config('app.tenant', ${context}, true), set_config('search_path', ${PLACE.schema}, true)`,
           ...["seqscan", "bitmapscan", "sort"].map((way) =>
             CONTENT.login.query(`set local enable_${way} = off`),
           ),

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
-import { CONTROL, SHARED_PLACE } from "../src/db/places.ts";
+import { CONTROL, SHARED_SITE } from "../src/db/places.ts";
 import {
   ACCOUNT,
   attempt,
@@ -16,6 +16,7 @@ import {
   type Target,
 } from "./support/attacks.ts";
 import { login, newTenant, stage } from "./support/client.ts";
+import { AT_SITE, PLACE, SITE } from "./support/site.ts";
 
 // Every table of both planes that the catalog knows, as each login that serves requests: attacked in every way there is
 // to see or touch another tenant's row from inside a tenant's context. A new table joins by itself; one for which no row
@@ -52,7 +53,7 @@ const ROLES = ["partywall_app", "partywall_account", "partywall_identity"];
 const CATALOG = `
   select n.nspname || '.' || c.relname as name,
     case when exists (select from pg_attribute where attrelid = c.oid and attname = 'tenant_id') then 'tenant_id'
-      when c.oid = 'control.tenants'::regclass then 'id' end as tenant,
+      when c.oid = to_regclass('control.tenants') then 'id' end as tenant,
     (select json_object_agg(role, json_build_object('delete', has_table_privilege(role, c.oid, 'delete'),
         'columns', (select json_object_agg(attname, json_build_object(
             'select', has_column_privilege(role, c.oid, attnum, 'select'),
@@ -81,10 +82,15 @@ const CATALOG = `
           join pg_attribute a on a.attrelid = f.oid and a.attnum = x.num))), '[]')
       from pg_constraint k join pg_class f on f.oid = k.confrelid where k.conrelid = c.oid and k.contype = 'f') as "references"
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
-  where n.nspname in ('public', 'control') and c.relkind in ('r', 'p')
+  where n.nspname = $2 and c.relkind in ('r', 'p')
   order by 1`;
 
-const tables = (await stage.query(CATALOG, [ROLES])) as Table[];
+const tables = (
+  await Promise.all([
+    stage.query(CATALOG, [ROLES, CONTROL.schema]),
+    AT_SITE.stage.query(CATALOG, [ROLES, PLACE.schema]),
+  ])
+).flat() as Table[];
 const [{ superuser }] = (await stage.query("select current_user as superuser")) as [{ superuser: string }];
 
 const IDENTITY: Lane = {
@@ -94,7 +100,8 @@ const IDENTITY: Lane = {
   content: [],
 };
 const LANES = [CONTENT, ACCOUNT, IDENTITY];
-const placeOf = ({ name }: Table) => (name.startsWith("control.") ? CONTROL : SHARED_PLACE);
+const placeOf = ({ name }: Table) => (name.startsWith("control.") ? CONTROL : PLACE);
+const stageAt = (table: Table) => (placeOf(table) === CONTROL ? stage : AT_SITE.stage);
 
 let ada: Tenant;
 let bob: Tenant;
@@ -103,7 +110,7 @@ const his = new Map<string, Row>();
 
 /** As a superuser whom no wall binds, in the tenant's context. */
 const onStage = (table: Table, t: Tenant, ...statements: string[]): Promise<Outcome> =>
-  attempt(stage, contextOf(t, superuser, Date.now(), placeOf(table)), statements, placeOf(table));
+  attempt(stageAt(table), contextOf(t, superuser, Date.now(), placeOf(table)), statements, placeOf(table));
 
 /** What a product's matrix.ts may export: SQL expressions by table, such as `public.notes`, and column. */
 type Taught = { ROWS?: Record<string, Record<string, string>> };
@@ -113,6 +120,7 @@ const [taught = {}] = Object.values(files);
 
 /** What a CHECK asks of a row that the types alone do not tell: expressions by column. */
 const TAUGHT: Record<string, Record<string, string>> = {
+  "control.sites": { name: "'m' || substr(gen_random_uuid()::text, 1, 8)" },
   "control.sessions": { issuer_id: "gen_random_uuid()" },
   // A tenant's request makes users of its issuers alone.
   "control.users": { issuer_id: "null", subject: "gen_random_uuid()" },
@@ -171,7 +179,7 @@ function literal(table: string, { name, type, check }: Column): string {
 async function plant(table: Table, t: Tenant, rows: Map<string, Row>): Promise<Row> {
   const known = rows.get(table.name);
   if (known) return known;
-  const given = new Map(Object.entries(TAUGHT[table.name] ?? {}));
+  const given = new Map(Object.entries(TAUGHT[table.name.replace(`${PLACE.schema}.`, "public.")] ?? {}));
   // A key that could be null is filled, too: nothing is in the way of a null.
   const isKey = ({ name, bare }: Column) =>
     placeOf(table) !== CONTROL && bare && table.uniques.some(({ columns }) => columns.includes(name));
@@ -220,6 +228,12 @@ beforeAll(async () => {
     await plant(table, ada, hers);
     await plant(table, bob, his);
   }
+  // A tenant sees the site where it is.
+  for (const [t, rows] of [
+    [ada, hers],
+    [bob, his],
+  ] as const)
+    await stage`update control.tenants set site = ${rows.get("control.sites")?.["name"]} where id = ${t.tenant}`;
 });
 
 /** The columns of which the role may do this; nobody writes one that Postgres generates. */
@@ -237,31 +251,40 @@ const isOpen = (table: Table, role: string): boolean =>
   (["select", "insert", "update"] as const).some((what) => able(table, role, what).length > 0);
 
 it("finds every relation that one of the logins may touch", async () => {
-  for (const role of ROLES) {
-    const open = await stage.query(
+  /** In a database, but for the shared site where this run has another. */
+  const open = async (as: typeof stage, role: string, hidden: string) => {
+    const found = await as.query(
       `select n.nspname || '.' || c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-       where c.relkind in ('r', 'p', 'v', 'm', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+       where c.relkind in ('r', 'p', 'v', 'm', 'f')
+         and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast', $2)
          and (has_table_privilege($1, c.oid, 'select, insert, update, delete, truncate, references, trigger')
-           or has_any_column_privilege($1, c.oid, 'select, insert, update, references')) order by 1`,
-      [role],
+           or has_any_column_privilege($1, c.oid, 'select, insert, update, references'))`,
+      [role, hidden],
     );
-    expect(open.map(({ name }) => name)).toEqual(
-      tables.filter((table) => isOpen(table, role)).map(({ name }) => name),
+    return found.map(({ name }) => String(name));
+  };
+  for (const role of ROLES) {
+    const here = await open(stage, role, SITE === SHARED_SITE ? "" : SHARED_SITE.schema);
+    const there = SITE.host === null ? [] : await open(AT_SITE.stage, role, "");
+    expect([...here, ...there].sort()).toEqual(
+      tables
+        .filter((table) => isOpen(table, role))
+        .map(({ name }) => name)
+        .sort(),
     );
-    expect(open.length).toBeGreaterThan(0);
   }
 });
 
 it("serves each plane by its own logins", () => {
   const planes = (role: string) =>
     new Set(tables.filter((table) => isOpen(table, role)).map((table) => placeOf(table).schema));
-  expect(ROLES.map((role) => [...planes(role)])).toEqual([["public"], ["control"], ["control"]]);
+  expect(ROLES.map((role) => [...planes(role)])).toEqual([[PLACE.schema], ["control"], ["control"]]);
 });
 
 describe.each(tables.map((table) => [table.name, table] as const))("%s", (name, table) => {
   it("is walled: its rows are shown and taken by policies that bind its owner too", async () => {
     expect(
-      await stage.query(
+      await stageAt(table).query(
         "select relrowsecurity, relforcerowsecurity from pg_class where oid = to_regclass($1)",
         [name],
       ),
@@ -294,12 +317,16 @@ describe.each(tables.map((table) => [table.name, table] as const))("%s", (name, 
     async () => {
       const column =
         "select attoptions from pg_attribute where attrelid = to_regclass($1) and attname = 'tenant_id'";
-      expect(await stage.query(column, [name])).toEqual([{ attoptions: ["n_distinct=500"] }]);
+      expect(await stageAt(table).query(column, [name])).toEqual([{ attoptions: ["n_distinct=500"] }]);
     },
   );
 
   const lanes = (open: boolean) =>
     LANES.filter(({ role }) => isOpen(table, role) === open).map((lane) => [lane.role, lane] as const);
+
+  /** How a lane is refused: a site in a database of its own has no table of the control plane at all. */
+  const refusal = (lane: Lane) =>
+    lane === CONTENT && SITE.host !== null && placeOf(table) === CONTROL ? /^(42P01|3F000)$/ : /^42501$/;
 
   it.each(lanes(false))("is closed to %s", async (_, lane) => {
     const [column] = table.primary;
@@ -312,7 +339,7 @@ describe.each(tables.map((table) => [table.name, table] as const))("%s", (name, 
       `delete from ${name}`,
       `truncate ${name}`,
     ])
-      expect(await insideOf(lane, bob, statement)).toMatchObject({ error: { code: "42501" } });
+      expect(codeOf(await insideOf(lane, bob, statement))).toMatch(refusal(lane));
   });
 
   describe.each(lanes(true))("as %s", (role, lane) => {

@@ -16,6 +16,7 @@ import {
   type SignedIn,
 } from "./support/client.ts";
 import { crash } from "./support/crash.ts";
+import { AT_SITE, PLACE } from "./support/site.ts";
 
 // What a tenant's site keeps of the control plane: who the members are, and what the audit trail says of it.
 
@@ -30,8 +31,14 @@ const trail = async () =>
   (await answered<{ data: Event[] }>(200, request("GET", "/v1/audit-events?limit=100", { token: ada.token })))
     .data;
 const members = (tenant = ada.tenant.id) =>
-  stage`select id, email, role from public.members where tenant_id = ${tenant} order by role, email`;
-const former = () => stage`select id, email from public.former_members where tenant_id = ${ada.tenant.id}`;
+  AT_SITE.stage.query(
+    `select id, email, role from ${PLACE.schema}.members where tenant_id = $1 order by role, email`,
+    [tenant],
+  );
+const former = () =>
+  AT_SITE.stage.query(`select id, email from ${PLACE.schema}.former_members where tenant_id = $1`, [
+    ada.tenant.id,
+  ]);
 const shown = ({ user: { id, email } }: SignedIn, role: string) => ({ id, email, role });
 const setRole = ({ user }: SignedIn, role: string) =>
   answered(200, request("PATCH", `/v1/members/${user.id}`, { token: ada.token, body: { role } }));
@@ -185,20 +192,27 @@ it("more entries than one page has arrive in order", async () => {
     '["name"]'::jsonb, 'micros', 1700000000000000 + n)) from generate_series(1, 2500) n`;
   await catchUp(ada.tenant.id);
   await ring();
-  const [found] = await stage`
-    select count(*)::int, bool_and(created_at <= next) as ordered from (
-      select created_at, lead(created_at, 1, 'infinity') over (order by id) as next from public.audit_events
-      where tenant_id = ${ada.tenant.id} and resource = 'tenants' and created_at < '2024-01-01') e`;
+  const [found] = await AT_SITE.stage.query(
+    `select count(*)::int, bool_and(created_at <= next) as ordered from (
+      select created_at, lead(created_at, 1, 'infinity') over (order by id) as next from ${PLACE.schema}.audit_events
+      where tenant_id = $1 and resource = 'tenants' and created_at < '2024-01-01') e`,
+    [ada.tenant.id],
+  );
   expect(found).toEqual({ count: 2500, ordered: true });
 });
 
 describe("after a database was restored from a backup", () => {
   const receipt = (change: string) =>
-    stage.query(`update public.outbox_receipts set ${change} where tenant_id = $1`, [ada.tenant.id]);
+    AT_SITE.stage.query(`update ${PLACE.schema}.outbox_receipts set ${change} where tenant_id = $1`, [
+      ada.tenant.id,
+    ]);
 
   it("a site that is behind takes the members as they are, and goes on from there", async () => {
     const [bea, cy] = [await newMember(ada.tenant.id, "viewer"), await newMember(ada.tenant.id, "admin")];
-    await stage`delete from public.members where tenant_id = ${ada.tenant.id} and id = ${bea.user.id}`;
+    await AT_SITE.stage.query(`delete from ${PLACE.schema}.members where tenant_id = $1 and id = $2`, [
+      ada.tenant.id,
+      bea.user.id,
+    ]);
     await receipt("seq = 1");
     await remove(cy);
     await rename("Acme");
@@ -219,10 +233,10 @@ describe("after a database was restored from a backup", () => {
 
 it("a site is told nothing by anybody but the tenant's object", async () => {
   const [forged] = await Promise.allSettled([
-    stage.transaction([
-      stage`set local session authorization partywall_account`,
-      stage`select set_config('app.tenant', ${ada.tenant.id}, true)`,
-      stage`select public.receive(1, 5, '[]')`,
+    AT_SITE.stage.transaction([
+      AT_SITE.stage`set local session authorization partywall_account`,
+      AT_SITE.stage`select set_config('app.tenant', ${ada.tenant.id}, true)`,
+      AT_SITE.stage.query(`select ${PLACE.schema}.receive(1, 5, '[]')`),
     ]),
   ]);
   expect(forged).toMatchObject({ status: "rejected", reason: { code: "28000" } });

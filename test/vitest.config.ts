@@ -9,6 +9,18 @@ import { testsProduct } from "./support/node/product.ts";
 /** What starts processes or reads folders; all else runs inside workerd. */
 const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
 const PRODUCT_NODE_TESTS = ["test/product/*.node.test.ts"];
+const PRODUCT_TESTS = ["test/product/*.test.ts", "test/matrix-*.test.ts"];
+/** What is run again with tenants elsewhere: all that attacks the wall, and what SQL of the site's own does. */
+const AT_SCHEMAS = [
+  "attacks",
+  "attacks-context",
+  "attacks-privileges",
+  "isolation",
+  "once",
+  "site",
+  "sites",
+].map((name) => `test/${name}.test.ts`);
+const AT_DATABASES = [...AT_SCHEMAS, "test/attacks-known.test.ts"];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
 
@@ -46,7 +58,7 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
     setupFiles: ["test/support/workers/fresh.ts", "test/support/workers/statements.ts"],
     root,
     include,
-    exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS],
+    exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS, ...(name === "workers" ? ["test/sites.test.ts"] : [])],
     globalSetup: "test/support/node/postgres.ts",
     testTimeout: 20_000,
     env: {
@@ -80,7 +92,12 @@ export default defineConfig({
       // partywall's own tests, on a product of their own.
       inWorkerd("workers", ["test/*.test.ts"], "the tests'", [testsProduct()]),
       // What is in src/product: its tests, and the attacks on every table and every route that there are.
-      inWorkerd("product", ["test/product/*.test.ts", "test/matrix-*.test.ts"], "src/product"),
+      inWorkerd("product", PRODUCT_TESTS, "src/product"),
+      // The same with their tenants in a schema of their own, and in a database of their own at another server.
+      inWorkerd("schema", AT_SCHEMAS, "the tests'", [testsProduct()]),
+      inWorkerd("dedicated", AT_DATABASES, "the tests'", [testsProduct()]),
+      inWorkerd("schema-product", PRODUCT_TESTS, "src/product"),
+      inWorkerd("dedicated-product", PRODUCT_TESTS, "src/product"),
       inNode("node", NODE_TESTS, [testsProduct()]),
       inNode("product-node", PRODUCT_NODE_TESTS),
     ],

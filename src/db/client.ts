@@ -312,9 +312,9 @@ export function rethrow(error: unknown): never {
       errors: [{ pointer: "", detail: "A value is not one that its column can hold." }],
       cause: fault,
     });
-  // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can
-  // it after a deadlock, or when a lock or the statement took too long.
-  if (fault && (!fault.code || /^(08|53|57P|40P01|55P03|57014)/.test(fault.code)))
+  // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can it
+  // while it does not take this deployment's password, after a deadlock, or when a lock or the statement took too long.
+  if (fault && (!fault.code || /^(08|28P01|53|57P|40P01|55P03|57014)/.test(fault.code)))
     throw new Problem("unavailable", {
       detail: "The database is out of reach.",
       headers: { "retry-after": "5" },

@@ -4,10 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
-import { prepareLocalDatabase } from "../../../drizzle/local-database.ts";
+import type { ProvidedContext } from "vitest";
+import { localDatabase, prepareLocalDatabase } from "../../../drizzle/local-database.ts";
 import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
+import type { AllVariables } from "../../../drizzle/migrate-all.ts";
+import type { MigrationOptions } from "../../../drizzle/migrate.ts";
 import { rotate } from "../../../drizzle/rotate.ts";
+import { addSite } from "../../../drizzle/site-add.ts";
+import { loginsAt, migratorUrls } from "../../../drizzle/sites.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
+import { SITE_KINDS } from "../../../src/db/places.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
 import { leaveOutWhatIsMeant } from "./quiet.ts";
@@ -24,10 +30,9 @@ async function stackOf(given: string | undefined): Promise<Served> {
   return startStack({ dir, ephemeral: true });
 }
 
-/** Whoever sets the stage of a test, in the control plane: a superuser, whom no wall binds. Returns his connection string. */
+/** Whoever sets the stage of a test: a superuser of this database, whom no wall binds. Returns his connection string. */
 async function makeStage(superuserUrl: string): Promise<string> {
   const url = new URL(superuserUrl);
-  url.pathname = "/partywall";
   const client = new pg.Client({ connectionString: url.href });
   await client.connect();
   try {
@@ -42,16 +47,39 @@ async function makeStage(superuserUrl: string): Promise<string> {
   return url.href;
 }
 
+/** How tenants have their content in a project of this name. */
+const kindOf = (project: string): Exclude<(typeof SITE_KINDS)[number], "shared"> | undefined =>
+  (["schema", "dedicated"] as const).find((kind) => project.startsWith(kind));
+
+/** Makes the site of a run whose tenants are not at the shared one; `stage` is the superuser's way to the control plane's database. */
+async function makeSite(
+  kind: "schema" | "dedicated",
+  second: Served | undefined,
+  variables: AllVariables,
+  stage: string,
+  options: MigrationOptions,
+): Promise<ProvidedContext["site"]> {
+  const databaseUrl = second && (await localDatabase("site", second.superuserUrl));
+  const quiet = { ...options, say: () => undefined };
+  const row = await addSite({ name: kind, schema: kind === "schema", databaseUrl }, variables, quiet);
+  const { region: _, rotated_at: __, kind: ___, ...site } = row;
+  const [app = "", courier = ""] = loginsAt(site, variables);
+  const [migrator] = migratorUrls(site, variables);
+  return { site, app, courier, migrator, stage: databaseUrl ? await makeStage(databaseUrl) : stage };
+}
+
 /** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
 export default async function setup(project: TestProject) {
   leaveOutWhatIsMeant();
   const stack = await stackOf(process.env["TEST_STACK"]);
+  const kind = kindOf(project.name);
+  const second = kind === "dedicated" ? await stackOf(undefined) : undefined;
   const mail = await startMail();
   const issuers = await startIssuers();
   const stop = () => {
     mail.stop();
     issuers.stop();
-    return stack.stop();
+    return Promise.all([stack.stop(), second?.stop()]);
   };
   try {
     const secrets = await makeSecrets();
@@ -71,9 +99,16 @@ export default async function setup(project: TestProject) {
       MAIL_FROM: "partywall <no-reply@partywall.test>",
       MAIL_TOKEN: "the mail service's token",
     };
-    const options = project.name === "workers" ? TESTS_MIGRATIONS : {};
+    const options = project.name.includes("product") ? {} : TESTS_MIGRATIONS;
     await prepareLocalDatabase(stack.superuserUrl, variables, options);
-    project.provide("variables", { ...variables, STAGE_DATABASE_URL: await makeStage(stack.superuserUrl) });
+    const stage = await makeStage(stack.superuserUrl.replace(/[^/]*$/, "partywall"));
+    const site = kind ? await makeSite(kind, second, variables, stage, options) : null;
+    project.provide("variables", {
+      ...variables,
+      STAGE_DATABASE_URL: stage,
+      SIGNUP_SITE: site?.site.name ?? "shared",
+    });
+    project.provide("site", site);
   } catch (error) {
     await stop();
     throw error;

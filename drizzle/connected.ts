@@ -1,0 +1,25 @@
+import pg from "pg";
+
+/** Runs it over a connection of this login, which it ends. */
+export async function connected<Result>(
+  connectionString: string,
+  use: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = new pg.Client({ connectionString, application_name: "partywall" });
+  // The query that finds it broken throws.
+  client.on("error", () => undefined);
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** What went wrong, in a sentence, with Postgres' SQLSTATE where it was that; never a connection string. */
+export function messageOf(error: unknown): string {
+  // Node tries each address of a host.
+  if (error instanceof AggregateError && error.errors[0] instanceof Error) return error.errors[0].message;
+  if (error instanceof pg.DatabaseError) return `${error.message} (SQLSTATE ${error.code ?? "none"})`;
+  return error instanceof Error ? error.message || error.name : String(error);
+}
