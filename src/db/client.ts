@@ -76,10 +76,13 @@ function openClient(url: string, options: { readOnly?: boolean } = {}): NeonQuer
 
 type Client = ReturnType<typeof openClient>;
 
-/** A login's way to a database, and the key of the contexts that open the wall there. Nothing is sent before it is used. */
-type Connection = { reader: Client; writer: Client; role: string; key: NamedKey };
+/**
+ * A login's way to a database, and what signs the contexts that open the wall there, if that is not the control plane's
+ * key. Nothing is sent before it is used.
+ */
+type Connection = { reader: Client; writer: Client; role: string; key: NamedKey | undefined };
 
-const connect = (url: string, key: NamedKey = settings.TENANT_CONTEXT_KEYS[0]): Connection => ({
+const connect = (url: string, key?: NamedKey): Connection => ({
   reader: openClient(url, { readOnly: true }),
   writer: openClient(url),
   role: decodeURIComponent(new URL(url).username),
@@ -261,7 +264,7 @@ const contexts = remembers<{ text: string; until: number }>("contexts");
 
 /** A signed context with at least half of its life left. */
 function contextOf({ place, signer, epoch }: Opening, tenant: string, actor: Actor): string {
-  const { role, key } = signer;
+  const { role, key = settings.TENANT_CONTEXT_KEYS[0] } = signer;
   const now = Date.now();
   const name = tenant + actor.id + actor.as + role + place.name + key.kid + epoch;
   const known = contexts.get(name);

@@ -1,0 +1,486 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
+import pg from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connected } from "../drizzle/connected.ts";
+import { createTenant } from "../drizzle/create-tenant.ts";
+import { examine } from "../drizzle/doctor/examine.ts";
+import { behind, migrateFleet, withFleet } from "../drizzle/fleet.ts";
+import { localDatabase, prepareLocalDatabase } from "../drizzle/local-database.ts";
+import { startStack, type Stack } from "../drizzle/local/stack.ts";
+import { addSite } from "../drizzle/site-add.ts";
+import { loginsAt, readSites } from "../drizzle/sites.ts";
+import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
+import { serve, type Served } from "./bench/workerd.ts";
+import { deployedBundle } from "./support/node/deployed.ts";
+import { TESTS_MIGRATIONS } from "./support/node/product.ts";
+
+// The command line for sites and tenants, and the fleet, with two Postgres servers and the Worker as it would be deployed.
+
+const PASSWORD = "correct horse battery staple";
+const { content = "" } = TESTS_MIGRATIONS;
+const quiet = { content, say: () => undefined };
+
+const resources = new AsyncDisposableStack();
+let dir: string;
+let first: Stack;
+let second: Stack;
+let variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
+/** The superuser, in the control plane's database. */
+let root: pg.Client;
+let worker: Served;
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), "partywall-sites-"));
+  // As root, Postgres runs as another user, who then reaches its data here.
+  chmodSync(dir, 0o711);
+  for (const name of ["first", "second"]) mkdirSync(join(dir, name));
+  [first, second] = await Promise.all([
+    startStack({ dir: join(dir, "first") }),
+    startStack({ dir: join(dir, "second") }),
+  ]);
+  variables = { ...makeDatabaseUrls(`127.0.0.1:${first.postgresPort}`), ...(await makeSecrets()) };
+  await prepareLocalDatabase(first.superuserUrl, variables, { content });
+  root = new pg.Client({ connectionString: first.superuserUrl.replace(/[^/]*$/, "partywall") });
+  await root.connect();
+  await addSite({ name: "own-schema", schema: true }, variables, quiet);
+  const databaseUrl = await localDatabase("own-database", second.superuserUrl);
+  await addSite({ name: "own-database", schema: false, databaseUrl }, variables, quiet);
+  await startWorker();
+}, 120_000);
+afterAll(async () => {
+  await root?.end();
+  await resources.disposeAsync();
+  await Promise.all([first?.stop(), second?.stop()]);
+  rmSync(dir, { recursive: true, force: true });
+});
+
+async function startWorker(): Promise<void> {
+  worker = await serve(resources, await deployedBundle(), {
+    ...variables,
+    NEON_FETCH_ENDPOINT: first.endpoint,
+    ISSUER: "https://api.partywall.test",
+    TENANT_LOCATION_HINT: "weur",
+    API_KEY_ENVIRONMENT: "test",
+    ALLOWED_ORIGINS: "",
+    LOG_REQUESTS: "off",
+  });
+}
+
+/** Runs a program of the project's to its end, with nothing of this process' environment. */
+async function run(program: string, ...args: string[]) {
+  const { PATH = "", HOME = "", NODE_COMPILE_CACHE = "" } = process.env;
+  const child = spawn(process.execPath, [program, ...args], {
+    env: {
+      PATH,
+      HOME,
+      NODE_COMPILE_CACHE,
+      WRANGLER_SEND_METRICS: "false",
+      ISSUER: "https://api.example.test",
+      ...variables,
+    },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const [out, error, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, "exit") as Promise<[number]>,
+  ]);
+  for (const secret of Object.entries(variables).flatMap(([name, value]) => secretsOf(name, value)))
+    expect(out + error).not.toContain(secret);
+  return { out, error, code };
+}
+
+const secretsOf = (name: string, value: string): string[] =>
+  name.endsWith("URL") ? [new URL(value).password] : value.startsWith("{") ? [] : [value.slice(-43)];
+
+const tenants = (...args: string[]) => run("drizzle/tenants.ts", ...args);
+
+/** What a command prints for programs. Throws when it fails. */
+async function told<T>(...args: string[]): Promise<T> {
+  const { out, error, code } = await tenants(...args, "--json");
+  if (code !== 0) throw new Error(error);
+  return JSON.parse(out) as T;
+}
+
+const ask = (method: string, path: string, token?: string, body?: object) =>
+  fetch(`http://127.0.0.1:${worker.port}${path}`, {
+    method,
+    headers: {
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(body && { "content-type": "application/json" }),
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+
+/** A tenant at a site, made by the command line; its owner's access token. */
+async function newTenant(slug: string, site: string): Promise<string> {
+  const owner = `owner@${slug}.test`;
+  const made = await told<{ invitation: string }>(
+    "create",
+    slug,
+    "--site",
+    site,
+    "--owner",
+    owner,
+    "--plan",
+    "enterprise",
+  );
+  const session = await ask("POST", "/v1/invitations/accept", undefined, {
+    token: made.invitation,
+    password: PASSWORD,
+  });
+  expect(session.status).toBe(201);
+  return ((await session.json()) as { access_token: string }).access_token;
+}
+
+describe("a tenant at a site", () => {
+  it.each([
+    ["own-schema", "schema"],
+    ["own-database", "dedicated"],
+  ])("%s is made by a command, and works as any other", async (site, kind) => {
+    const slug = `at-${site}`;
+    const token = await newTenant(slug, site);
+    expect(await (await ask("GET", "/v1/tenant", token)).json()).toMatchObject({ slug, placement: { kind } });
+    const made = await ask("POST", "/v1/projects", token, { name: "Roof" });
+    const { id } = (await made.json()) as { id: string };
+    expect((await ask("GET", `/v1/projects/${id}`, token)).status).toBe(200);
+    const trail = (await (await ask("GET", "/v1/audit-events", token)).json()) as {
+      data: { resource: string }[];
+    };
+    expect(trail.data.map(({ resource }) => resource)).toEqual(
+      expect.arrayContaining(["projects", "memberships", "invitations"]),
+    );
+    expect(await told("show", slug)).toMatchObject({ slug, site, kind, members: 1 });
+    expect(await told("list")).toContainEqual(expect.objectContaining({ slug, site }));
+    const { out } = await tenants("list");
+    expect(out).toMatch(new RegExp(`^${slug} .* ${site} `, "m"));
+    const { rowCount } = await root.query("select from public.projects where id = $1", [id]);
+    expect(rowCount).toBe(0);
+  });
+
+  it("that is there already gets another invitation, and no second tenant", async () => {
+    expect(await told("create", "twice", "--site", "own-schema")).toMatchObject({ slug: "twice" });
+    const again = await tenants("create", "twice", "--site", "own-schema");
+    expect(again).toMatchObject({
+      code: 1,
+      error: expect.stringContaining("There is a tenant twice already"),
+    });
+    expect(await told("create", "twice", "--site", "own-schema", "--owner", "a@twice.test")).toMatchObject({
+      invitation: expect.stringMatching(/^pwi_/),
+    });
+    const elsewhere = await tenants("create", "twice", "--site", "own-database", "--owner", "a@twice.test");
+    expect(elsewhere.error).toContain("at the site own-schema");
+  });
+
+  it.each([
+    [["show", "nobody"], "There is no tenant nobody"],
+    [["site", "rotate", "own-schema"], "in the control plane's database"],
+    [["site"], "npm run tenants"],
+    [["list", "--frobnicate"], "frobnicate"],
+  ])("command that makes no sense is refused in a sentence: %j", async (args, sentence) => {
+    const { code, error, out } = await tenants(...args);
+    expect(code).toBe(1);
+    expect(error).toContain(sentence);
+    expect(error).not.toMatch(/^ +at /m);
+    expect(out).toBe("");
+  });
+
+  it.each([
+    [{ slug: "x", site: "nowhere" }, "There is no site nowhere"],
+    [{ slug: "x" }, "Say at which site"],
+    [{ slug: "No Slug", site: "own-schema" }, "is no slug"],
+    [{ slug: "www", site: "own-schema" }, "reserved"],
+    [{ slug: "x", site: "own-schema", plan: "gold" }, "gold is no plan"],
+    [{ slug: "x", site: "own-schema", plan: "toString" }, "toString is no plan"],
+    [{ slug: "x", site: "own-schema", owner: "nobody" }, "is no email address"],
+  ])("that cannot be is refused in a sentence: %j", async (of, sentence) => {
+    await expect((async () => createTenant(of, variables))()).rejects.toThrow(sentence);
+  });
+});
+
+describe("site add", () => {
+  const add = (of: Parameters<typeof addSite>[0]) => addSite(of, variables, quiet);
+  const inSecond = async (database: string, sql: string) =>
+    connected(await localDatabase(database, second.superuserUrl), (client) => client.query(sql));
+
+  it("again changes nothing, and finishes what was half made", async () => {
+    const before = await withFleet(variables, readSites);
+    const databaseUrl = await localDatabase("own-database", second.superuserUrl);
+    await add({ name: "own-schema", schema: true });
+    await add({ name: "own-database", schema: false, databaseUrl });
+    expect(await withFleet(variables, readSites)).toEqual(before);
+    // The row alone, as after a command that was killed then.
+    await root.query(
+      `insert into control.sites (name, kind, schema, secret) values ('half-made', 'schema', 'site_half_made', '')`,
+    );
+    expect(await withFleet(variables, (control) => behind(control, variables, ["half-made"], quiet))).toEqual(
+      [{ site: "half-made", why: expect.stringContaining("lacks") }],
+    );
+    expect((await tenants("create", "early", "--site", "half-made")).error).toContain("is not up to date");
+    await add({ name: "half-made", schema: true });
+    expect(await withFleet(variables, (control) => behind(control, variables, ["half-made"], quiet))).toEqual(
+      [],
+    );
+  });
+
+  it("makes a schema in another server's database as well, beside a site that is there", async () => {
+    const databaseUrl = await localDatabase("own-database", second.superuserUrl);
+    const site = await add({ name: "beside", schema: true, databaseUrl, region: "aws-eu-central-1" });
+    expect(site).toMatchObject({
+      schema: "site_beside",
+      database: "own-database",
+      region: "aws-eu-central-1",
+    });
+    const token = await newTenant("neighbour", "beside");
+    expect((await ask("POST", "/v1/projects", token, { name: "Roof" })).status).toBe(201);
+    expect(await (await ask("GET", "/v1/tenant", token)).json()).toMatchObject({
+      placement: { kind: "schema", region: "aws-eu-central-1" },
+    });
+  });
+
+  it("refuses, in a sentence, what is no place for a site", async () => {
+    await inSecond("in-use", "create table letters (id int)");
+    const url = (database: string) => localDatabase(database, second.superuserUrl);
+    const cases: [Parameters<typeof addSite>[0], string][] = [
+      [{ name: "No Name", schema: true }, "is no name for a site"],
+      [{ name: "shared", schema: true }, "is no name for a site"],
+      [{ name: "mine", schema: false }, "the control plane's own database"],
+      [{ name: "mine", schema: false, databaseUrl: "mysql://x" }, "no connection string"],
+      [{ name: "mine", schema: false, databaseUrl: await url("in-use") }, "has tables in its schema public"],
+      [
+        { name: "mine", schema: false, databaseUrl: await url("own-database") },
+        "The site own-database is there",
+      ],
+      [
+        { name: "own-schema", schema: false, databaseUrl: await url("other") },
+        "There is a site own-schema already",
+      ],
+      [{ name: "mine", schema: false, databaseUrl: "postgres://a:b@127.0.0.1:1/c" }, "ECONNREFUSED"],
+    ];
+    const before = await withFleet(variables, readSites);
+    for (const [of, sentence] of cases) await expect(add(of)).rejects.toThrow(sentence);
+    expect(await withFleet(variables, readSites)).toEqual(before);
+  });
+
+  it("refuses a server whose logins are another deployment's, and changes nothing there", async () => {
+    await inSecond("postgres", "comment on role partywall_app is 'partywall server somebody.else'");
+    const hash = () =>
+      inSecond("postgres", "select rolpassword from pg_authid where rolname = 'partywall_app'");
+    const before = (await hash()).rows;
+    const databaseUrl = await localDatabase("third", second.superuserUrl);
+    await expect(add({ name: "third", schema: false, databaseUrl })).rejects.toThrow("another deployment");
+    expect((await hash()).rows).toEqual(before);
+    await inSecond(
+      "postgres",
+      `comment on role partywall_app is 'partywall server 127.0.0.1:${second.postgresPort}'`,
+    );
+  });
+});
+
+describe("the doctor", () => {
+  const inControl = <T>(work: (client: pg.Client) => Promise<T>) => work(root);
+  const findings = async (client: pg.Client, schema?: string) =>
+    (await examine(client, schema)).filter(({ code }) => code !== "server_version");
+
+  it("finds nothing wrong with a new site, wherever it is", async () => {
+    const { out, code } = await run("drizzle/doctor.ts");
+    expect(out.match(/the wall stands/g)).toHaveLength(2);
+    expect(code).toBe(0);
+    const one = await run("drizzle/doctor.ts", "--site", "own-database");
+    expect(one.out).toContain("own-database: the wall stands");
+    expect((await run("drizzle/doctor.ts", "--site", "nowhere")).code).toBe(2);
+  });
+
+  it.each([
+    [
+      "rls_off",
+      "site_own_schema.projects",
+      "alter table site_own_schema.projects disable row level security",
+    ],
+    [
+      "rls_not_forced",
+      "site_own_schema.tasks",
+      "alter table site_own_schema.tasks no force row level security",
+    ],
+    [
+      "verifier_body",
+      "site_own_schema.current_tenant_id()",
+      `do $do$ begin execute replace(pg_get_functiondef('site_own_schema.current_tenant_id()'::regprocedure),
+        '.site own-schema.', '.site shared.'); end $do$`,
+    ],
+    [
+      "foreign_key_sites",
+      "site_own_schema.loans",
+      "create table site_own_schema.loans (id uuid references public.loans_of)",
+      "create table public.loans_of (id uuid primary key)",
+    ],
+    [
+      "audit_writable",
+      "site_own_schema.audit_events",
+      "grant insert on site_own_schema.audit_events to partywall_app",
+    ],
+  ])(
+    "finds %s of %s in a schema of its own, alone, and mends it",
+    async (code, object, plant, before = "select") =>
+      inControl(async (client) => {
+        await client.query("begin");
+        try {
+          await client.query(`set local role partywall_owner; ${before}; ${plant}`);
+          const found = await findings(client);
+          expect(found.map((each) => `${each.code} ${each.object}`)).toEqual([`${code} ${object}`]);
+          expect(await findings(client, "site_own_schema")).toEqual(found);
+          expect(await findings(client, "public")).toEqual([]);
+          for (const { mend } of found) await client.query(mend);
+          expect(await findings(client)).toEqual([]);
+        } finally {
+          await client.query("rollback");
+        }
+      }),
+  );
+});
+
+describe("the fleet", () => {
+  /** The product's migrations, and one that adds this. */
+  function withMigration(...statements: string[]): string {
+    const folder = mkdtempSync(join(dir, "migrations-"));
+    cpSync(content, folder, { recursive: true });
+    const file = join(folder, "meta/_journal.json");
+    const journal = JSON.parse(readFileSync(file, "utf8")) as { entries: object[] };
+    journal.entries.push({ when: (now += 1), tag: `${now}`, breakpoints: true });
+    writeFileSync(join(folder, `${now}.sql`), statements.join(";--> statement-breakpoint\n"));
+    writeFileSync(file, JSON.stringify(journal));
+    return folder;
+  }
+  let now = Date.now();
+  const late = (folder: string) =>
+    withFleet(variables, async (control) =>
+      (await behind(control, variables, undefined, { content: folder })).map(({ site }) => site).sort(),
+    );
+
+  it("goes on where it was after a kill -9", async () => {
+    for (const name of ["a", "b", "c", "d", "e", "f"])
+      await addSite({ name, schema: true }, variables, quiet);
+    const folder = withMigration(
+      'create index on "projects" ("tenant_id", "description")',
+      'alter table "projects" add column "wall" text',
+    );
+    const all = (await withFleet(variables, readSites)).map(({ name }) => name).sort();
+    expect(await late(folder)).toEqual(all);
+    const program = `
+      const { migrateFleet } = await import("./drizzle/fleet.ts");
+      await migrateFleet(JSON.parse(process.env.VARIABLES), { content: process.env.CONTENT, atOnce: 1 });`;
+    const child = spawn(process.execPath, ["--input-type=module", "--eval", program], {
+      env: { ...process.env, VARIABLES: JSON.stringify(variables), CONTENT: folder },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    for await (const line of createInterface({ input: child.stdout }))
+      if (line.includes("1 migration(s)")) {
+        child.kill("SIGKILL");
+        break;
+      }
+    await once(child, "close");
+    const left = await late(folder);
+    expect(left.length).toBeGreaterThan(0);
+    expect(left.length).toBeLessThan(all.length);
+    const said: string[] = [];
+    await migrateFleet(variables, { content: folder, say: (line) => said.push(line) });
+    expect(await late(folder)).toEqual([]);
+    expect(said.filter((line) => line.includes("1 migration(s)"))).toHaveLength(left.length);
+    expect(said.filter((line) => line.includes("is up to date"))).toHaveLength(all.length - left.length);
+  });
+
+  it("is stopped by no site but that site alone, which is named at the end with Postgres' words", async () => {
+    await root.query(
+      `create table site_b.notes (id uuid); alter table site_b.notes owner to partywall_owner`,
+    );
+    const folder = withMigration('create table "notes" ("id" uuid)');
+    await expect(migrateFleet(variables, { ...quiet, content: folder })).rejects.toThrow(
+      /1 of \d+ site\(s\).*\n {2}b: relation "notes" already exists \(SQLSTATE 42P07\)/,
+    );
+    expect(await late(folder)).toEqual(["b"]);
+    await root.query("drop table site_b.notes");
+    await migrateFleet(variables, { ...quiet, content: folder });
+    expect(await late(folder)).toEqual([]);
+  });
+
+  it("keeps a deployment from going on while a site is behind, and says which", async () => {
+    const { rows } = await root.query<{ row: string }>(
+      `delete from drizzle."site_c site" s where id = (select max(id) from drizzle."site_c site") returning s::text as row`,
+    );
+    const { code, error, out } = await run("drizzle/deploy.ts", "--dry-run");
+    expect(error).toMatch(/These sites are behind:\n {2}c: it lacks \d+ migration/);
+    expect(code).toBe(1);
+    expect(out).not.toContain("bundling the Worker");
+    await root.query(`insert into drizzle."site_c site" select ($1::drizzle."site_c site").*`, [
+      rows[0]?.row,
+    ]);
+  }, 60_000);
+});
+
+describe("a site's server", () => {
+  it("gets new passwords and keys without a failed request, and the old ones open nothing afterwards", async () => {
+    const token = await newTenant("busy", "own-database");
+    const statuses = new Set<number>();
+    let isOver = false;
+    const load = Array.from({ length: 4 }, async (_, at) => {
+      while (!isOver) {
+        const { status } = await (at % 2 === 0
+          ? ask("GET", "/v1/projects", token)
+          : ask("POST", "/v1/projects", token, { name: "Roof" }));
+        statuses.add(status);
+      }
+    });
+    const [before] = (await withFleet(variables, readSites)).filter(({ name }) => name === "own-database");
+    if (!before) throw new Error("there is no site");
+    const [oldLogin = ""] = loginsAt(before, variables);
+    await connected(oldLogin, (client) => client.query("select"));
+    const rotated = await tenants("site", "rotate", "own-database");
+    expect(rotated).toMatchObject({ code: 0, out: expect.stringContaining("beside, own-database") });
+    await expect(connected(oldLogin, (client) => client.query("select"))).rejects.toMatchObject({
+      code: "28P01",
+    });
+    expect((await tenants("site", "rotate", "own-database")).error).toContain("are good until");
+    const keys = () =>
+      connected(
+        second.superuserUrl.replace(/[^/]*$/, "own-database"),
+        async (client) => (await client.query("select kid from partywall.context_keys")).rows.length,
+      );
+    // The key of before, under each key that it may have been derived from.
+    expect(await keys()).toBe(2);
+    await migrateFleet(variables, quiet);
+    isOver = true;
+    await Promise.all(load);
+    expect([...statuses].sort()).toEqual([200, 201]);
+    // Ten minutes later every object has read its record again.
+    await root.query(
+      "update control.sites set rotated_at = rotated_at - interval '11 minutes' where server is not null",
+    );
+    await worker.stop();
+    await startWorker();
+    expect((await tenants("site", "rotate", "own-database")).out).toContain("the rotation is done");
+    expect(await keys()).toBe(1);
+    expect((await ask("GET", "/v1/projects", token)).status).toBe(200);
+  }, 60_000);
+
+  it("that is down harms its own tenants alone, until it is back", async () => {
+    const [there, here] = [await newTenant("there", "own-database"), await newTenant("here", "own-schema")];
+    const status = async (token: string) => (await ask("GET", "/v1/projects", token)).status;
+    expect([await status(there), await status(here)]).toEqual([200, 200]);
+    const { postgresPort } = second;
+    await second.stop();
+    const refused = await ask("GET", "/v1/projects", there);
+    expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
+    expect(await refused.text()).not.toContain("127.0.0.1");
+    expect([await status(there), await status(here)]).toEqual([503, 200]);
+    expect((await fetch(`http://127.0.0.1:${worker.port}/ready`)).status).toBe(200);
+    await expect(migrateFleet(variables, quiet)).rejects.toThrow(/own-database: .*ECONNREFUSED/);
+    second = await startStack({ dir: join(dir, "second"), postgresPort });
+    await expect.poll(() => status(there), { timeout: 20_000 }).toBe(200);
+  }, 60_000);
+});
