@@ -1,20 +1,32 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
+import { fleet } from "./fleet.ts";
 import { limits } from "./limits.ts";
 import { neighbour } from "./neighbour.ts";
 import { pipeline } from "./pipeline.ts";
 import { profile } from "./profile.ts";
+import { sites } from "./sites.ts";
 import type { Subject } from "./subject.ts";
 import { tokens } from "./tokens.ts";
 import { wall } from "./wall.ts";
 
-const SUBJECTS: Record<string, Subject> = { limits, neighbour, pipeline, profile, tokens, wall };
+const SUBJECTS: Record<string, Subject> = {
+  fleet,
+  limits,
+  neighbour,
+  pipeline,
+  profile,
+  sites,
+  tokens,
+  wall,
+};
 const BY_DEFAULT = ["limits", "neighbour", "pipeline", "tokens"];
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
   [--only read,list,create,patch]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
-Only when named: wall, which loads --rows rows, and profile, which tells where a request's CPU time goes.`;
+Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
+where tenants' content can be, and fleet, which migrates 300 sites.`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();
