@@ -147,25 +147,25 @@ async function lint(path: string): Promise<string | undefined> {
   return `oxlint: ${diagnostics.map((found) => `${found.code} in ${found.filename}`).join(", ")}`;
 }
 
-/** Prepares a database with the copy's code, which this process would load only once. Prints why it cannot. */
-const PREPARE = `
+/** Prepares a database and examines it, with the copy's code, which this process would load only once. */
+const EXAMINE = `
   const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
   const { TESTS_MIGRATIONS } = await import("./test/support/node/product.ts");
-  await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env, TESTS_MIGRATIONS).catch((error) => {
-    console.log(error.message);
-    process.exitCode = 1;
-  });`;
+  const cause = await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env, TESTS_MIGRATIONS).catch(({ message }) => message);
+  if (cause === undefined) await import("./drizzle/doctor.ts");
+  else console.log(JSON.stringify({ cause }));`;
 
-/** What the doctor finds in a database made from the copy; undefined if nothing. */
+type Finding = { code: string; object: string; severity: string };
+
+/** What the doctor finds in a database made from the copy, or why none can be made; undefined if nothing. */
 async function doctor({ path, stack }: Bench): Promise<string | undefined> {
   await empty(stack);
   const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
-  const prepare = ["--input-type=module", "--eval", PREPARE];
-  const prepared = await run(path, prepare, { ...variables, SUPERUSER_URL: stack.superuserUrl });
-  if (prepared.code !== 0) return `db:migrate: ${prepared.output.trim()}`;
-  const { code, output } = await run(path, ["drizzle/doctor.ts", "--json", variables.OPERATOR_DATABASE_URL]);
-  if (code === 0) return undefined;
-  const found: { code: string; object: string; severity: string }[] = JSON.parse(output);
+  const examine = ["--input-type=module", "--eval", EXAMINE, "--", "--json", variables.OPERATOR_DATABASE_URL];
+  const { output } = await run(path, examine, { ...variables, SUPERUSER_URL: stack.superuserUrl });
+  const found: Finding[] | { cause: string } = JSON.parse(output);
+  if ("cause" in found) return `db:migrate: ${found.cause}`;
   const errors = found.filter(({ severity }) => severity === "error");
+  if (errors.length === 0) return undefined;
   return `doctor: ${errors.map((error) => `${error.code} ${error.object}`).join(", ")}`;
 }

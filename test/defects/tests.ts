@@ -33,11 +33,10 @@ async function run(file: string): Promise<Outcome> {
   }
 }
 
-/** Errors of a test file have been serialized: they are objects like an Error, and no instances of it. */
+/** Errors of a test file have been serialized: they look like an Error, and inherit from nothing. */
 function messageOf(error: unknown): string {
-  return error instanceof Object && "message" in error
-    ? String(error.message)
-    : String(error ?? "no test ran");
+  const isObject = typeof error === "object" && error !== null;
+  return isObject && "message" in error ? String(error.message) : "no test ran";
 }
 
 process.on("message", (file: string) => {
