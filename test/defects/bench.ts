@@ -1,0 +1,171 @@
+import { fork, spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { chmod, cp, mkdtemp, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import pg from "pg";
+import { startStack, type Stack } from "../../drizzle/local/stack.ts";
+import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
+import type { Outcome } from "./tests.ts";
+
+export const root = join(import.meta.dirname, "../..");
+const COPIED = ["src", "drizzle", "test", "package.json", "tsconfig.json", "wrangler.toml", ".oxlintrc.json"];
+/** Of one watcher. */
+const TIMEOUT_MS = 180_000;
+
+/** A copy of the project, a Postgres, and once tests have run a process for them: one defect after another is looked for in it. */
+export type Bench = { path: string; stack: Stack; tests?: ChildProcess };
+
+/** Copies the project into a new folder, where the packages are linked, and starts a Postgres. */
+export async function makeBench(resources: AsyncDisposableStack): Promise<Bench> {
+  const path = await mkdtemp(join(tmpdir(), "defects-"));
+  resources.defer(() => rm(path, { recursive: true, force: true }));
+  // Postgres runs as another user when this runs as root, and reaches its data in here.
+  await chmod(path, 0o711);
+  for (const name of COPIED) await cp(join(root, name), join(path, name), { recursive: true });
+  await symlink(join(root, "node_modules"), join(path, "node_modules"));
+  const stack = await startStack({ dir: join(path, "database"), ephemeral: true });
+  resources.defer(() => stack.stop());
+  const bench: Bench = { path, stack };
+  resources.defer(() => endTests(bench));
+  return bench;
+}
+
+/** What the watcher says; undefined if it notices nothing. */
+export function look(bench: Bench, watcher: string): Promise<string | undefined> {
+  if (watcher === "doctor") return doctor(bench);
+  return watcher === "lint" ? lint(bench.path) : test(bench, `test/${watcher}.test.ts`);
+}
+
+/** Leaves nothing in Postgres of what was there before: no database, no role, no setting. */
+async function empty({ superuserUrl }: Stack): Promise<void> {
+  const client = new pg.Client({ connectionString: superuserUrl });
+  await client.connect();
+  try {
+    await client.query("drop database if exists partywall with (force)");
+    const { rows } = await client.query<{ name: string }>(
+      "select quote_ident(rolname) as name from pg_roles where rolname <> current_user and rolname !~ '^pg_'",
+    );
+    for (const { name } of rows) await client.query(`drop role ${name}`);
+  } finally {
+    await client.end();
+  }
+}
+
+/** Runs Node in the copy to its end: its exit code and what it printed. */
+async function run(
+  path: string,
+  args: string[],
+  env: Record<string, string> = {},
+): Promise<{ code: number | null; output: string }> {
+  const child = spawn(process.execPath, args, {
+    cwd: path,
+    env: { ...process.env, ...env },
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: TIMEOUT_MS,
+  });
+  const chunks: Buffer[] = [];
+  child.stdout.on("data", (chunk: Buffer) => chunks.push(chunk));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", resolve);
+  });
+  return { code, output: Buffer.concat(chunks).toString() };
+}
+
+/**
+ * The name of the first test of the file that fails; undefined if all pass. Throws if none runs, twice: that is no
+ * test that notices, and a busy machine may have been the reason.
+ */
+async function test(bench: Bench, file: string, attempts = 2): Promise<string | undefined> {
+  await empty(bench.stack);
+  const { failed, error } = await outcome(bench, file);
+  if (failed !== undefined) return `${file}: ${failed}`;
+  if (error === undefined) return undefined;
+  // The process may be the reason as well.
+  await endTests(bench);
+  if (attempts > 1) return test(bench, file, attempts - 1);
+  throw new Error(`${file} does not run: ${error.split("\n")[0] ?? ""}`);
+}
+
+/** What the bench's process for tests says of the file, or how that process has ended. Starts one if none is there. */
+async function outcome(bench: Bench, file: string): Promise<Outcome> {
+  const tests = isThere(bench.tests) ? bench.tests : startTests(bench);
+  bench.tests = tests;
+  const late = AbortSignal.timeout(TIMEOUT_MS);
+  const over = new AbortController();
+  const { signal } = over;
+  late.addEventListener("abort", () => tests.kill(), { signal });
+  // Without a callback, a process that has just ended would be an error of this one.
+  tests.send(file, () => undefined);
+  try {
+    return await Promise.race([
+      once(tests, "message", { signal }).then(([answer]) => answer as Outcome),
+      once(tests, "exit", { signal }).then(() => ({
+        error: late.aborted ? "it does not end" : "it crashes",
+      })),
+    ]);
+  } finally {
+    over.abort();
+  }
+}
+
+const isThere = (tests: ChildProcess | undefined): tests is ChildProcess =>
+  tests !== undefined && tests.connected && tests.exitCode === null && tests.signalCode === null;
+
+function startTests({ path, stack }: Bench): ChildProcess {
+  const { endpoint, postgresPort, superuserUrl } = stack;
+  return fork(join(import.meta.dirname, "tests.ts"), {
+    cwd: path,
+    env: {
+      ...process.env,
+      // What the command of vitest sets.
+      NODE_ENV: "test",
+      TEST: "true",
+      VITEST: "true",
+      PWD: path,
+      TEST_STACK: JSON.stringify({ endpoint, postgresPort, superuserUrl }),
+    },
+    stdio: ["ignore", "ignore", "ignore", "ipc"],
+  });
+}
+
+/** Resolves when the bench's process for tests has ended. */
+async function endTests({ tests }: Bench): Promise<void> {
+  if (!isThere(tests)) return;
+  const ended = once(tests, "exit");
+  tests.disconnect();
+  await ended;
+}
+
+/** What the linter says first; undefined if nothing. */
+async function lint(path: string): Promise<string | undefined> {
+  const linter = "node_modules/oxlint/bin/oxlint";
+  const { code, output } = await run(path, [linter, "--deny-warnings", "--format=json", "src"]);
+  if (code === 0) return undefined;
+  const { diagnostics }: { diagnostics: { code: string; filename: string }[] } = JSON.parse(output);
+  return `oxlint: ${diagnostics.map((found) => `${found.code} in ${found.filename}`).join(", ")}`;
+}
+
+/** Prepares a database and examines it, with the copy's code, which this process would load only once. */
+const EXAMINE = `
+  const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
+  const { TESTS_MIGRATIONS } = await import("./test/support/node/product.ts");
+  const cause = await prepareLocalDatabase(process.env.SUPERUSER_URL, process.env, TESTS_MIGRATIONS).catch(({ message }) => message);
+  if (cause === undefined) await import("./drizzle/doctor.ts");
+  else console.log(JSON.stringify({ cause }));`;
+
+type Finding = { code: string; object: string; severity: string };
+
+/** What the doctor finds in a database made from the copy, or why none can be made; undefined if nothing. */
+async function doctor({ path, stack }: Bench): Promise<string | undefined> {
+  await empty(stack);
+  const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
+  const examine = ["--input-type=module", "--eval", EXAMINE, "--", "--json", variables.OPERATOR_DATABASE_URL];
+  const { output } = await run(path, examine, { ...variables, SUPERUSER_URL: stack.superuserUrl });
+  const found: Finding[] | { cause: string } = JSON.parse(output);
+  if ("cause" in found) return `db:migrate: ${found.cause}`;
+  const errors = found.filter(({ severity }) => severity === "error");
+  if (errors.length === 0) return undefined;
+  return `doctor: ${errors.map((error) => `${error.code} ${error.object}`).join(", ")}`;
+}

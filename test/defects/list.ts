@@ -1,0 +1,681 @@
+// The defects that test/defects.ts plants, and who has to notice each.
+
+export type Edit = { file: string; from: string; to: string };
+/** `watch` are those who might notice: the doctor, the linter, or a file of tests by its name. */
+export type Defect = { name: string; edits: Edit[]; watch: string[] };
+
+const edit = (file: string, from: string, to: string): Edit => ({ file, from, to });
+/** What comes before all that is in the file, which may be there or not. */
+const added = (file: string, to: string): Edit => ({ file, from: "", to });
+const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
+
+const CONTEXT = "drizzle/site/0000_signed_context.sql";
+const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
+const ROLES = "drizzle/roles.sql";
+const WALL = "drizzle/wall.sql";
+const TRIGGERS = "drizzle/control/0002_triggers.sql";
+const CLIENT = "src/db/client.ts";
+const PRODUCT = "test/support/product/routes.ts";
+/** What a signed context is remembered by. */
+const NAME = "tenant + actor.id + actor.as + role";
+const AUDIT = "drizzle/site/0002_audit.sql";
+const RECEIVE = "drizzle/site/0003_receive.sql";
+const OUTBOX = "drizzle/control/0003_outbox.sql";
+const CHANGE = "src/tenant/change.ts";
+const OBJECT = "src/tenant/object.ts";
+const COURIER = "src/tenant/courier.ts";
+const ACROSS = "src/db/across-tenants.ts";
+const CREDENTIALS = "src/tenant/credentials.ts";
+const DOCTOR = ["doctor"];
+const BOTH = ["doctor", "wall"];
+const RAISED = "      await raiseWall(client);\n";
+
+/** What a careless migration would do, as partywall_owner. */
+const migration = (sql: string) =>
+  edit("drizzle/migrate.ts", RAISED, `${RAISED}      await client.query(${JSON.stringify(sql)});\n`);
+/** What a careless administrator would do. */
+const superuser = (sql: string) =>
+  edit(
+    "drizzle/local-database.ts",
+    "  await migrate(variables, options);\n",
+    `  await migrate(variables, options);
+  const admin = new pg.Client({ connectionString: superuserUrl.replace(/[^/]*$/, pathname.slice(1)) });
+  await admin.connect();
+  await admin.query(${JSON.stringify(sql)});
+  await admin.end();\n`,
+  );
+
+const MINE = "tenant_id = (SELECT current_tenant_id())";
+
+export const DEFECTS: Defect[] = [
+  // The tables and their policies.
+  broken("a policy is dropped", DOCTOR, migration("DROP POLICY tenant_only ON projects")),
+  broken("row level security is off", BOTH, migration("ALTER TABLE tasks DISABLE ROW LEVEL SECURITY")),
+  broken(
+    "row level security is not forced",
+    BOTH,
+    migration("ALTER TABLE projects NO FORCE ROW LEVEL SECURITY"),
+  ),
+  broken("the app role owns a table", DOCTOR, superuser("ALTER TABLE projects OWNER TO partywall_app")),
+  broken(
+    "an extra policy shows every tenant's name",
+    BOTH,
+    migration("CREATE POLICY directory ON control.tenants FOR SELECT TO partywall_account USING (true)"),
+  ),
+  broken(
+    "a policy shows archived projects to all",
+    DOCTOR,
+    migration(`ALTER POLICY tenant_may ON projects USING (${MINE} OR status = 'archived')`),
+  ),
+  broken(
+    "a policy lets rows be given away",
+    BOTH,
+    migration(
+      "ALTER POLICY tenant_may ON projects WITH CHECK (true); ALTER POLICY tenant_only ON projects WITH CHECK (true)",
+    ),
+  ),
+  broken(
+    "the context is verified once a row",
+    DOCTOR,
+    migration("ALTER POLICY tenant_may ON tasks USING (tenant_id = current_tenant_id())"),
+  ),
+  broken(
+    "a restrictive policy names a role, who can shed it",
+    DOCTOR,
+    migration("ALTER POLICY tenant_only ON tasks TO partywall_app"),
+  ),
+  broken(
+    "a new table has no wall",
+    DOCTOR,
+    migration(
+      "CREATE TABLE notes (tenant_id uuid NOT NULL, id uuid PRIMARY KEY); GRANT SELECT ON notes TO partywall_app",
+    ),
+  ),
+
+  // Keys.
+  broken(
+    "a foreign key without tenant_id",
+    ["doctor", "wall", "isolation"],
+    migration(
+      "ALTER TABLE projects NO FORCE ROW LEVEL SECURITY, ADD UNIQUE (id); " +
+        "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY, DROP CONSTRAINT tasks_project, " +
+        "ADD CONSTRAINT tasks_project FOREIGN KEY (project_id) REFERENCES projects (id) ON DELETE CASCADE; " +
+        "ALTER TABLE tasks FORCE ROW LEVEL SECURITY; ALTER TABLE projects FORCE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken("a name unique over all tenants", DOCTOR, migration("CREATE UNIQUE INDEX ON projects (name)")),
+
+  // What runs and reads as somebody else.
+  broken(
+    "a definer function without search_path",
+    DOCTOR,
+    migration("CREATE FUNCTION purge() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM projects'"),
+  ),
+  broken(
+    "a definer function that the app role may run",
+    DOCTOR,
+    migration(
+      "CREATE FUNCTION person(uuid) RETURNS text LANGUAGE sql SECURITY DEFINER SET search_path = '' " +
+        "AS 'SELECT email FROM control.users WHERE id = $1'; GRANT EXECUTE ON FUNCTION person TO partywall_app",
+    ),
+  ),
+  broken(
+    "a view that reads as a role with BYPASSRLS",
+    DOCTOR,
+    superuser(
+      "CREATE ROLE support BYPASSRLS; GRANT USAGE ON SCHEMA public TO support; GRANT SELECT ON projects TO support; " +
+        "CREATE VIEW all_projects AS SELECT * FROM projects; ALTER VIEW all_projects OWNER TO support; " +
+        "GRANT SELECT ON all_projects TO partywall_app",
+    ),
+  ),
+  broken(
+    "a materialised view of all tenants",
+    DOCTOR,
+    superuser(
+      "CREATE MATERIALIZED VIEW totals AS SELECT tenant_id, count(*) FROM projects GROUP BY 1; " +
+        "GRANT SELECT ON totals TO partywall_app",
+    ),
+  ),
+
+  // Roles and grants.
+  broken("the app role bypasses row level security", BOTH, superuser("ALTER ROLE partywall_app BYPASSRLS")),
+  broken(
+    "the app role may become the owner",
+    BOTH,
+    superuser("GRANT partywall_owner TO partywall_app WITH INHERIT FALSE"),
+  ),
+  broken(
+    "the app role may make temporary tables",
+    BOTH,
+    edit(ROLES, "GRANT CONNECT ON DATABASE %I TO", "GRANT CONNECT, TEMPORARY ON DATABASE %I TO"),
+  ),
+  broken(
+    "the app role may TRUNCATE",
+    BOTH,
+    edit(WALL, "ARRAY['SELECT', 'INSERT'", "ARRAY['TRUNCATE', 'SELECT', 'INSERT'"),
+  ),
+  broken(
+    "the app role reads people",
+    BOTH,
+    migration(
+      "GRANT USAGE ON SCHEMA control TO partywall_app; GRANT SELECT ON control.users TO partywall_app",
+    ),
+  ),
+  broken(
+    "a tenant may choose its plan",
+    ["wall"],
+    edit(WALL, "UPDATE (name, slug, status, updated_at) ON control.tenants", "UPDATE ON control.tenants"),
+  ),
+  broken(
+    "the app role reads the context keys",
+    BOTH,
+    migration(
+      "GRANT USAGE ON SCHEMA partywall TO partywall_app; GRANT SELECT ON partywall.context_keys TO partywall_app; " +
+        "ALTER TABLE partywall.context_keys DISABLE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken("the operator reads tasks", BOTH, migration("GRANT SELECT ON tasks TO partywall_operator")),
+  broken(
+    "the app role has no statement_timeout",
+    DOCTOR,
+    edit(ROLES, "SET statement_timeout = ''10s''", "SET statement_timeout = 0"),
+  ),
+
+  // The verifier.
+  broken(
+    "the verifier takes expired contexts",
+    ["wall"],
+    edit(
+      CONTEXT,
+      "pg_catalog.substr(context, 96, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
+      "true",
+    ),
+  ),
+  broken(
+    "the MAC does not cover the role",
+    ["wall"],
+    edit(CONTEXT, " || '.site {site}.' || session_user", " || '.site {site}'"),
+    edit(CONTROL_CONTEXT, " || '.control.' || session_user", " || '.control'"),
+    edit("src/db/signed-context.ts", ".update(`${text}.${name}.${role}`)", ".update(`${text}.${name}`)"),
+  ),
+  broken(
+    "a context of one plane opens the other",
+    ["wall"],
+    edit(CONTROL_CONTEXT, "'.control.'", "'.site shared.'"),
+    edit("src/db/places.ts", 'name: "control"', 'name: "site shared"'),
+  ),
+  broken(
+    "partywall_account needs no context",
+    ["wall"],
+    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+  ),
+  broken(
+    "what looks across tenants shows every tenant to partywall_account",
+    BOTH,
+    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    migration("ALTER POLICY across_tenants ON control.memberships TO PUBLIC"),
+  ),
+  broken(
+    "the MAC is compared in part",
+    ["wall"],
+    edit(
+      CONTEXT,
+      "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64)",
+      "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%'",
+    ),
+  ),
+  broken(
+    "the verifier's search_path is its caller's",
+    DOCTOR,
+    edit(
+      CONTEXT,
+      "CREATE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
+      "CREATE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
+    ),
+  ),
+  broken(
+    "somebody replaced the verifier in the database",
+    BOTH,
+    superuser(
+      "CREATE OR REPLACE FUNCTION current_tenant_id() RETURNS uuid LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER " +
+        "SET search_path = '' AS $$ BEGIN RETURN substr(current_setting('app.tenant'), 13, 36)::uuid; END $$",
+    ),
+  ),
+
+  // The Worker.
+  broken(
+    "a handler trusts the body's tenant_id",
+    ["isolation"],
+    edit(
+      PRODUCT,
+      "const NewProject = v.strictObject({\n",
+      "const NewProject = v.strictObject({\n  tenant_id: v.optional(v.string()),\n",
+    ),
+  ),
+  broken(
+    "the tenant comes from a header",
+    ["isolation"],
+    edit(
+      "src/edge/admit.ts",
+      `openTenantDb("app", tenantId,`,
+      `openTenantDb("app", c.req.header("x-tenant-id") ?? tenantId,`,
+    ),
+  ),
+  broken(
+    "SQL is put together from a request's text",
+    ["lint"],
+    edit(
+      "src/routes/audit-events.ts",
+      "eq(auditEvents[name], values[name])",
+      "sql.raw(`${name} = '${String(values[name])}'`)",
+    ),
+  ),
+  broken(
+    "the context outlives its transaction",
+    ["roundtrips"],
+    edit(CLIENT, ", true), set_config('search_path'", ", false), set_config('search_path'"),
+  ),
+  broken(
+    "a context is remembered for any place",
+    ["site"],
+    edit(CLIENT, "actor.as + role + place.name", "actor.as + role"),
+  ),
+  broken("a context is remembered for its actor alone", ["isolation"], edit(CLIENT, NAME, "role + actor.id")),
+  broken("a context is remembered for its tenant alone", ["isolation"], edit(CLIENT, NAME, "role + tenant")),
+  broken(
+    "a context is remembered for any role",
+    ["site"],
+    edit(CLIENT, NAME, "tenant + actor.id + actor.as"),
+  ),
+  broken(
+    "a context is good for an hour",
+    ["wall"],
+    edit("src/db/signed-context.ts", "CONTEXT_TTL_S = 60", "CONTEXT_TTL_S = 3600"),
+  ),
+  broken(
+    "a read may write",
+    ["wall"],
+    edit(CLIENT, "openClient(url, { readOnly: true })", "openClient(url)"),
+  ),
+  broken(
+    "a route has a driver of its own",
+    ["lint"],
+    edit(
+      "src/routes/me.ts",
+      `import * as v from "valibot";\n`,
+      `import * as v from "valibot";\nimport { neon } from "@neondatabase/serverless";\nexport const own = neon("postgres://");\n`,
+    ),
+  ),
+  broken(
+    "an import climbs",
+    ["lint"],
+    edit("src/db/reach.ts", "/** So many requests", `import "../edge/needs.ts";\n/** So many requests`),
+  ),
+  broken(
+    "partywall imports what is built on it",
+    ["lint"],
+    edit(
+      "src/routes/me.ts",
+      `import * as v from "valibot";\n`,
+      `import * as v from "valibot";\nimport "../product/routes.ts";\n`,
+    ),
+  ),
+  broken(
+    "the ground floor imports what is built on it",
+    ["lint"],
+    edit(
+      "src/authority.ts",
+      `import { PRODUCT_KEY_SCOPES`,
+      `import "./product/schema.ts";\nimport { PRODUCT_KEY_SCOPES`,
+    ),
+  ),
+  broken(
+    "the product imports a route of partywall's",
+    ["lint"],
+    added("src/product/planted.ts", `import "../routes/me.ts";\n`),
+  ),
+  broken(
+    "a plan needs more than data",
+    ["lint"],
+    added("src/product/plans.ts", `import "../settings.ts";\n`),
+  ),
+  broken(
+    "two files import each other's types",
+    ["lint"],
+    edit(
+      "src/tenant/limits/month.ts",
+      "/** The end of the month",
+      `import type { Limits } from "./limits.ts";\nexport type Own = Limits;\n/** The end of the month`,
+    ),
+  ),
+  broken(
+    "a cursor is not bound to its tenant",
+    ["isolation"],
+    edit("src/http/page.ts", "      tenantId,\n      path,", `      tenantId && "",\n      path,`),
+  ),
+  broken(
+    "a filter is not bound to its cursor",
+    ["isolation"],
+    edit("src/http/page.ts", "Object.entries(filters)", "Object.entries({ ...filters, status: undefined })"),
+  ),
+  broken(
+    "a caller is shown every tenant there is",
+    ["isolation"],
+    edit(
+      ACROSS,
+      "join tenants t on t.id = m.tenant_id\n      where u.id = ${of.id}",
+      "join tenants t on true\n      where u.id = ${of.id}",
+    ),
+  ),
+
+  // Identity: who is let in, and how far.
+  broken(
+    "a table of people has a policy that shows all",
+    ["doctor", "matrix-tables", "wall"],
+    migration("ALTER POLICY tenant_only ON control.memberships USING (true)"),
+  ),
+  broken(
+    "a table of the control plane has no policy",
+    ["doctor", "matrix-tables"],
+    migration(
+      "DROP POLICY tenant_only ON control.sessions; ALTER TABLE control.sessions DISABLE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken(
+    "a foreign key crosses the planes",
+    DOCTOR,
+    migration(
+      "ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY; ALTER TABLE control.memberships NO FORCE ROW LEVEL SECURITY; " +
+        "ALTER TABLE tasks ADD FOREIGN KEY (tenant_id, assignee_id) REFERENCES control.memberships (tenant_id, user_id); " +
+        "ALTER TABLE control.memberships FORCE ROW LEVEL SECURITY; ALTER TABLE tasks FORCE ROW LEVEL SECURITY",
+    ),
+  ),
+  broken(
+    "a statement says by hand whose rows it means",
+    ["members"],
+    edit(
+      "src/identity/members.ts",
+      "eq(memberships.user_id, userId)",
+      "sql`${eq(memberships.user_id, userId)} and tenant_id = ${String(userId)}`",
+    ),
+  ),
+  broken(
+    "a scope is not asked for",
+    ["matrix-routes"],
+    edit("src/edge/needs.ts", "if (caller.scopes.includes(scope)) return;", "return;"),
+  ),
+  broken(
+    "a host may name another tenant",
+    ["matrix-routes"],
+    edit("src/edge/admit.ts", "slug === undefined || slug ===", "slug !== null || slug ==="),
+  ),
+  broken(
+    "a tenant's numbers have gaps",
+    ["counters"],
+    edit("drizzle/site/0005_next_number.sql", "SET value = c.value + 1", "SET value = c.value + 2"),
+  ),
+  broken(
+    "a value that its column cannot hold is an error of the server",
+    ["misfits"],
+    edit("src/http/rows.ts", "    checkFit(values);\n", ""),
+  ),
+  broken(
+    "a request that comes again is done again",
+    ["once"],
+    edit("drizzle/site/0006_claim_key.sql", "IF NOT FOUND THEN", "IF false THEN"),
+  ),
+  broken(
+    "a list ends before the rows that have no value",
+    ["paging"],
+    edit("src/http/page.ts", "return isRising && !by.notNull ?", "return false ?"),
+  ),
+  // The outbox: what was acknowledged is in force.
+  broken(
+    "outbox entries are numbered by a sequence",
+    ["outbox"],
+    edit(OUTBOX, "SET head = h.head + 1", "SET head = pg_catalog.nextval('control.numbers')"),
+    edit(
+      OUTBOX,
+      "-- Writes the tenant's next outbox entry.",
+      "CREATE SEQUENCE control.numbers;\n--> statement-breakpoint\n-- Writes the tenant's next outbox entry.",
+    ),
+  ),
+  broken(
+    "a change that finds nothing to do does not have the object confirm the head",
+    ["outbox"],
+    edit(
+      CHANGE,
+      "await tellTenant(",
+      "if (Object.values(done).some((rows) => Array.isArray(rows) && rows.length > 0)) await tellTenant(",
+    ),
+  ),
+  broken("a change is not told", ["revocation"], edit(CHANGE, "await tellTenant(", "void (tenantId, ")),
+  broken("changes of one tenant run beside each other", ["members"], edit(CHANGE, `"": lock({}),`, "")),
+  broken(
+    "an object goes by news that are older than what it knows",
+    ["outbox"],
+    edit(OBJECT, "if (news.upto <= this.#confirmed) return;", ""),
+  ),
+  broken(
+    "an object does not notice that entries are missing",
+    ["outbox"],
+    edit(OBJECT, "news.from <= this.#confirmed + 1", "news.from > 0"),
+  ),
+  broken(
+    "an object forgets in a restart what it has confirmed",
+    ["outbox"],
+    edit(OBJECT, `this.ctx.storage.kv.put("confirmed", this.#confirmed);`, ""),
+  ),
+  broken(
+    "an object reads the first page of its outbox alone",
+    ["outbox"],
+    edit(OBJECT, "isWhole: news.upto === news.head, news", "isWhole: true, news"),
+  ),
+  broken(
+    "outbox entries are deleted before they are confirmed",
+    ["outbox"],
+    edit(OUTBOX, "AND o.seq <= upto;", "AND o.seq >= 0;"),
+  ),
+  broken(
+    "the end of an API key is not told",
+    ["api-keys"],
+    edit(OUTBOX, "AFTER INSERT OR DELETE ON control.api_keys", "AFTER INSERT ON control.api_keys"),
+  ),
+  broken(
+    "the end of a membership is not told",
+    ["members"],
+    edit(
+      OUTBOX,
+      "PERFORM control.tell(OLD.tenant_id, 'floor', OLD.user_id, COALESCE(newer, 9007199254740991), NULL);",
+      "",
+    ),
+  ),
+  broken(
+    "the end of a session is not told",
+    ["revocation"],
+    edit(OUTBOX, "AND NEW.revoked_at IS NOT NULL AND", "AND false AND"),
+  ),
+  broken(
+    "a user's token is good for one version too long",
+    ["revocation"],
+    edit(CREDENTIALS, "this.#floorOf(userId) <= version", "this.#floorOf(userId) <= version + 1"),
+  ),
+  broken(
+    "a user's newest token is void as well",
+    ["members"],
+    edit(CREDENTIALS, "this.#floorOf(userId) <= version", "this.#floorOf(userId) < version"),
+  ),
+  broken(
+    "a session's floor is not looked at",
+    ["revocation"],
+    edit(CREDENTIALS, "this.#floorOf(sessionId) === 0 && ", ""),
+  ),
+  broken(
+    "an API key is good past its end",
+    ["revocation"],
+    edit(CREDENTIALS, "key && isLive(key, now) ? key : undefined", "key"),
+  ),
+
+  // The site: who the members are, and what the audit trail says of the control plane.
+  broken(
+    "a site applies an entry twice",
+    ["site"],
+    edit(RECEIVE, "WHERE e.seq > received ORDER BY", "WHERE e.seq > 0 ORDER BY"),
+  ),
+  broken(
+    "a site passes over entries that are missing",
+    ["site"],
+    edit(RECEIVE, "received < first - 1 OR ", ""),
+  ),
+  broken(
+    "a site does not count what it has received",
+    ["site"],
+    edit(
+      RECEIVE,
+      "UPDATE public.outbox_receipts r SET seq = upto",
+      "UPDATE public.outbox_receipts r SET seq = 0",
+    ),
+  ),
+  broken(
+    "entries are deleted before the site has them",
+    ["site"],
+    edit("src/tenant/news.ts", "Math.min(confirmed, delivered)", "Math.max(confirmed, delivered)"),
+  ),
+  broken(
+    "a courier does not come back to a site that was out of reach",
+    ["site"],
+    edit(COURIER, "    await this.#storage.setAlarm(Date.now() + RETRY_MS);\n    this", "    this"),
+    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + delay);\n", ""),
+  ),
+  broken(
+    "a courier forgets in a restart that the site has more to hear",
+    ["site"],
+    edit(COURIER, `storage.kv.get<number>("delivered") ?? 0`, `storage.kv.get<number>("confirmed") ?? 0`),
+  ),
+  broken(
+    "a change waits for its site, and fails with it",
+    ["site"],
+    edit(COURIER, "      if (this.#failures > 1) return;", "      throw error;"),
+  ),
+  broken(
+    "who leaves is not told to the site",
+    ["site"],
+    edit(OUTBOX, "tell_of_member AFTER INSERT OR DELETE ON", "tell_of_member AFTER INSERT ON"),
+  ),
+
+  // The audit trail.
+  broken(
+    "an audit trigger is disabled",
+    ["doctor", "audit"],
+    migration("ALTER TABLE projects DISABLE TRIGGER audit_row"),
+  ),
+  broken(
+    "the app role may write the audit trail",
+    ["doctor", "audit"],
+    edit(
+      WALL,
+      "'former_members'::regclass) OR privilege = 'SELECT')",
+      "'former_members'::regclass) OR true)",
+    ),
+  ),
+  broken(
+    "a body says who acts",
+    ["isolation"],
+    edit(
+      PRODUCT,
+      "const NewProject = v.strictObject({\n",
+      "const NewProject = v.strictObject({\n  created_by: v.optional(v.string()),\n",
+    ),
+  ),
+  broken(
+    "the audit trail takes the row's word for who acts",
+    ["audit"],
+    edit(
+      AUDIT,
+      "actor_id := pg_catalog.substr(context, 50, 36);",
+      "actor_id := COALESCE(subject ->> 'created_by', pg_catalog.substr(context, 50, 36));",
+    ),
+  ),
+  broken(
+    "a context cleared in mid-statement hides the change",
+    ["audit"],
+    edit(AUDIT, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
+  ),
+  broken(
+    "another tenant's context takes the change into its trail",
+    ["audit"],
+    edit(AUDIT, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
+  ),
+  broken(
+    "in the control plane another tenant's context takes the change into its trail",
+    ["audit"],
+    edit(OUTBOX, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
+  ),
+  broken(
+    "the audit trail holds values",
+    ["audit"],
+    edit(AUDIT, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
+  ),
+
+  // Authority: what a request may do is what its credential says, and nothing outlives who granted it.
+  broken(
+    "an issuer speaks with an owner's rights",
+    ["authority"],
+    edit("src/identity/exchange.ts", `who.role === "owner" ? "admin" : who.role`, "who.role"),
+  ),
+  broken(
+    "a cascade removes an owner",
+    ["authority"],
+    edit(TRIGGERS, "may_manage BEFORE INSERT OR UPDATE OR DELETE", "may_manage BEFORE INSERT OR UPDATE"),
+  ),
+  broken(
+    "an invitation outlives its maker's authority",
+    ["authority"],
+    edit(TRIGGERS, "NOT control.manages(left_role, i.role);", "false;"),
+  ),
+  broken(
+    "an issuer outlives its registrar's authority",
+    ["authority"],
+    edit(TRIGGERS, "NOT control.manages(left_role, 'admin');", "false;"),
+  ),
+  broken(
+    "a key that an issuer's session made outlives the issuer",
+    ["authority"],
+    edit(TRIGGERS, "AND k.vouched_by = OLD.id;", "AND false;"),
+  ),
+  broken(
+    "a role that was lowered still makes keys",
+    ["api-keys"],
+    edit("src/identity/acting.ts", " and a.role in ${atLeast(role)}", ""),
+  ),
+  broken(
+    "a squatter keeps the session of an account that its mailbox takes over",
+    ["invitations"],
+    edit(ACROSS, "update sessions s set revoked_at = now()", "update sessions s set revoked_at = null"),
+  ),
+  broken(
+    "a squatted account is let in without a password",
+    ["invitations"],
+    edit(ACROSS, "and ${isAccount} and u.email_verified_at is not null", "and ${isAccount}"),
+  ),
+  broken(
+    "another tenant's later claim takes a tenant's newcomers",
+    ["token-exchange"],
+    edit("src/identity/trust.ts", "Number(one.claimed_at > other.claimed_at) -", "0 *"),
+  ),
+  broken(
+    "later registrations of an issuer push out the earliest",
+    ["token-exchange"],
+    edit(ACROSS, "desc`, issuers.created_at,", "desc`, sql`${issuers.created_at} desc`,"),
+  ),
+  broken(
+    "a tenant's context shows every account",
+    ["doctor", "accounts"],
+    migration("ALTER POLICY tenant_only ON control.users USING (true)"),
+  ),
+  broken(
+    "a tenant's context shows every tenant",
+    ["doctor", "accounts"],
+    migration("ALTER POLICY tenant_only ON control.tenants USING (true)"),
+  ),
+];
