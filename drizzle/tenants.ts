@@ -160,7 +160,7 @@ try {
   const command = COMMANDS[positionals.slice(0, words).join(" ")];
   const args = positionals.slice(words);
   if (!command || args.length > 1) throw new Error(USAGE);
-  const { lines, data } = await command(args, values as Flags);
+  const { lines, data } = await command(args, values);
   console.log(values.json ? JSON.stringify(data, null, 2) : lines.join("\n"));
 } catch (error) {
   console.error(messageOf(error));

@@ -11,7 +11,7 @@ import { cpuOf } from "./cpu.ts";
 import { ratio, shown, shownSpread, spread, table } from "./figures.ts";
 import { startLoad } from "./load.ts";
 import type { Options, Result } from "./subject.ts";
-import { bundleDeployed, makeFolder, serve, type Served } from "./workerd.ts";
+import { bundleDeployed, makeFolder, serve } from "./workerd.ts";
 
 const KINDS = ["shared", "schema", "dedicated"] as const;
 type Kind = (typeof KINDS)[number];

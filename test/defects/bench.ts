@@ -6,7 +6,7 @@ import { join } from "node:path";
 import pg from "pg";
 import { startStack, type Stack } from "../../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
-import type { Outcome } from "./tests.ts";
+import type { Outcome, Watcher } from "./tests.ts";
 
 export const root = join(import.meta.dirname, "../..");
 const COPIED = ["src", "drizzle", "test", "package.json", "tsconfig.json", "wrangler.toml", ".oxlintrc.json"];
@@ -34,7 +34,13 @@ export async function makeBench(resources: AsyncDisposableStack): Promise<Bench>
 /** What the watcher says; undefined if it notices nothing. */
 export function look(bench: Bench, watcher: string): Promise<string | undefined> {
   if (watcher === "doctor") return doctor(bench);
-  return watcher === "lint" ? lint(bench.path) : test(bench, `test/${watcher}.test.ts`);
+  return watcher === "lint" ? lint(bench.path) : test(bench, testsOf(watcher));
+}
+
+/** The tests that a watcher's name means, such as `wall`, or `dedicated:sites` in another project of vitest's. */
+function testsOf(name: string): Watcher {
+  const [project, file] = name.includes(":") ? name.split(":") : ["workers", name];
+  return { project: project ?? "", file: `test/${file}.test.ts` };
 }
 
 /** Leaves nothing in Postgres of what was there before: no database, no role, no setting. */
@@ -77,19 +83,20 @@ async function run(
  * The name of the first test of the file that fails; undefined if all pass. Throws if none runs, twice: that is no
  * test that notices, and a busy machine may have been the reason.
  */
-async function test(bench: Bench, file: string, attempts = 2): Promise<string | undefined> {
+async function test(bench: Bench, watcher: Watcher, attempts = 2): Promise<string | undefined> {
+  const { file } = watcher;
   await empty(bench.stack);
-  const { failed, error } = await outcome(bench, file);
+  const { failed, error } = await outcome(bench, watcher);
   if (failed !== undefined) return `${file}: ${failed}`;
   if (error === undefined) return undefined;
   // The process may be the reason as well.
   await endTests(bench);
-  if (attempts > 1) return test(bench, file, attempts - 1);
+  if (attempts > 1) return test(bench, watcher, attempts - 1);
   throw new Error(`${file} does not run: ${error.split("\n")[0] ?? ""}`);
 }
 
-/** What the bench's process for tests says of the file, or how that process has ended. Starts one if none is there. */
-async function outcome(bench: Bench, file: string): Promise<Outcome> {
+/** What the bench's process for tests says of these, or how that process has ended. Starts one if none is there. */
+async function outcome(bench: Bench, watcher: Watcher): Promise<Outcome> {
   const tests = isThere(bench.tests) ? bench.tests : startTests(bench);
   bench.tests = tests;
   const late = AbortSignal.timeout(TIMEOUT_MS);
@@ -97,7 +104,7 @@ async function outcome(bench: Bench, file: string): Promise<Outcome> {
   const { signal } = over;
   late.addEventListener("abort", () => tests.kill(), { signal });
   // Without a callback, a process that has just ended would be an error of this one.
-  tests.send(file, () => undefined);
+  tests.send(watcher, () => undefined);
   try {
     return await Promise.race([
       once(tests, "message", { signal }).then(([answer]) => answer as Outcome),

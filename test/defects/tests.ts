@@ -5,20 +5,21 @@
 import { join } from "node:path";
 import { createVitest } from "vitest/node";
 
+/** A file of tests, and the project of vitest's that runs it. */
+export type Watcher = { project: string; file: string };
 /** The first test that fails, or why the file does not run; neither when all its tests pass. */
 export type Outcome = { failed?: string; error?: string };
 
 const options = {
   config: "test/vitest.config.ts",
-  project: ["workers"],
   watch: false,
   bail: 1,
   reporters: [{}],
   fsModuleCachePath: join(process.cwd(), "cache"),
 };
 
-async function run(file: string): Promise<Outcome> {
-  const vitest = await createVitest(options);
+async function run({ project, file }: Watcher): Promise<Outcome> {
+  const vitest = await createVitest({ ...options, project: [project] });
   try {
     const specifications = await vitest.globTestSpecifications([file]);
     const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
@@ -39,8 +40,8 @@ function messageOf(error: unknown): string {
   return isObject && "message" in error ? String(error.message) : "no test ran";
 }
 
-process.on("message", (file: string) => {
-  void run(file)
+process.on("message", (watcher: Watcher) => {
+  void run(watcher)
     .catch((error: unknown): Outcome => ({ error: messageOf(error) }))
     .then((outcome) => process.send?.(outcome));
 });

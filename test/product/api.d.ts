@@ -1142,6 +1142,11 @@ export interface components {
             id: string;
             /** @example Acme */
             name: string;
+            placement: {
+                /** @enum {string} */
+                kind: "shared" | "schema" | "dedicated";
+                region: string | null;
+            };
             /** @enum {string} */
             plan: "solo" | "startup" | "enterprise";
             /** @example acme */
