@@ -74,7 +74,7 @@ async function dev(): Promise<void> {
   if (flags.fresh) rmSync(join(root, ".wrangler/state"), { recursive: true, force: true });
   if (!stack.fresh && !known["PASSWORD_PEPPER"])
     throw new Error(`The data in .partywall was made with secrets that .dev.vars no longer has. ${WAY_OUT}`);
-  second = await startStack({ dir: join(root, ".partywall/second"), fresh: flags.fresh }).catch(unusable);
+  second = await startStack({ dir: join(root, ".partywall/second") }).catch(unusable);
   const variables = {
     ...(await makeSecrets()),
     ...known,

@@ -26,16 +26,15 @@ export async function seedElsewhere(
   serverUrl: string,
   variables: SiteVariables & { OPAQUE_TOKEN_KEYS: string },
 ): Promise<void> {
+  const { rows } = await withFleet(variables, (control) =>
+    control.query<{ slug: string }>(
+      "select t.slug from control.tenants t where exists (select from control.memberships m where m.tenant_id = t.id)",
+    ),
+  );
   for (const { slug, owner, site, schema } of ELSEWHERE) {
+    if (rows.some((tenant) => tenant.slug === slug)) continue;
     const databaseUrl = schema ? undefined : await localDatabase(site, serverUrl);
     await addSite({ name: site, schema, databaseUrl }, variables, { say: () => undefined });
-    const isThere = await withFleet(variables, (control) =>
-      control.query(
-        `select from control.memberships m join control.tenants t on t.id = m.tenant_id where t.slug = $1`,
-        [slug],
-      ),
-    );
-    if (isThere.rowCount !== 0) continue;
     const { invitation } = await createTenant({ slug, site, owner, plan: TOUR_PLANS.acme }, variables);
     const body = { token: invitation, password: PASSWORD };
     await expectOk(await send("POST", `${api}/v1/invitations/accept`, body));

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -144,6 +144,49 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
       expect((await fetch(`http://127.0.0.1:${port}/openapi.json`)).status).toBe(200);
       expect(asked).toEqual([]);
       expect(readdirSync(dirname(copy)).filter((name) => name !== "npm")).toEqual(["with space %23 é"]);
+    });
+
+    it("has tenants elsewhere, and takes one more into a database of its own by the commands of docs/sites.md", async () => {
+      const guide = readFileSync(join(copy, "docs/sites.md"), "utf8");
+      const commands = [...guide.matchAll(/^npm run tenants -- (.+(?:--local|--site mine).*)$/gm)].map(
+        ([, args]) => args,
+      );
+      expect(commands).toHaveLength(2);
+      const printed: string[] = [];
+      for (const args of commands)
+        printed.push(
+          execFileSync("npm", ["run", "-s", "tenants", "--", ...(args ?? "").split(" ")], {
+            cwd: copy,
+          }).toString(),
+        );
+      const [, token] = /"token":"(pwi_[^"]+)"/.exec(printed.join("")) ?? [];
+      const send = (path: string, body: object) =>
+        fetch(`http://127.0.0.1:${port}${path}`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify(body),
+        });
+      const accepted = await send("/v1/invitations/accept", {
+        token,
+        password: "correct horse battery staple",
+      });
+      const sessions = [
+        accepted,
+        ...(await Promise.all(
+          ["cyd@initech.test", "dan@umbrella.test"].map((email) =>
+            send("/v1/sessions", { email, password: "correct horse battery staple" }),
+          ),
+        )),
+      ];
+      const kinds = await Promise.all(
+        sessions.map(async (session) => {
+          const { access_token } = (await session.json()) as { access_token: string };
+          const headers = { authorization: `Bearer ${access_token}` };
+          const tenant = await fetch(`http://127.0.0.1:${port}/v1/tenant`, { headers });
+          return ((await tenant.json()) as { placement: { kind: string } }).placement.kind;
+        }),
+      );
+      expect(kinds).toEqual(["dedicated", "schema", "dedicated"]);
     });
 
     it("loses nothing to another one in the same folder, which names it", async () => {

@@ -75,21 +75,35 @@ async function examineSite(
   others: readonly Target[],
   withControl: boolean,
 ): Promise<Finding[]> {
-  const at = (text: string) => text.replaceAll(/\bpublic(?=\\?\.)/g, site.schema);
   const elsewhere = others.map(({ schema }) => `'${schema}'`).join(", ");
   const examined = isMain(site)
     ? `nspname <> all (array[${elsewhere}]::text[])`
     : `nspname = '${site.schema}'`;
-  const query = at(QUERY)
+  const query = inSchema(QUERY, site)
     .replaceAll("{schema}", site.schema)
     .replaceAll("{examined}", examined)
     .replace("{verifiers}", () => verifiersOf(site, withControl));
   const { rows } = await client.query<{ code: string; row: Row }>(query);
-  return CHECKS.flatMap((check) => {
-    const here = { ...check, what: at(check.what), why: at(check.why), mend: at(check.mend) };
-    return rows.filter(({ code: name }) => name === check.code).map(({ row }) => finding(here, row));
-  });
+  return CHECKS.flatMap((check) =>
+    rows
+      .filter(({ code: name }) => name === check.code)
+      .map(({ row }) =>
+        finding(
+          {
+            ...check,
+            what: inSchema(check.what, site),
+            why: inSchema(check.why, site),
+            mend: inSchema(check.mend, site),
+          },
+          row,
+        ),
+      ),
+  );
 }
+
+/** A text about schema `public`, for the site's. */
+const inSchema = (text: string, { schema }: Target): string =>
+  isMain({ name: "", schema }) ? text : text.replaceAll(/\bpublic(?=\\?\.)/g, schema);
 
 function finding({ code: name, severity = "error", what, why, mend }: Check, row: Row): Finding {
   const fill = (text: string) =>

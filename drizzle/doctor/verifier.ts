@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { statementAt, type Target } from "../lineage.ts";
 
 /** All migrations of a lineage of partywall's own, as one text. */
-const migrationsOf = (lineage: string) =>
+const textOf = (lineage: string) =>
   globSync(join(import.meta.dirname, "..", lineage, "*.sql"))
     .sort()
     .map((path) => readFileSync(path, "utf8"))
     .join("\n");
+
+const MIGRATIONS = { control: textOf("control"), site: textOf("site") };
 
 type Runners = readonly [name: string, ...runners: string[]];
 
@@ -42,9 +44,9 @@ const AT_SITES: readonly Runners[] = [
  * `(object, hash of its body, definer, volatile, parallel, config, attributes as text, runners, mend)`.
  */
 export function verifiersOf(site: Target, withControl: boolean): string {
-  const [atSite, inControl] = [statementAt(migrationsOf("site"), site), migrationsOf("control")];
+  const atSite = statementAt(MIGRATIONS.site, site);
   return [
-    ...(withControl ? IN_CONTROL : []).map((each) => verifier(inControl, "control", each)),
+    ...(withControl ? IN_CONTROL : []).map((each) => verifier(MIGRATIONS.control, "control", each)),
     ...AT_SITES.map((each) => verifier(atSite, site.schema, each)),
   ].join(", ");
 }
