@@ -153,10 +153,13 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
       );
       expect(commands).toHaveLength(2);
       const printed: string[] = [];
+      // What is in the environment would go before .dev.vars.
+      const { PATH = "", HOME = "" } = process.env;
       for (const args of commands)
         printed.push(
           execFileSync("npm", ["run", "-s", "tenants", "--", ...(args ?? "").split(" ")], {
             cwd: copy,
+            env: { PATH, HOME },
           }).toString(),
         );
       const [, token] = /"token":"(pwi_[^"]+)"/.exec(printed.join("")) ?? [];
