@@ -1,11 +1,18 @@
 import pg from "pg";
 
+/** A server that takes no connection within this time is down. Neon wakes a database in less. */
+const CONNECT_TIMEOUT_MS = 15_000;
+
 /** Runs it over a connection of this login, which it ends. */
 export async function connected<Result>(
   connectionString: string,
   use: (client: pg.Client) => Promise<Result>,
 ): Promise<Result> {
-  const client = new pg.Client({ connectionString, application_name: "partywall" });
+  const client = new pg.Client({
+    connectionString,
+    application_name: "partywall",
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+  });
   // The query that finds it broken throws.
   client.on("error", () => undefined);
   await client.connect();

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { unstable_readConfig } from "wrangler";
 import { readSettings } from "../src/settings.ts";
-import { behind, withFleet } from "./fleet.ts";
+import { behind, inControl } from "./fleet.ts";
 import { migrateAll, type AllVariables } from "./migrate-all.ts";
 import { WRANGLER } from "./wrangler.ts";
 
@@ -59,7 +59,7 @@ async function deploy(): Promise<void> {
     say(`migrating ${host}${pathname}, and every site`);
     await migrateAll(variables, { say });
   } else {
-    const late = await withFleet(variables, (control) => behind(control, variables));
+    const late = await inControl(variables, (control) => behind(control, variables));
     if (late.length > 0)
       throw new Error(
         `These sites are behind:\n${late.map(({ site, why }) => `  ${site}: ${why}`).join("\n")}`,

@@ -49,15 +49,30 @@ async function noteRegion(control: pg.Client, { MIGRATION_DATABASE_URL }: SiteVa
     ]);
 }
 
-/** Has `work` read and change the control plane as its owner, while nobody else works on the fleet. */
-export const withFleet = <Result>(
+/** Has `work` read the control plane as its owner. */
+export const inControl = <Result>(
   { MIGRATION_DATABASE_URL }: Pick<SiteVariables, "MIGRATION_DATABASE_URL">,
   work: (control: pg.Client) => Promise<Result>,
 ): Promise<Result> =>
   connected(MIGRATION_DATABASE_URL, async (control) => {
     await control.query("set role partywall_owner");
     await control.query("set search_path = control");
-    await control.query("select pg_advisory_lock($1)", [FLEET_LOCK]);
+    return work(control);
+  });
+
+/** The same, and change it, while nobody else works on the fleet. Whoever waits for that hears of it. */
+export const withFleet = <Result>(
+  variables: Pick<SiteVariables, "MIGRATION_DATABASE_URL">,
+  work: (control: pg.Client) => Promise<Result>,
+): Promise<Result> =>
+  inControl(variables, async (control) => {
+    const { rows } = await control.query<{ is_free: boolean }>("select pg_try_advisory_lock($1) as is_free", [
+      FLEET_LOCK,
+    ]);
+    if (!rows[0]?.is_free) {
+      console.error("Waiting for another command that works on the sites.");
+      await control.query("select pg_advisory_lock($1)", [FLEET_LOCK]);
+    }
     return work(control);
   });
 

@@ -7,7 +7,7 @@ import pg from "pg";
 import { INVITATION_TTL_DAYS } from "../src/identity/sealing.ts";
 import { messageOf } from "./connected.ts";
 import { createTenant } from "./create-tenant.ts";
-import { withFleet } from "./fleet.ts";
+import { inControl } from "./fleet.ts";
 import { localDatabase } from "./local-database.ts";
 import { addSite } from "./site-add.ts";
 import { rotateSite } from "./site-rotate.ts";
@@ -37,13 +37,11 @@ type Told = { lines: string[]; data: unknown };
 
 const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> = {
   list: async () => {
-    const found = await inControl((client) => client.query<TenantRow>(`${TENANTS} order by t.slug`));
+    const found = await read((client) => client.query<TenantRow>(`${TENANTS} order by t.slug`));
     return { lines: table(found.rows, ["slug", "plan", "status", "site", "kind"]), data: found.rows };
   },
   show: async ([slug]) => {
-    const found = await inControl((client) =>
-      client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]),
-    );
+    const found = await read((client) => client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]));
     const [tenant] = found.rows;
     if (!tenant) throw new Error(`There is no tenant ${slug ?? ""}. \`npm run tenants -- list\` names them.`);
     return {
@@ -70,7 +68,6 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     };
   },
   "site add": async ([name], flags) => {
-    const progress: string[] = [];
     const site = await addSite(
       {
         name: name ?? "",
@@ -79,7 +76,7 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
         region: flags.region,
       },
       variables(),
-      { say: (line) => (flags.json ? progress.push(line) : console.log(`· ${line}`)) },
+      { say: (line) => flags.json || console.log(`· ${line}`) },
     );
     return {
       lines: [
@@ -96,7 +93,7 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     };
   },
   "site list": async () => {
-    const found = await inControl((client) => client.query<Record<string, unknown>>(SITES));
+    const found = await read((client) => client.query<Record<string, unknown>>(SITES));
     return {
       lines: table(found.rows, ["name", "kind", "region", "host", "database", "schema", "tenants"]),
       data: found.rows,
@@ -125,8 +122,8 @@ const variables = () => ({
   ...siteVariables(),
 });
 
-const inControl = <Result>(work: (client: pg.Client) => Promise<Result>) =>
-  withFleet(loadVariables(["MIGRATION_DATABASE_URL"]), work);
+const read = <Result>(work: (client: pg.Client) => Promise<Result>) =>
+  inControl(loadVariables(["MIGRATION_DATABASE_URL"]), work);
 
 /** Rows as lines of columns. */
 function table(rows: Record<string, unknown>[], columns: string[]): string[] {

@@ -1,6 +1,6 @@
 import { productTour, TOUR_PLANS } from "../src/product/tour.ts";
 import { createTenant } from "./create-tenant.ts";
-import { withFleet } from "./fleet.ts";
+import { inControl, withFleet } from "./fleet.ts";
 import { localDatabase } from "./local-database.ts";
 import { addSite } from "./site-add.ts";
 import type { SiteVariables } from "./sites.ts";
@@ -26,7 +26,7 @@ export async function seedElsewhere(
   serverUrl: string,
   variables: SiteVariables & { OPAQUE_TOKEN_KEYS: string },
 ): Promise<void> {
-  const { rows } = await withFleet(variables, (control) =>
+  const { rows } = await inControl(variables, (control) =>
     control.query<{ slug: string }>(
       "select t.slug from control.tenants t where exists (select from control.memberships m where m.tenant_id = t.id)",
     ),

@@ -468,6 +468,28 @@ describe("a site's server", () => {
     expect((await ask("GET", "/v1/projects", token)).status).toBe(200);
   }, 60_000);
 
+  it("gets them while its tenants' own changes are under way: neither waits for the other for ever", async () => {
+    await newTenant("changing", "own-schema");
+    const change = new pg.Client({ connectionString: first.superuserUrl.replace(/[^/]*$/, "partywall") });
+    await change.connect();
+    try {
+      // A change locks its tenant's outbox, and then changes the tenant.
+      await change.query("begin");
+      await change.query("select control.lock_outbox(id) from control.tenants where slug = 'changing'");
+      const noted = root.query(
+        "update control.sites set generation = generation + 1 where name = 'own-schema'",
+      );
+      const waiting =
+        "select from pg_stat_activity where wait_event_type = 'Lock' and query like 'update control.sites%'";
+      await expect.poll(async () => (await change.query(waiting)).rowCount, { timeout: 20_000 }).toBe(1);
+      await change.query("update control.tenants set name = 'Changed' where slug = 'changing'");
+      await change.query("commit");
+      expect((await noted).rowCount).toBe(1);
+    } finally {
+      await change.end();
+    }
+  });
+
   it("that is down harms its own tenants alone, until it is back", async () => {
     const [there, here] = [await newTenant("there", "own-database"), await newTenant("here", "own-schema")];
     const status = async (token: string) => (await ask("GET", "/v1/projects", token)).status;

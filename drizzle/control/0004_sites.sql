@@ -24,9 +24,11 @@ ALTER TABLE "control"."tenants" ADD CONSTRAINT "tenants_site_sites_name_fk" FORE
 CREATE INDEX "tenants_site" ON "control"."tenants" USING btree ("site");--> statement-breakpoint
 CREATE POLICY "tenant_only" ON "control"."sites" AS PERMISSIVE FOR ALL TO public USING (name in (select t.site from control.tenants t)) WITH CHECK (name in (select t.site from control.tenants t));--> statement-breakpoint
 CREATE POLICY "across_tenants" ON "control"."sites" AS PERMISSIVE FOR ALL TO "partywall_identity", "partywall_operator", "partywall_owner" USING ((select control.current_tenant_id()) is null) WITH CHECK ((select control.current_tenant_id()) is null);--> statement-breakpoint
--- The edge record of each of its tenants has a copy of the site.
+-- The edge record of each of its tenants has a copy of the site. As every change does, it locks their outboxes before their
+-- rows, in one order.
 CREATE FUNCTION control.tell_of_site() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
+	PERFORM control.lock_outbox(t.id) FROM (SELECT id FROM control.tenants WHERE site = NEW.name ORDER BY id) t;
 	UPDATE control.tenants t SET updated_at = pg_catalog.now() WHERE t.site = NEW.name;
 	RETURN NULL;
 END $$;
