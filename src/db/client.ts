@@ -159,10 +159,10 @@ export function openTenantDb(
   tenant: string,
   actor: Actor,
   { id, deadline, onAnswer }: ForRequest,
-  home: Home = SHARED_HOME,
+  home?: Home,
 ): IdentityDb {
-  const opening = isSiteLane(lane) ? atSite(lane, home) : inControl(lane);
-  const path = `pg_catalog, "${opening.place.schema}", pg_temp`;
+  const opening = home && isSiteLane(lane) ? atSite(lane, home) : USUAL[lane];
+  const { path } = opening;
   // A statement without a name has no result. A read needs no request id: only the audit trail stores it.
   const entering = (request?: string): Batch => ({
     "": enter({ context: contextOf(opening, tenant, actor), path, request }),
@@ -193,6 +193,7 @@ export function openTenantDb(
 /** Where a tenant's database is opened, by what contexts, and over which connection it is asked. */
 type Opening = {
   place: Place;
+  path: string;
   signer: Pick<Connection, "role" | "key">;
   epoch: number;
   over: <Answer>(ask: (connection: Connection) => Promise<Answer>) => Promise<Answer>;
@@ -200,35 +201,49 @@ type Opening = {
 
 function inControl(lane: keyof typeof CONTROL_LANES): Opening {
   const connection = CONTROL_LANES[lane];
-  return { place: CONTROL, signer: connection, epoch: FIRST_EPOCH, over: (ask) => ask(connection) };
+  return {
+    place: CONTROL,
+    path: pathOf(CONTROL),
+    signer: connection,
+    epoch: FIRST_EPOCH,
+    over: (ask) => ask(connection),
+  };
 }
 
-const atSite = (lane: keyof typeof SITE_LANES, { site, epoch }: Home): Opening => ({
-  place: placeOf(site),
-  signer: connectionAt(lane, site),
-  epoch,
-  over: (ask) => askSite(lane, site, ask),
-});
+function atSite(lane: keyof typeof SITE_LANES, { site, epoch }: Home): Opening {
+  const place = placeOf(site);
+  const connection = connectionAt(lane, site);
+  const { server } = site;
+  return {
+    place,
+    path: pathOf(place),
+    signer: connection,
+    epoch,
+    over: server === null ? (ask) => ask(connection) : (ask) => askServer(lane, { ...site, server }, ask),
+  };
+}
+
+const pathOf = ({ schema }: Place): string => `pg_catalog, ${schema}, pg_temp`;
 
 /** Servers whose passwords are of a later generation than the tenants' records say, and of which. */
 const ahead = remembers<Derivation>("generations");
 
 /**
- * Asks a site. While the passwords of its server are being replaced, some records name them and some those before: if one
+ * Asks a site at a server of its own. While the passwords there are being replaced, some records name them and some those before: if one
  * is refused the other is tried, once, and remembered. A login that is refused has done nothing.
  */
-async function askSite<Answer>(
+async function askServer<Answer>(
   lane: keyof typeof SITE_LANES,
-  site: Site,
+  site: Site & { server: string },
   ask: (connection: Connection) => Promise<Answer>,
 ): Promise<Answer> {
   const { server } = site;
-  const newer = server === null ? undefined : ahead.get(server);
+  const newer = ahead.get(server);
   const isAhead = newer !== undefined && newer.generation > site.generation;
   try {
     return await ask(connectionAt(lane, isAhead ? { ...site, ...newer } : site));
   } catch (error) {
-    if (server === null || sqlState(error) !== "28P01") throw error;
+    if (sqlState(error) !== "28P01") throw error;
     const other = isAhead ? site : nextGeneration(settings.SITE_KEYS, site);
     const answer = await ask(connectionAt(lane, other)).catch((second: unknown) => {
       throw sqlState(second) === "28P01" ? error : second;
@@ -238,6 +253,14 @@ async function askSite<Answer>(
     return answer;
   }
 }
+
+/** Of a tenant whose content is where most tenants' is. */
+const USUAL: Record<Lane, Opening> = {
+  account: inControl("account"),
+  identity: inControl("identity"),
+  app: atSite("app", SHARED_HOME),
+  courier: atSite("courier", SHARED_HOME),
+};
 
 /** Sends these as one transaction, as Drizzle's batch() does, within the request's deadline. */
 async function runBatch(client: Client, items: BatchItem<"pg">[], deadline: Deadline): Promise<unknown[]> {

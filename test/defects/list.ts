@@ -691,11 +691,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a password that is refused is not tried with the next",
     ["dedicated:sites"],
-    edit(
-      CLIENT,
-      'if (server === null || sqlState(error) !== "28P01") throw error;',
-      "if (error) throw error;",
-    ),
+    edit(CLIENT, 'if (sqlState(error) !== "28P01") throw error;', "if (error) throw error;"),
   ),
   broken(
     "the password that was right is not remembered",
