@@ -15,7 +15,7 @@ import {
   UNDONE,
   type Target,
 } from "./support/attacks.ts";
-import { SITE } from "./support/site.ts";
+import { PLACE, SITE } from "./support/site.ts";
 
 // What plain Postgres cannot close, exactly as wide as it is. The documentation says each of these; when one of them
 // closes, or opens further, this file says so.
@@ -35,7 +35,10 @@ beforeAll(async () => {
     `insert into projects (id, name) select gen_random_uuid(), '${ada.marker}' from generate_series(1, ${COMMON})`,
   );
   if (seeded.error) throw new Error(JSON.stringify(seeded.error));
-  await migrator.transaction([migrator`set local role partywall_owner`, migrator`analyze projects`]);
+  await migrator.transaction([
+    migrator`set local role partywall_owner`,
+    migrator.query(`analyze ${PLACE.schema}.projects`),
+  ]);
 });
 
 /** How many rows the planner expects of a condition on projects, as Bob. */
@@ -66,7 +69,7 @@ describe("known and said: what is visible of other tenants", () => {
       bob,
       "select reltuples::int as rows, relpages as pages from pg_class where oid = 'projects'::regclass",
       "select pg_relation_size('projects')::int as bytes",
-      "select n_tup_ins::int as inserts from pg_stat_user_tables where relname = 'projects'",
+      "select n_tup_ins::int as inserts from pg_stat_user_tables where relid = 'projects'::regclass",
     );
     const [[size], [bytes], [writes]] = outcome.rows as [
       [{ rows: number }],

@@ -10,17 +10,11 @@ import { testsProduct } from "./support/node/product.ts";
 const NODE_TESTS = ["test/local*.test.ts", "test/*.node.test.ts"];
 const PRODUCT_NODE_TESTS = ["test/product/*.node.test.ts"];
 const PRODUCT_TESTS = ["test/product/*.test.ts", "test/matrix-*.test.ts"];
-/** What is run again with tenants elsewhere: all that attacks the wall, and what SQL of the site's own does. */
-const AT_SCHEMAS = [
-  "attacks",
-  "attacks-context",
-  "attacks-privileges",
-  "isolation",
-  "once",
-  "site",
-  "sites",
-].map((name) => `test/${name}.test.ts`);
-const AT_DATABASES = [...AT_SCHEMAS, "test/attacks-known.test.ts"];
+/** What is run again with tenants elsewhere: all that attacks a site's wall, and what SQL of the site's own does. */
+const AT_SITES = [
+  "test/attacks{,-context,-known,-privileges,-sessions}.test.ts",
+  "test/{isolation,site,sites}.test.ts",
+];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
 
@@ -95,8 +89,8 @@ export default defineConfig({
       // What is in src/product: its tests, and the attacks on every table and every route that there are.
       inWorkerd("product", PRODUCT_TESTS, "src/product"),
       // The same with their tenants in a schema of their own, and in a database of their own at another server.
-      inWorkerd("schema", AT_SCHEMAS, "the tests'", [testsProduct()]),
-      inWorkerd("dedicated", AT_DATABASES, "the tests'", [testsProduct()]),
+      inWorkerd("schema", AT_SITES, "the tests'", [testsProduct()]),
+      inWorkerd("dedicated", AT_SITES, "the tests'", [testsProduct()]),
       inWorkerd("schema-product", PRODUCT_TESTS, "src/product"),
       inWorkerd("dedicated-product", PRODUCT_TESTS, "src/product"),
       inNode("node", NODE_TESTS, [testsProduct()]),

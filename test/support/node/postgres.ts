@@ -5,6 +5,7 @@ import { join } from "node:path";
 import pg from "pg";
 import type { TestProject } from "vitest/node";
 import type { ProvidedContext } from "vitest";
+import { connected } from "../../../drizzle/connected.ts";
 import { localDatabase, prepareLocalDatabase } from "../../../drizzle/local-database.ts";
 import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
 import type { AllVariables } from "../../../drizzle/migrate-all.ts";
@@ -65,6 +66,13 @@ async function makeSite(
   const { region: _, rotated_at: __, kind: ___, ...site } = row;
   const [app = "", courier = ""] = loginsAt(site, variables);
   const [migrator] = migratorUrls(site, variables);
+  // Attacks that name no schema mean the site's.
+  if (kind === "schema")
+    await connected(stage, (client) =>
+      client.query(
+        `alter role partywall_app in database partywall set search_path = pg_catalog, ${site.schema}, pg_temp`,
+      ),
+    );
   return { site, app, courier, migrator, stage: databaseUrl ? await makeStage(databaseUrl) : stage };
 }
 
