@@ -12,7 +12,7 @@ import { localDatabase } from "./local-database.ts";
 import { addSite } from "./site-add.ts";
 import { rotateSite } from "./site-rotate.ts";
 import { whereIs } from "./sites.ts";
-import { loadVariables, siteVariables } from "./variables.ts";
+import { loadVariables, readDevVars, siteVariables } from "./variables.ts";
 
 const USAGE = `npm run tenants -- <command>
 
@@ -61,7 +61,7 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
           ? ["It has no owner yet: run this again with --owner <email>."]
           : [
               `Its owner gets in with this, once, within ${INVITATION_TTL_DAYS} days:`,
-              `  curl -s $API/v1/invitations/accept -H 'content-type: application/json' -d '{"token":"${invitation}","password":"<a password>"}'`,
+              `  curl -s ${apiUrl()}/v1/invitations/accept -H 'content-type: application/json' -d '{"token":"${invitation}","password":"<a password>"}'`,
             ]),
       ],
       data: { ...tenant, invitation },
@@ -104,6 +104,9 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     return { lines: [done], data: { done } };
   },
 };
+
+/** Where the API is, as far as this deployment's variables say. */
+const apiUrl = (): string => process.env["ISSUER"] ?? readDevVars()["ISSUER"] ?? "https://api.example.com";
 
 type TenantRow = { slug: string; site: string; [column: string]: unknown };
 
