@@ -9,7 +9,7 @@ import { SHARED_SITE } from "../src/db/places.ts";
 import type { Finding } from "./doctor/check.ts";
 import { CHECKS, examine } from "./doctor/examine.ts";
 import { connected, messageOf } from "./connected.ts";
-import { readSites, loginsAt, whereIs, type SiteRow } from "./sites.ts";
+import { databaseOf, loginsAt, readSites, type SiteRow } from "./sites.ts";
 import { loadVariables, readDevVars, siteVariables } from "./variables.ts";
 
 const URLS = ["OPERATOR_DATABASE_URL", "MIGRATION_DATABASE_URL"] as const;
@@ -63,19 +63,18 @@ async function everybody(): Promise<Patient[]> {
     return [{ url: site ? loginAt(site, url) : url, name: flags.site, schema: (site ?? SHARED_SITE).schema }];
   }
   const others = new Map(
-    sites.flatMap((site) => (site.database === null ? [] : [[loginAt(site, url), whereIs(site)] as const])),
+    sites.flatMap((site) =>
+      site.database === null ? [] : [[loginAt(site, url), databaseOf(site)] as const],
+    ),
   );
-  return [
-    { url, name: placeOf(url) },
-    ...[...others].map(([other, name]) => ({ url: other, name: name.split(",")[0] ?? name })),
-  ];
+  return [{ url, name: placeOf(url) }, ...[...others].map(([other, name]) => ({ url: other, name }))];
 }
 
 /** A login at the site's database, which reads the catalog as any may; `url` is one in the control plane's. */
 function loginAt(site: SiteRow, url: string): string {
   if (site.database === null) return url;
   const variables = { ...loadVariables(["DATABASE_URL", "ACCOUNT_DATABASE_URL"]), ...siteVariables() };
-  return loginsAt(site, { ...variables, MIGRATION_DATABASE_URL: "" })[0] ?? url;
+  return loginsAt(site, variables)[0];
 }
 
 function placeOf(url: string): string {

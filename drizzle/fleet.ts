@@ -6,7 +6,7 @@ import {
   migratorUrls,
   readSites,
   regionOf,
-  servingLogins,
+  loginsAt,
   type SiteRow,
   type SiteVariables,
 } from "./sites.ts";
@@ -16,11 +16,7 @@ const FLEET_LOCK = 7_277_467;
 /** Sites that are migrated at once. */
 const AT_ONCE = 4;
 
-export type FleetOptions = MigrationOptions & {
-  /** Of these sites alone. */
-  only?: readonly string[];
-  atOnce?: number;
-};
+export type FleetOptions = MigrationOptions & { atOnce?: number };
 
 /** A site that could not be brought up to date, and why. */
 export type Failure = { site: string; error: unknown };
@@ -33,9 +29,7 @@ export type Failure = { site: string; error: unknown };
 export const migrateFleet = (variables: SiteVariables, options: FleetOptions = {}): Promise<void> =>
   withFleet(variables, async (control) => {
     await noteRegion(control, variables);
-    const sites = (await readSites(control)).filter(
-      ({ name }) => options.only === undefined || options.only.includes(name),
-    );
+    const sites = await readSites(control);
     const failures = await bringUpToDate(sites, variables, options);
     if (failures.length > 0) throw new FleetError(failures, sites.length);
   });
@@ -96,7 +90,7 @@ export async function bringUpToDate(
         if (first.database !== null)
           await prepareDatabase(
             url,
-            first.server === null ? [] : servingLogins(first, variables),
+            first.server === null ? [] : loginsAt(first, variables),
             contextKeys(first, variables),
             options,
           );
@@ -183,11 +177,8 @@ async function inParallel<Item>(
 
 /** Says which sites are behind, and why. */
 export class FleetError extends Error {
-  readonly sites: readonly string[];
-
   constructor(failures: readonly Failure[], of: number) {
     const lines = failures.map(({ site, error }) => `  ${site}: ${messageOf(error)}`);
     super(`${failures.length} of ${of} site(s) could not be brought up to date:\n${lines.join("\n")}`);
-    this.sites = failures.map(({ site }) => site);
   }
 }

@@ -1,6 +1,6 @@
 import { prepareDatabase } from "./migrate.ts";
 import { withFleet, type FleetOptions } from "./fleet.ts";
-import { contextKeys, migratorUrls, readSites, rotated, servingLogins, type SiteVariables } from "./sites.ts";
+import { contextKeys, loginsAt, migratorUrls, readSites, rotated, type SiteVariables } from "./sites.ts";
 
 /**
  * How long the keys of before stay good: longer than a tenant's object goes on with what it knows of its site (5 minutes),
@@ -35,23 +35,24 @@ export const rotateSite = (
     const affected = sites.filter((site) =>
       server === null ? site.server === null && site.database === database : site.server === server,
     );
-    const next = affected.map((site) =>
-      rotated_at ? { ...site, rotated_at: null } : { ...rotated(site, variables), rotated_at: new Date() },
-    );
-    const databases = new Map(next.map((site) => [site.database, site]));
+    // The same for all of them: they share a server, or a database.
+    const { secret, generation } = rotated_at ? chosen : rotated(chosen, variables);
+    const next = { secret, generation, rotated_at: rotated_at ? null : new Date() };
+    const databases = new Map(affected.map((site) => [site.database, { ...site, ...next }]));
     for (const site of databases.values())
       await prepareDatabase(
         migratorUrls(site, variables)[0],
-        server === null ? [] : servingLogins(site, variables),
+        server === null ? [] : loginsAt(site, variables),
         contextKeys(site, variables),
         options,
       );
-    for (const site of next)
-      await control.query(
-        `update control.sites set secret = $2, generation = $3, rotated_at = $4 where name = $1`,
-        [site.name, site.secret, site.generation, site.rotated_at],
-      );
-    const names = next.map((site) => site.name).join(", ");
+    const changed = affected.map((site) => site.name);
+    // At once, or a crash could leave them apart.
+    await control.query(
+      "update control.sites set secret = $2, generation = $3, rotated_at = $4 where name = any ($1)",
+      [changed, secret, generation, next.rotated_at],
+    );
+    const names = changed.join(", ");
     return rotated_at
       ? `The keys of before open nothing any more at ${names}: the rotation is done.`
       : `New passwords and keys are in force at ${names}. Run this again in ten minutes, to end those of before.`;

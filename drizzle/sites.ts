@@ -39,9 +39,13 @@ export async function readSites(client: pg.Client): Promise<SiteRow[]> {
   return v.parse(v.array(SiteRow), rows);
 }
 
+/** Where a site's database is, in words. */
+export const databaseOf = ({ host, database }: Pick<SiteRow, "host" | "database">): string =>
+  `${host ?? "the control plane's server"}${database === null ? "" : `/${database}`}`;
+
 /** Where a site is, in words. */
-export const whereIs = ({ host, database, schema }: Pick<SiteRow, "host" | "database" | "schema">): string =>
-  `${host ?? "the control plane's server"}${database === null ? "" : `/${database}`}, schema ${schema}`;
+export const whereIs = (site: Pick<SiteRow, "host" | "database" | "schema">): string =>
+  `${databaseOf(site)}, schema ${site.schema}`;
 
 /** Where Neon's host name says that it is, such as `aws-eu-central-1`; null for any other host. */
 export function regionOf(host: string): string | null {
@@ -67,24 +71,22 @@ export function migratorUrls(site: Site, variables: SiteVariables): [string, ...
 /** A connection string's parameters: TLS, verified, to whatever is not on this machine. */
 const sslOf = (host: string): string => (/^(127\.|localhost\b)/.test(host) ? "" : "?sslmode=verify-full");
 
-/** The connection strings of the logins that serve requests at the site's server. */
-export function servingLogins(site: Site, variables: SiteVariables): string[] {
-  return [variables.DATABASE_URL, variables.ACCOUNT_DATABASE_URL].map((text) => {
+/** The connection strings of the logins that serve requests at the site: that for content, and that for the control plane's news. */
+export const loginsAt = (
+  site: Site,
+  variables: Omit<SiteVariables, "MIGRATION_DATABASE_URL">,
+): [app: string, courier: string] => {
+  const at = (text: string): string => {
     const url = new URL(text);
-    if (site.server !== null)
-      url.password = passwordOf(ring("SITE_KEYS", variables), site, decodeURIComponent(url.username));
-    return url.href;
-  });
-}
-
-/** The same, as they lead to the site's database. */
-export const loginsAt = (site: Site, variables: SiteVariables): string[] =>
-  servingLogins(site, variables).map((text) => {
-    const url = new URL(text);
-    if (site.host !== null) url.host = site.host;
     if (site.database !== null) url.pathname = encodeURIComponent(site.database);
+    if (site.host !== null) {
+      url.host = site.host;
+      url.password = passwordOf(ring("SITE_KEYS", variables), site, decodeURIComponent(url.username));
+    }
     return url.href;
-  });
+  };
+  return [at(variables.DATABASE_URL), at(variables.ACCOUNT_DATABASE_URL)];
+};
 
 /**
  * The context keys that are good in the site's database; none for the control plane's own, which has TENANT_CONTEXT_KEYS.
@@ -108,7 +110,10 @@ export const rotated = <Of extends SiteRow>(site: Of, variables: SiteVariables):
 /** The key that new passwords are made of. */
 export const newestSecret = (variables: SiteVariables): string => ring("SITE_KEYS", variables)[0].kid;
 
-function ring(name: "SITE_KEYS" | "SITE_MIGRATION_KEYS", variables: SiteVariables): KeyRing {
+function ring<Name extends "SITE_KEYS" | "SITE_MIGRATION_KEYS">(
+  name: Name,
+  variables: Record<Name, string>,
+): KeyRing {
   const parsed = v.safeParse(keyRing, variables[name]);
   if (parsed.success) return parsed.output;
   throw new Error(

@@ -64,7 +64,7 @@ async function makeSite(
   const quiet = { ...options, say: () => undefined };
   const row = await addSite({ name: kind, schema: kind === "schema", databaseUrl }, variables, quiet);
   const { region: _, rotated_at: __, kind: ___, ...site } = row;
-  const [app = "", courier = ""] = loginsAt(site, variables);
+  const [app, courier] = loginsAt(site, variables);
   const [migrator] = migratorUrls(site, variables);
   // Attacks that name no schema mean the site's.
   if (kind === "schema")
