@@ -26,7 +26,7 @@ export type Created = {
  * Makes a tenant at a site, all or nothing. With an `owner`, an email, that one is invited; again, if the tenant is there
  * already. Throws a sentence.
  */
-export function createTenant(
+export async function createTenant(
   of: NewTenant,
   variables: SiteVariables & { OPAQUE_TOKEN_KEYS: string },
 ): Promise<Created> {
@@ -54,9 +54,7 @@ export function createTenant(
     );
     const [tenant] = rows;
     if (!tenant || tenant.site !== site || (!tenant.is_new && owner === undefined))
-      throw new Error(
-        `There is a tenant ${slug} already, at the site ${tenant?.site ?? "of somebody else"}.`,
-      );
+      throw new Error(`There is a tenant ${slug} already${tenant ? `, at the site ${tenant.site}` : ""}.`);
     const invitation = owner === undefined ? undefined : newInvitation(key, tenant.id, owner);
     if (invitation)
       await control.query(

@@ -1,4 +1,4 @@
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
@@ -13,6 +13,7 @@ import { signContext } from "../src/db/signed-context.ts";
 import { keyRing } from "../src/settings.ts";
 import type { Migrated } from "./bench/bed.ts";
 import { startMigrated } from "./support/node/cluster.ts";
+import { withMigrations as migrationsIn } from "./support/node/product.ts";
 
 const MIGRATIONS = join(import.meta.dirname, "support/product/migrations");
 /** Of the tests' product, whatever the adopter's own is. */
@@ -101,23 +102,7 @@ async function tables(): Promise<string> {
   return rows[0]?.names ?? "";
 }
 
-/** A folder of the tests' product's migrations and these, each a list of statements. */
-function withMigrations(...more: string[][]): string {
-  const content = mkdtempSync(join(dir, "migrations-"));
-  cpSync(MIGRATIONS, content, { recursive: true });
-  const file = join(content, "meta/_journal.json");
-  const journal: { entries: { when: number; tag: string; breakpoints: boolean }[] } = JSON.parse(
-    readFileSync(file, "utf8"),
-  );
-  for (const statements of more) {
-    journal.entries.push({ when: (now += 1), tag: `${now}`, breakpoints: true });
-    writeFileSync(join(content, `${now}.sql`), statements.join(";--> statement-breakpoint\n"));
-  }
-  writeFileSync(file, JSON.stringify(journal));
-  return content;
-}
-/** Later than every migration before. */
-let now = Date.now();
+const withMigrations = (...more: string[][]) => migrationsIn(mkdtempSync(join(dir, "migrations-")), ...more);
 
 /** What a tenant's request asks, through the endpoint. */
 async function request(): Promise<number> {

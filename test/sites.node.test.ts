@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -18,7 +18,7 @@ import { loginsAt, readSites } from "../drizzle/sites.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { serve, type Served } from "./bench/workerd.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
-import { TESTS_MIGRATIONS } from "./support/node/product.ts";
+import { TESTS_MIGRATIONS, withMigrations } from "./support/node/product.ts";
 
 // The command line for sites and tenants, and the fleet, with two Postgres servers and the Worker as it would be deployed.
 
@@ -200,7 +200,7 @@ describe("a tenant at a site", () => {
     [{ slug: "x", site: "own-schema", plan: "toString" }, "toString is no plan"],
     [{ slug: "x", site: "own-schema", owner: "nobody" }, "is no email address"],
   ])("that cannot be is refused in a sentence: %j", async (of, sentence) => {
-    await expect((async () => createTenant(of, variables))()).rejects.toThrow(sentence);
+    await expect(createTenant(of, variables)).rejects.toThrow(sentence);
   });
 });
 
@@ -346,18 +346,8 @@ describe("the doctor", () => {
 });
 
 describe("the fleet", () => {
-  /** The product's migrations, and one that adds this. */
-  function withMigration(...statements: string[]): string {
-    const folder = mkdtempSync(join(dir, "migrations-"));
-    cpSync(content, folder, { recursive: true });
-    const file = join(folder, "meta/_journal.json");
-    const journal = JSON.parse(readFileSync(file, "utf8")) as { entries: object[] };
-    journal.entries.push({ when: (now += 1), tag: `${now}`, breakpoints: true });
-    writeFileSync(join(folder, `${now}.sql`), statements.join(";--> statement-breakpoint\n"));
-    writeFileSync(file, JSON.stringify(journal));
-    return folder;
-  }
-  let now = Date.now();
+  const withMigration = (...statements: string[]) =>
+    withMigrations(mkdtempSync(join(dir, "migrations-")), statements);
   const late = (folder: string) =>
     withFleet(variables, async (control) =>
       (await behind(control, variables, undefined, { content: folder })).map(({ site }) => site).sort(),
@@ -438,7 +428,7 @@ describe("a site's server", () => {
     });
     const before = (await withFleet(variables, readSites)).find(({ name }) => name === "own-database");
     if (!before) throw new Error("there is no site");
-    const [oldLogin = ""] = loginsAt(before, variables);
+    const [oldLogin] = loginsAt(before, variables);
     await connected(oldLogin, (client) => client.query("select"));
     const rotated = await tenants("site", "rotate", "own-database");
     expect(rotated).toMatchObject({ code: 0, out: expect.stringContaining("beside, own-database") });

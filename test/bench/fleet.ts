@@ -1,9 +1,7 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import pg from "pg";
 import { migrateFleet } from "../../drizzle/fleet.ts";
 import { schemaOf } from "../../drizzle/lineage.ts";
-import { TESTS_MIGRATIONS } from "../support/node/product.ts";
+import { TESTS_MIGRATIONS, withMigrations } from "../support/node/product.ts";
 import { aimsTable } from "./aims.ts";
 import { startEmpty } from "./bed.ts";
 import { shown, spread, table } from "./figures.ts";
@@ -39,7 +37,7 @@ export async function fleet(bench: AsyncDisposableStack, { say }: Options): Prom
   const idle = await seconds("migrating when nothing is to be done", content);
   const added = await seconds(
     "adding a column to a table of each",
-    withColumn(join(makeFolder(bench), "content")),
+    withMigrations(makeFolder(bench), ['alter table "projects" add column "colour" text']),
   );
   const after = await catalogOf(root, variables.MIGRATION_DATABASE_URL);
   const aims = [{ aim: `db:migrate of ${SITES} sites with nothing to be done, s`, is: idle, most: 60 }];
@@ -63,17 +61,6 @@ export async function fleet(bench: AsyncDisposableStack, { say }: Options): Prom
       aimsTable(aims),
     ].join("\n\n"),
   };
-}
-
-/** The tests' product's migrations in this folder, and one that adds a column. */
-function withColumn(folder: string): string {
-  cpSync(content, folder, { recursive: true });
-  const file = join(folder, "meta/_journal.json");
-  const journal = JSON.parse(readFileSync(file, "utf8")) as { entries: object[] };
-  journal.entries.push({ when: Date.now(), tag: "9999_column", breakpoints: true });
-  writeFileSync(join(folder, "9999_column.sql"), 'alter table "projects" add column "colour" text');
-  writeFileSync(file, JSON.stringify(journal));
-  return folder;
 }
 
 /** What the catalog holds, and how long Postgres plans a point read of the shared site for somebody who has just connected. */

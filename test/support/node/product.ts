@@ -1,4 +1,4 @@
-import { cpSync, existsSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 import type { Plugin } from "vitest/config";
 import type { MigrationOptions } from "../../../drizzle/migrate.ts";
@@ -25,6 +25,22 @@ export const testsProduct = (): Plugin => ({
 
 /** The migrations of the tests' product, in the place of the sample's. */
 export const TESTS_MIGRATIONS: MigrationOptions = { content: join(TESTS_PRODUCT, "migrations") };
+
+/** Later than every migration before. */
+let now = Date.now();
+
+/** Puts the tests' product's migrations into a folder, and these after them, each a list of statements. Returns the folder. */
+export function withMigrations(folder: string, ...more: string[][]): string {
+  cpSync(join(TESTS_PRODUCT, "migrations"), folder, { recursive: true });
+  const file = join(folder, "meta/_journal.json");
+  const journal = JSON.parse(readFileSync(file, "utf8")) as { entries: object[] };
+  for (const statements of more) {
+    journal.entries.push({ when: (now += 1), tag: `${now}`, breakpoints: true });
+    writeFileSync(join(folder, `${now}.sql`), statements.join(";--> statement-breakpoint\n"));
+  }
+  writeFileSync(file, JSON.stringify(journal));
+  return folder;
+}
 
 /** Copies what a bundle of the Worker is made of to an empty folder, with the tests' product in the sample's place. */
 export function copyWithTestsProduct(to: string): void {
