@@ -41,10 +41,10 @@ export async function seedElsewhere(
   }
 }
 
-/** Notes where the second local server is by now: its port is another one each time. */
+/** Notes where the second local server is by now: its port is another one each time. Sites elsewhere stay where they are. */
 export const moveSecondServer = (serverUrl: string, variables: SiteVariables): Promise<unknown> =>
   withFleet(variables, (control) =>
-    control.query("update control.sites set host = $1 where server is not null and host <> $1", [
+    control.query("update control.sites set host = $1 where host ^@ '127.0.0.1:' and host <> $1", [
       new URL(serverUrl).host,
     ]),
   );
