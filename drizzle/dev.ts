@@ -8,6 +8,7 @@ import { fullDisk, UnusableData } from "./local/faults.ts";
 import { type Guarded, runGuarded } from "./local/guard.ts";
 import { claimPort } from "./local/holders.ts";
 import { startStack, type Stack } from "./local/stack.ts";
+import { messageOf } from "./connected.ts";
 import { migrateFleet } from "./fleet.ts";
 import { moveSecondServer, printTour, seed, seedElsewhere } from "./tour.ts";
 import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
@@ -156,8 +157,4 @@ async function isReady(output: Readable | null): Promise<void> {
 /** Throws the sentence, unless the end is what was asked for. */
 function raise(sentence: string): void {
   if (!stopping) throw new Error(sentence);
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message || error.name : String(error);
 }

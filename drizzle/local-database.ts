@@ -1,4 +1,4 @@
-import pg from "pg";
+import { connected } from "./connected.ts";
 import { migrate, type MigrationOptions, type MigrationVariables } from "./migrate.ts";
 import { readDevVars } from "./variables.ts";
 
@@ -12,18 +12,14 @@ export async function prepareLocalDatabase(
   options: MigrationOptions = {},
 ): Promise<void> {
   const { username, password, pathname } = new URL(variables.MIGRATION_DATABASE_URL);
-  const client = new pg.Client({ connectionString: superuserUrl });
-  await client.connect();
-  try {
+  await connected(superuserUrl, async (client) => {
     const [role, database] = [client.escapeIdentifier(username), client.escapeIdentifier(pathname.slice(1))];
     const { rows } = await client.query("select from pg_roles where rolname = $1", [username]);
     if (rows.length === 0) await client.query(`create role ${role} createrole createdb`);
     await client.query(`alter role ${role} login password ${client.escapeLiteral(password)}`);
     const made = await client.query("select from pg_database where datname = $1", [pathname.slice(1)]);
     if (made.rows.length === 0) await client.query(`create database ${database} owner ${role}`);
-  } finally {
-    await client.end();
-  }
+  });
   await migrate(variables, options);
 }
 
@@ -38,14 +34,10 @@ export async function localDatabase(
   if (!serverUrl)
     throw new Error("Start `npm run dev` first: --local is for the second server that it runs.");
   const url = new URL(serverUrl);
-  const client = new pg.Client({ connectionString: serverUrl });
-  await client.connect();
-  try {
+  await connected(serverUrl, async (client) => {
     const made = await client.query("select from pg_database where datname = $1", [name]);
     if (made.rowCount === 0) await client.query(`create database ${client.escapeIdentifier(name)}`);
-  } finally {
-    await client.end();
-  }
+  });
   url.pathname = encodeURIComponent(name);
   return url.href;
 }

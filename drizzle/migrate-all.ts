@@ -1,7 +1,5 @@
-/**
- * Brings everything up to date: the control plane with the shared site, then every other site, some at once. The command
- * `npm run db:migrate`.
- */
+/** The command `npm run db:migrate`. */
+import { messageOf } from "./connected.ts";
 import { migrateFleet, type FleetOptions } from "./fleet.ts";
 import { migrate, type MigrationVariables } from "./migrate.ts";
 import type { SiteVariables } from "./sites.ts";
@@ -9,7 +7,7 @@ import { loadVariables, siteVariables } from "./variables.ts";
 
 export type AllVariables = MigrationVariables & SiteVariables;
 
-/** Migrates the control plane and the shared site, then the others. Throws when one of them could not be. */
+/** Brings the control plane and the shared site up to date, then every other site. Throws when one of them could not be. */
 export async function migrateAll(variables: AllVariables, options: FleetOptions = {}): Promise<void> {
   await migrate(variables, options);
   await migrateFleet(variables, options);
@@ -28,7 +26,7 @@ if (import.meta.main) {
     await migrateAll({ ...loadVariables(names), ...siteVariables() });
     console.log("Everything is up to date.");
   } catch (error) {
-    console.error(error instanceof Error ? error.message : String(error));
+    console.error(messageOf(error));
     process.exitCode = 1;
   }
 }

@@ -85,29 +85,20 @@ async function examineSite(
     .replace("{verifiers}", () => verifiersOf(site, withControl));
   const { rows } = await client.query<{ code: string; row: Row }>(query);
   return CHECKS.flatMap((check) =>
-    rows
-      .filter(({ code: name }) => name === check.code)
-      .map(({ row }) =>
-        finding(
-          {
-            ...check,
-            what: inSchema(check.what, site),
-            why: inSchema(check.why, site),
-            mend: inSchema(check.mend, site),
-          },
-          row,
-        ),
-      ),
+    rows.filter(({ code: name }) => name === check.code).map(({ row }) => finding(check, row, site)),
   );
 }
 
 /** A text about schema `public`, for the site's. */
-const inSchema = (text: string, { schema }: Target): string =>
-  isMain({ name: "", schema }) ? text : text.replaceAll(/\bpublic(?=\\?\.)/g, schema);
+const inSchema = (text: string, { schema }: Target): string => text.replaceAll(/\bpublic(?=\\?\.)/g, schema);
 
-function finding({ code: name, severity = "error", what, why, mend }: Check, row: Row): Finding {
+function finding(
+  { code: name, severity = "error", what, why, mend }: Check,
+  row: Row,
+  site: Target,
+): Finding {
   const fill = (text: string) =>
-    text.replaceAll(/\{(\w+)\}/g, (_, key: string) => {
+    inSchema(text, site).replaceAll(/\{(\w+)\}/g, (_, key: string) => {
       const value = row[key];
       if (typeof value !== "string") throw new Error(`the check ${name} returns no text named ${key}`);
       return value;

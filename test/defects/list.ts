@@ -39,10 +39,7 @@ const superuser = (sql: string) =>
     "drizzle/local-database.ts",
     "  await migrate(variables, options);\n",
     `  await migrate(variables, options);
-  const admin = new pg.Client({ connectionString: superuserUrl.replace(/[^/]*$/, pathname.slice(1)) });
-  await admin.connect();
-  await admin.query(${JSON.stringify(sql)});
-  await admin.end();\n`,
+  await connected(superuserUrl.replace(/[^/]*$/, pathname.slice(1)), (admin) => admin.query(${JSON.stringify(sql)}));\n`,
   );
 
 const MINE = "tenant_id = (SELECT current_tenant_id())";
