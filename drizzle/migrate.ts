@@ -6,6 +6,7 @@ import { hmacPads } from "../src/db/signed-context.ts";
 import { keyRing, type NamedKey } from "../src/settings.ts";
 import * as v from "valibot";
 import { connected } from "./connected.ts";
+import { moverUrl } from "./sites.ts";
 import { tellAuthority } from "./authority.ts";
 import { watchBlockers } from "./blockers.ts";
 import { applyMigration, buildIndexes, isConcurrent, pendingMigrations, type Target } from "./lineage.ts";
@@ -23,6 +24,8 @@ export type MigrationVariables = {
   IDENTITY_DATABASE_URL: string;
   OPERATOR_DATABASE_URL: string;
   TENANT_CONTEXT_KEYS: string;
+  /** What the login that moves tenants is derived from. */
+  SITE_KEYS: string;
 };
 
 export type MigrationOptions = {
@@ -54,6 +57,7 @@ export async function migrateOver(
     variables.ACCOUNT_DATABASE_URL,
     variables.IDENTITY_DATABASE_URL,
     variables.OPERATOR_DATABASE_URL,
+    moverUrl(SHARED_SITE, variables),
   ];
   await migrating(client, variables.MIGRATION_DATABASE_URL, options, async (inTurn, apply) => {
     // The session's, so it outlives the transaction that takes it.
@@ -171,13 +175,11 @@ async function makeKeyStore(client: pg.Client): Promise<void> {
   if (rowCount === 0) await client.query(sqlFile("keys.sql"));
 }
 
-/** Makes a site's schema, open to the two logins that serve it, if it is not there. */
+/** Makes a site's schema, if it is not there. */
 async function makeSchema(client: pg.Client, { schema }: Target): Promise<void> {
   const { rowCount } = await client.query("select from pg_namespace where nspname = $1", [schema]);
   if (rowCount !== 0) return;
-  const name = client.escapeIdentifier(schema);
-  await client.query(`create schema ${name}`);
-  await client.query(`grant usage on schema ${name} to partywall_app, partywall_account`);
+  await client.query(`create schema ${client.escapeIdentifier(schema)}`);
 }
 
 /** Runs what is missing of wall.sql, and nothing else. */

@@ -1,4 +1,4 @@
--- The five roles of partywall. Run by `db:migrate` before the migrations, as the migrating login (on Neon the
+-- The six roles of partywall. Run by `db:migrate` before the migrations, as the migrating login (on Neon the
 -- project's own role); it may be run again at any time. Roles made in Neon's console get BYPASSRLS, so these are
 -- made here. Passwords are set by migrate.ts from the connection strings.
 
@@ -7,7 +7,7 @@ DECLARE
 	name text;
 BEGIN
 	FOREACH name IN ARRAY ARRAY['partywall_owner', 'partywall_app', 'partywall_account', 'partywall_identity',
-		'partywall_operator'] LOOP
+		'partywall_operator', 'partywall_mover'] LOOP
 		IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
 			EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT NOCREATEDB NOCREATEROLE', name);
 		END IF;
@@ -24,13 +24,14 @@ BEGIN
 	EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
 	EXECUTE format('GRANT CREATE ON DATABASE %I TO partywall_owner', current_database());
 	EXECUTE format('GRANT CONNECT ON DATABASE %I TO partywall_app, partywall_account, partywall_identity,
-		partywall_operator', current_database());
-	FOREACH name IN ARRAY ARRAY['partywall_app', 'partywall_account', 'partywall_identity', 'partywall_operator'] LOOP
+		partywall_operator, partywall_mover', current_database());
+	FOREACH name IN ARRAY ARRAY['partywall_app', 'partywall_account', 'partywall_identity', 'partywall_operator',
+		'partywall_mover'] LOOP
 		-- A role may change its own settings; here they are as meant again.
 		EXECUTE format('ALTER ROLE %I RESET ALL', name);
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I RESET ALL', name, current_database());
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = pg_catalog, %I, pg_temp',
-			name, current_database(), CASE name WHEN 'partywall_app' THEN 'public' ELSE 'control' END);
+			name, current_database(), CASE WHEN name IN ('partywall_app', 'partywall_mover') THEN 'public' ELSE 'control' END);
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET statement_timeout = ''10s''', name, current_database());
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET lock_timeout = ''5s''', name, current_database());
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET idle_in_transaction_session_timeout = ''10s''',
@@ -40,4 +41,4 @@ END $$;
 
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;
 GRANT CREATE, USAGE ON SCHEMA public TO partywall_owner;
-GRANT USAGE ON SCHEMA public TO partywall_app, partywall_account;
+GRANT USAGE ON SCHEMA public TO partywall_app, partywall_account, partywall_mover;

@@ -5,6 +5,7 @@ import { schemaOf } from "./lineage.ts";
 import { connected } from "./connected.ts";
 import {
   MIGRATOR,
+  directHost,
   migratorUrls,
   newestSecret,
   readSites,
@@ -161,6 +162,3 @@ async function enter(ownerUrl: string, site: SiteRow, variables: SiteVariables):
     );
   });
 }
-
-/** A server's own host, without Neon's pooler before it, whose connections keep no lock of a session. */
-const directHost = ({ host }: URL): string => host.replace(/^([^.]+)-pooler\./, "$1.");

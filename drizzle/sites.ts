@@ -71,11 +71,14 @@ export function migratorUrls(site: Site, variables: SiteVariables): [string, ...
 /** A connection string's parameters: TLS, verified, to whatever is not on this machine. */
 const sslOf = (host: string): string => (/^(127\.|localhost\b)/.test(host) ? "" : "?sslmode=verify-full");
 
-/** The connection strings of the logins that serve requests at the site: that for content, and that for the control plane's news. */
+/**
+ * The connection strings of the logins at the site: of those that serve requests that for content and that for the control
+ * plane's news, and that which moves tenants.
+ */
 export const loginsAt = (
   site: Site,
   variables: Omit<SiteVariables, "MIGRATION_DATABASE_URL">,
-): [app: string, courier: string] => {
+): [app: string, courier: string, mover: string] => {
   const at = (text: string): string => {
     const url = new URL(text);
     if (site.database !== null) url.pathname = encodeURIComponent(site.database);
@@ -85,8 +88,28 @@ export const loginsAt = (
     }
     return url.href;
   };
-  return [at(variables.DATABASE_URL), at(variables.ACCOUNT_DATABASE_URL)];
+  return [at(variables.DATABASE_URL), at(variables.ACCOUNT_DATABASE_URL), moverUrl(site, variables)];
 };
+
+export const MOVER = "partywall_mover";
+
+/**
+ * The connection string of the login that moves tenants, straight to the site's server: a pooler keeps no lock of a session.
+ * Its password is derived at the control plane's server too, as no deployed Worker has it.
+ */
+export function moverUrl(site: Site, variables: Pick<SiteVariables, "DATABASE_URL" | "SITE_KEYS">): string {
+  const keys = ring("SITE_KEYS", variables);
+  const of = site.server === null ? { ...site, secret: keys[0].kid, generation: 0 } : site;
+  const url = new URL(variables.DATABASE_URL);
+  url.host = site.host ?? directHost(url);
+  if (site.database !== null) url.pathname = encodeURIComponent(site.database);
+  url.username = MOVER;
+  url.password = passwordOf(keys, of, MOVER);
+  return url.href;
+}
+
+/** A server's own host, without Neon's pooler before it. */
+export const directHost = ({ host }: Pick<URL, "host">): string => host.replace(/^([^.]+)-pooler\./, "$1.");
 
 /**
  * The context keys that are good in the site's database; none for the control plane's own, which has TENANT_CONTEXT_KEYS.

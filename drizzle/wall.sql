@@ -16,6 +16,9 @@ GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenan
 	claim_key(text, bytea) TO partywall_app;
 -- All that the control plane's login may do at a site.
 GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
+-- What takes a tenant's rows elsewhere, behind the wall as well.
+GRANT EXECUTE ON FUNCTION current_tenant_id(), set_fence(text, integer, integer), changes(integer), forget_changes(uuid[]),
+	note_changes(text, jsonb), load_rows(text, text[]) TO partywall_mover;
 
 $$ WHEN 'control' THEN $$
 
@@ -44,7 +47,7 @@ GRANT SELECT (id, email, issuer_id, subject, version), INSERT (email, issuer_id,
 	ON control.users TO partywall_account;
 -- tell() and drop_outbox() write them, as their owner. A tenant sees where its own content is.
 GRANT SELECT ON control.outbox, control.outbox_heads, control.sites TO partywall_account;
-GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint) TO partywall_account;
+GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint), control.commit_move(uuid, integer) TO partywall_account;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;
@@ -74,12 +77,21 @@ here AS (SELECT c.oid, c.relname, c.relnamespace, c.relkind, c.relowner, c.relac
 	FROM pg_class c WHERE relowner = current_user::regrole AND '{plane}' IN ('site', 'control')
 		AND (relnamespace = '{schema}'::regnamespace OR c.oid IN (SELECT t FROM tenant_tables))),
 
--- As Postgres prints them, so that they can be compared with what is there; %s is the table.
+-- As Postgres prints them, so that they can be compared with what is there; %s is the table. Rows that the mover brings are
+-- as they were elsewhere: it has been written down there who changed them.
 triggers (t, definition) AS (
 	-- An event names its row by a uuid. What partywall keeps beside the content has events of its own, or none.
-	SELECT t, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION audit_row(''id'')'
+	SELECT t, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW '
+		|| 'WHEN ((SESSION_USER <> ''partywall_mover''::name)) EXECUTE FUNCTION audit_row(''id'')'
 	FROM tenant_tables JOIN pg_attribute ON attrelid = t AND attname = 'id' AND atttypid = 'uuid'::regtype
 	WHERE t NOT IN (SELECT oid FROM here WHERE relname IN ('audit_events', 'members', 'former_members'))
+	UNION ALL
+	-- Every tenant table has it, none excepted: a move loses the changes that are not noted.
+	SELECT t, 'TRIGGER log_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW '
+		|| format('WHEN ((SESSION_USER <> ''partywall_mover''::name)) EXECUTE FUNCTION log_row(%s)', key)
+	FROM tenant_tables, LATERAL (SELECT string_agg(quote_literal(attname), ', ' ORDER BY at) AS key
+		FROM pg_index, unnest(indkey) WITH ORDINALITY AS k (num, at) JOIN pg_attribute ON attnum = num
+		WHERE indrelid = t AND indisprimary AND attrelid = t AND attname <> 'tenant_id') k
 	UNION ALL
 	SELECT t::regclass, 'TRIGGER audit_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION '
 		|| format('control.audit_row(%L)', CASE t WHEN 'control.memberships' THEN 'user_id' ELSE 'id' END)
@@ -88,8 +100,8 @@ triggers (t, definition) AS (
 	UNION ALL
 	-- To use a key is not to change it.
 	SELECT c.oid, format('TRIGGER touch_row BEFORE UPDATE ON %%s FOR EACH ROW %sEXECUTE FUNCTION %stouch_row()',
-		CASE WHEN '{plane}' = 'control' AND relname = 'api_keys'
-			THEN 'WHEN ((NOT (old.last_used_at IS DISTINCT FROM new.last_used_at))) ' ELSE '' END,
+		CASE WHEN '{plane}' = 'site' THEN 'WHEN ((SESSION_USER <> ''partywall_mover''::name)) '
+			WHEN relname = 'api_keys' THEN 'WHEN ((NOT (old.last_used_at IS DISTINCT FROM new.last_used_at))) ' ELSE '' END,
 		CASE '{plane}' WHEN 'control' THEN 'control.' ELSE '' END)
 	FROM here c JOIN pg_attribute ON attrelid = c.oid AND attname = 'version' AND atttypid = 'integer'::regtype
 	WHERE relkind = 'r' AND relnamespace = '{schema}'::regnamespace),
@@ -106,7 +118,9 @@ wanted AS (
 	-- What the site's own functions write is for reading; how far they have got concerns nobody.
 	WHERE (privilege = 'SELECT'
 			OR t NOT IN (SELECT oid FROM here WHERE relname IN ('audit_events', 'members', 'former_members')))
-		AND t NOT IN (SELECT oid FROM here WHERE relname = 'outbox_receipts')),
+		AND t NOT IN (SELECT oid FROM here WHERE relname = 'outbox_receipts')
+	UNION
+	SELECT t, 'partywall_mover', privilege FROM tenant_tables, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) privilege),
 
 held AS (
 	SELECT c.oid::regclass AS t, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END AS role,
@@ -148,6 +162,11 @@ missing (step, statement) AS (
 	SELECT 5, format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC', p.oid::regprocedure)
 	FROM pg_proc p WHERE pronamespace = '{schema}'::regnamespace AND proowner = current_user::regrole AND '{plane}' <> 'database'
 		AND EXISTS (SELECT FROM aclexplode(coalesce(proacl, acldefault('f', proowner))) WHERE grantee = 0)
+	UNION ALL
+	SELECT 5, format('GRANT USAGE ON SCHEMA %I TO %I', nspname, role)
+	FROM pg_namespace, unnest(ARRAY['partywall_app', 'partywall_account', 'partywall_mover']) role
+	WHERE nspname = '{schema}' AND '{plane}' = 'site' AND nspowner = current_user::regrole
+		AND NOT EXISTS (SELECT FROM aclexplode(nspacl) WHERE grantee = role::regrole)
 	UNION ALL
 	SELECT 6, format('GRANT EXECUTE ON FUNCTION %s TO %s', function, role)
 	FROM written, regexp_split_to_table(objects, ',\s+(?![^(]*\))') function,

@@ -8,7 +8,7 @@
 export const HOUSE = `
 with recursive own_roles as (
   select name as rolname, oid, rolcanlogin from unnest(array['partywall_owner', 'partywall_app', 'partywall_account',
-    'partywall_identity', 'partywall_operator']) name left join pg_roles on rolname = name),
+    'partywall_identity', 'partywall_operator', 'partywall_mover']) name left join pg_roles on rolname = name),
 house as (
   select (select oid from own_roles where rolname = 'partywall_app') as app,
     (select oid from own_roles where rolname = 'partywall_account') as account,
@@ -94,11 +94,21 @@ audited as (
     told (object, key) using (object)),
 audit_triggers as (
   select t.tgrelid as oid, quote_ident(t.tgname) as name,
-    -- The plane's own, after each row's INSERT, UPDATE and DELETE.
-    n.nspname = a.plane and t.tgtype = 29 and t.tgenabled in ('O', 'A') and t.tgqual is null and t.tgattr = '' as is_right
+    -- The plane's own, after each row's INSERT, UPDATE and DELETE; at a site but for those that the mover brings.
+    n.nspname = a.plane and t.tgtype = 29 and t.tgenabled in ('O', 'A') and t.tgattr = ''
+      and case a.plane when 'control' then t.tgqual is null
+        else pg_get_triggerdef(t.oid) like '% WHEN ((SESSION_USER <> ''partywall_mover''::name)) EXECUTE %' end as is_right
   from audited a join pg_trigger t on t.tgrelid = a.oid join pg_proc p on p.oid = t.tgfoid
   join pg_namespace n on n.oid = p.pronamespace
   where p.proname = 'audit_row' and n.nspname in ('{schema}', 'control')),
+-- What notes the changes of a tenant that is being moved, as it is to be on each tenant table.
+log_triggers as (
+  select oid, object, format('TRIGGER log_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW'
+    ' WHEN ((SESSION_USER <> ''partywall_mover''::name)) EXECUTE FUNCTION public.log_row(%s)', object, k.key) as definition
+  from tables cross join lateral (select string_agg(quote_literal(attname), ', ' order by at) as key
+    from pg_index, unnest(indkey) with ordinality as k (num, at) join pg_attribute on attnum = num
+    where indrelid = oid and indisprimary and attrelid = oid and attname <> 'tenant_id') k
+  where atttypid = 'uuid'::regtype),
 -- The policies of tenant tables, each against the one that should be there: see verdict. Beside tenant_only the
 -- permissive one says nothing of its own, or the same once more.
 policies as (

@@ -80,7 +80,7 @@ export const planes: Check[] = [
     mend: "REVOKE ALL ON {kind} {object} FROM {role}",
     sql: `select u.kind, u.object, quote_ident(l.rolname) as role
       from (${USES}) u (kind, object, is_control, grantee) join logins l on l.oid = u.grantee
-      where not u.is_control and l.rolname <> 'partywall_app' and u.kind <> 'SCHEMA'`,
+      where not u.is_control and l.rolname not in ('partywall_app', 'partywall_mover') and u.kind <> 'SCHEMA'`,
   },
   {
     code: "foreign_key_planes",

@@ -18,7 +18,7 @@ export const server: Check[] = [
     why: "an unqualified name in a query may mean a temporary table, or one of the other plane",
     mend: "ALTER ROLE {object} IN DATABASE {database} SET search_path = pg_catalog, {schema}, pg_temp",
     sql: `select quote_ident(l.rolname) as object, quote_ident(current_database()) as database, p.schema from logins l
-      cross join lateral (select case l.rolname when 'partywall_app' then 'public' else 'control' end as schema) p
+      cross join lateral (select case when l.rolname in ('partywall_app', 'partywall_mover') then 'public' else 'control' end as schema) p
       left join lateral (select value from settings s where s.setrole in (0, l.oid) and s.name = 'search_path'
         order by rank desc limit 1) s on true
       where translate(s.value, '" ', '') is distinct from format('pg_catalog,%s,pg_temp', p.schema)`,

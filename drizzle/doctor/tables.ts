@@ -138,8 +138,9 @@ export const audit: Check[] = [
     code: "audit_trigger",
     what: "has its audit trigger {trigger} disabled, for some changes only, or of the other plane",
     why: "what it leaves out nobody hears of",
-    mend: "CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {object} FOR EACH ROW EXECUTE FUNCTION {plane}.audit_row({key})",
-    sql: `select a.object, a.plane, t.name as trigger, quote_literal(coalesce(a.key, 'id')) as key
+    mend: "CREATE OR REPLACE TRIGGER {trigger} AFTER INSERT OR UPDATE OR DELETE ON {object} FOR EACH ROW {when}EXECUTE FUNCTION {plane}.audit_row({key})",
+    sql: `select a.object, a.plane, t.name as trigger, quote_literal(coalesce(a.key, 'id')) as key,
+        case a.plane when 'control' then '' else 'WHEN (session_user <> ''partywall_mover'') ' end as when
       from audited a join audit_triggers t using (oid) where not t.is_right`,
   },
   {
@@ -148,10 +149,19 @@ export const audit: Check[] = [
     what: "has no audit trigger",
     why: "nobody hears who changed its rows",
     mend: "{mend}",
-    sql: `select object, format('%sCREATE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW'
-        ' EXECUTE FUNCTION %s.audit_row(%L)', case when key is null then '-- ' else '' end, object, plane,
+    sql: `select object, format('%sCREATE TRIGGER audit_row AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW %s'
+        'EXECUTE FUNCTION %s.audit_row(%L)', case when key is null then '-- ' else '' end, object,
+        case plane when 'control' then '' else 'WHEN (session_user <> ''partywall_mover'') ' end, plane,
         coalesce(key, 'the uuid that tells its rows apart')) as mend
       from audited where oid not in (select oid from audit_triggers)`,
+  },
+  {
+    code: "log_trigger",
+    what: "has no log trigger, or one that leaves changes out",
+    why: "a row that is changed while its tenant moves stays as it was at the new place",
+    mend: "CREATE OR REPLACE {definition}",
+    sql: `select object, definition from log_triggers l where not exists (select from pg_trigger t
+      where t.tgrelid = l.oid and t.tgenabled in ('O', 'A') and pg_get_triggerdef(t.oid) = 'CREATE ' || definition)`,
   },
 ];
 

@@ -21,6 +21,7 @@ const IN_CONTROL: readonly Runners[] = [
   ["acting_as", "partywall_account", "partywall_identity"],
   ["lock_outbox", "partywall_account", "partywall_identity", "partywall_operator"],
   ["drop_outbox", "partywall_account"],
+  ["commit_move", "partywall_account"],
   ["actor"],
   ["tell"],
   ["audit_row"],
@@ -28,7 +29,7 @@ const IN_CONTROL: readonly Runners[] = [
 
 /** The same of a site. */
 const AT_SITES: readonly Runners[] = [
-  ["current_tenant_id", "partywall_app"],
+  ["current_tenant_id", "partywall_app", "partywall_mover"],
   ["current_actor_id", "partywall_app"],
   ["receive", "partywall_account"],
   ["receive_members", "partywall_account"],
@@ -36,6 +37,11 @@ const AT_SITES: readonly Runners[] = [
   ["receive_event"],
   ["event_id"],
   ["audit_row"],
+  ["set_fence", "partywall_mover"],
+  ["changes", "partywall_mover"],
+  ["forget_changes", "partywall_mover"],
+  ["note_changes", "partywall_mover"],
+  ["log_row"],
 ];
 
 /**
@@ -64,7 +70,7 @@ function verifier(migrations: string, schema: string, [own, ...runners]: Runners
   const signature = `${name}(${types.join(",")})`;
   const attributes = oneLine(head.replace(/^RETURNS \w+\s+LANGUAGE \w+/, "")) || "none";
   const config = [...head.matchAll(/SET (\w+) = (\S+)/g)].map(
-    ([, setting, value]) => `${setting}=${value === "''" ? '""' : value}`,
+    ([, setting, value]) => `${setting}=${value === "''" ? '""' : value?.replaceAll("'", "")}`,
   );
   const mend = [
     `CREATE OR REPLACE FUNCTION ${name}(${parameters}) ${oneLine(head)} AS ${escaped(body)}`,

@@ -148,34 +148,53 @@ export type ForRequest = {
   deadline: Deadline;
   /** Hears of each round trip when it ends: the time, of performance.now(), at which it began to wait. */
   onAnswer: (started: number) => void;
+  /** Says where the tenant's content is, when its site refuses a request of this epoch: for good, if it is closed. */
+  findHome?: (epoch: number, isClosed: boolean) => Promise<Home>;
 };
 
 /**
  * Opens the wall for `tenant`, on whose behalf `actor` acts; both are UUIDs from a verified credential. The lanes of content
- * open it at `home`, which the tenant's object has said. Nothing is sent that nobody waits for any more.
+ * open it at `home`, which the tenant's object has said; if the tenant has moved since, where it is now. Nothing is sent that
+ * nobody waits for any more.
  */
 export function openTenantDb(
   lane: Lane,
   tenant: string,
   actor: Actor,
-  { id, deadline, onAnswer }: ForRequest,
+  { id, deadline, onAnswer, findHome }: ForRequest,
   home?: Home,
 ): IdentityDb {
-  const opening = home && isSiteLane(lane) ? atSite(lane, home) : USUAL[lane];
-  const { path } = opening;
-  // A statement without a name has no result. A read needs no request id: only the audit trail stores it.
-  const entering = (request?: string): Batch => ({
-    "": enter({ context: contextOf(opening, tenant, actor), path, request }),
-  });
-  /** Runs all in one transaction, and returns the results by the statements' names. */
-  const send = async (mode: "reader" | "writer", ...parts: Batch[]): Promise<never> => {
+  let opening = home && isSiteLane(lane) ? atSite(lane, home) : USUAL[lane];
+  /** Runs all in one transaction, after `before` in the tenant's context, and returns the results by the statements' names. */
+  const send = async (mode: "reader" | "writer", before: Batch, inside: Batch): Promise<never> => {
     const started = performance.now();
     const leave = await turns.take(tenant, deadline, mode === "reader");
+    // A statement without a name has no result.
+    const named = [...Object.entries(before), ["", undefined] as const, ...Object.entries(inside)];
+    const ask = (at: Opening) => {
+      const { over, path, place, isSite } = at;
+      const context = contextOf(at, tenant, actor);
+      const entering =
+        mode === "reader"
+          ? enter({ context, path })
+          : isSite
+            ? enterToWrite({ context, path, request: id, lock: `${place.name} ${tenant}` })
+            : enter({ context, path, request: id });
+      const items = named.map(([, item]) => item ?? entering);
+      return over((client) => runBatch(client[mode], items, deadline));
+    };
     try {
       deadline.check();
-      const named = parts.flatMap((part) => Object.entries(part));
-      const items = named.map(([, item]) => item);
-      const results = await opening.over((client) => runBatch(client[mode], items, deadline)).catch(rethrow);
+      const results = await ask(opening).catch(async (error: unknown) => {
+        const state = sqlState(error);
+        if (!findHome || !isSiteLane(lane) || (state !== MOVED && state !== OTHER_EPOCH))
+          return rethrow(error);
+        const found = await findHome(opening.epoch, state === MOVED);
+        if (found.epoch === opening.epoch) return rethrow(error);
+        // The site has refused the whole transaction, so nothing happens twice.
+        opening = atSite(lane, found);
+        return ask(opening).catch(rethrow);
+      });
       const answers = named.flatMap(([name], index) => (name ? [[name, results[index]]] : []));
       return Object.fromEntries(answers) as never;
     } finally {
@@ -184,15 +203,17 @@ export function openTenantDb(
     }
   };
   return {
-    read: (queries) => send("reader", entering(), built(queries)),
-    write: (queries) => send("writer", entering(id), built(queries)),
-    writeAfter: (before, inside) => send("writer", built(before), entering(id), built(inside)),
+    read: (queries) => send("reader", {}, built(queries)),
+    write: (queries) => send("writer", {}, built(queries)),
+    writeAfter: (before, inside) => send("writer", built(before), built(inside)),
   };
 }
 
 /** Where a tenant's database is opened, by what contexts, and over which connection it is asked. */
 type Opening = {
   place: Place;
+  /** A site has fences, and who writes there takes the tenant's lock. */
+  isSite: boolean;
   path: string;
   signer: Pick<Connection, "role" | "key">;
   epoch: number;
@@ -203,6 +224,7 @@ function inControl(lane: keyof typeof CONTROL_LANES): Opening {
   const connection = CONTROL_LANES[lane];
   return {
     place: CONTROL,
+    isSite: false,
     path: pathOf(CONTROL),
     signer: connection,
     epoch: FIRST_EPOCH,
@@ -216,6 +238,7 @@ function atSite(lane: keyof typeof SITE_LANES, { site, epoch }: Home): Opening {
   const { server } = site;
   return {
     place,
+    isSite: true,
     path: pathOf(place),
     signer: connection,
     epoch,
@@ -270,17 +293,27 @@ async function runBatch(client: Client, items: BatchItem<"pg">[], deadline: Dead
     return client.query(text, params, { fullResults: true, arrayMode: item.isResponseInArrayMode() });
   });
   const results = await client.transaction(queries as unknown as NeonQueryPromise<false, false>[], {
+    // A role may change its own default, and under another level a statement would not see what the lock has waited for.
+    isolationLevel: "ReadCommitted",
     fetchOptions: { deadline },
   });
   return batch.map((item, index) => item.mapResult(results[index]));
 }
 
-// The context is always a bind parameter: a literal would be readable in pg_stat_activity.
-type Entering = { context: string; path: string; request: string | undefined };
+// The context is always a bind parameter: a literal would be readable in pg_stat_activity. A read needs no request id: only
+// the audit trail stores it.
+type Entering = { context: string; path: string; request?: string };
 const enter = query((db, { context, path, request }: Given<Entering>) =>
   db.execute(
     sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true)${request && sql`, set_config('app.request', ${request}, true)`}`,
   ),
+);
+// Whoever changes the tenant's fence takes this lock alone. So no writer is under way then that has not seen the fence.
+const enterToWrite = query(
+  (db, { context, path, request, lock }: Given<Required<Entering> & { lock: string }>) =>
+    db.execute(
+      sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true), set_config('app.request', ${request}, true), pg_advisory_xact_lock_shared(hashtextextended(${lock}, 0))`,
+    ),
 );
 
 const contexts = remembers<{ text: string; until: number }>("contexts");
@@ -328,6 +361,11 @@ const tooManyValues = (cause?: unknown) =>
  */
 const MISFITS = /^22(00[1378]|015|021|023|P0[235])$/;
 
+/** What a site's fence says of the tenant (drizzle/site/0008_fence_functions.sql). */
+const MOVED = "PW003";
+const HELD = "PW004";
+const OTHER_EPOCH = "PW005";
+
 /** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
 export function rethrow(error: unknown): never {
   // Drizzle passes a statement's parameters as one call's arguments, and has no room for very many.
@@ -336,6 +374,12 @@ export function rethrow(error: unknown): never {
   if (MISFITS.test(fault?.code ?? ""))
     throw new Problem("invalid_input", {
       errors: [{ pointer: "", detail: "A value is not one that its column can hold." }],
+      cause: fault,
+    });
+  if (fault?.code === HELD || fault?.code === MOVED || fault?.code === OTHER_EPOCH)
+    throw new Problem("unavailable", {
+      detail: "The tenant's content is being moved.",
+      headers: { "retry-after": "1" },
       cause: fault,
     });
   // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can it

@@ -110,6 +110,50 @@ export const tenants = control.table(
   ],
 );
 
+export const JOB_KINDS = ["move", "clear", "restore"] as const;
+
+/**
+ * What is done to a tenant's content as a whole, one job at a time: a move to `target`, the deletion of what one left at
+ * `source`, a restore. Whoever works on it, from whatever machine, does so as one attempt, with a fencing token of its own.
+ */
+export const jobs = control.table(
+  "jobs",
+  {
+    id: newId().primaryKey(),
+    tenant_id: uuid("tenant_id")
+      .notNull()
+      .references(() => tenants.id),
+    kind: text("kind", { enum: JOB_KINDS }).notNull(),
+    source: text("source")
+      .notNull()
+      .references(() => sites.name),
+    target: text("target")
+      .notNull()
+      .references(() => sites.name),
+    /** The tenant's epoch when it began. */
+    epoch: integer("epoch").notNull(),
+    /** Greater than that of any attempt at the tenant's content before. */
+    token: bigint("token", { mode: "number" }).notNull(),
+    /** How far it is, for people. */
+    progress: jsonb("progress").notNull().default({}),
+    started_at: instant("started_at").notNull().defaultNow(),
+    worked_at: instant("worked_at").notNull().defaultNow(),
+    finished_at: instant("finished_at"),
+    outcome: text("outcome", { enum: ["done", "abandoned"] }),
+    /** When what it left behind is deleted: the rows at a move's source, a restore's undo schema. Null: nothing is left. */
+    kept_until: instant("kept_until"),
+  },
+  (t) => [
+    oneOf("kind", JOB_KINDS),
+    check("finished_with_an_outcome", sql`(finished_at is null) = (outcome is null)`),
+    uniqueIndex("jobs_one_at_a_time")
+      .on(t.tenant_id)
+      .where(sql`finished_at is null`),
+    index("jobs_of_tenant").on(t.tenant_id, t.token),
+    ...tenantPolicies(),
+  ],
+);
+
 // Not verified: tenant_only's WITH CHECK verifies it, as it does a tenant_id that SQL names.
 const tenantId = () =>
   uuid("tenant_id")

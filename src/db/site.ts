@@ -1,7 +1,7 @@
 import { sql } from "drizzle-orm";
-import { bigint, index, jsonb, pgTable, primaryKey, text, uuid } from "drizzle-orm/pg-core";
+import { bigint, check, index, integer, jsonb, pgTable, primaryKey, text, uuid } from "drizzle-orm/pg-core";
 import { ROLES } from "../authority.ts";
-import { bytea, instant } from "./columns.ts";
+import { bytea, instant, oneOf } from "./columns.ts";
 import { tenantPolicies } from "./tenant-table.ts";
 
 // What partywall itself keeps beside a tenant's content.
@@ -12,7 +12,7 @@ const tenantId = () =>
     .default(sql`current_tenant_id()`);
 
 export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
-export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer"] as const;
+export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer", "operator"] as const;
 
 /**
  * Who did what to which row: written by audit_row() in the change's own transaction, and by receive() for the control
@@ -115,3 +115,39 @@ export const counters = pgTable(
   },
   (t) => [primaryKey({ columns: [t.tenant_id, t.name] }), ...tenantPolicies()],
 );
+
+/** What a fence lets through: docs/moves.md says what each mode is for. */
+export const FENCE_MODES = ["open", "logged", "frozen", "closed", "loading"] as const;
+
+/**
+ * Who may work on a tenant's content here, if that was ever moved, frozen or loaded. set_fence() writes it, and the
+ * verifier reads it; no login may. The tenant is text, since nothing of a context is parsed before its MAC holds.
+ */
+export const fences = pgTable(
+  "fences",
+  {
+    tenant: text("tenant").primaryKey(),
+    /** Contexts of another epoch are refused. */
+    epoch: integer("epoch").notNull(),
+    mode: text("mode", { enum: FENCE_MODES }).notNull(),
+    /** The fencing token of the last attempt that was here: an attempt with a smaller one is refused for good. */
+    token: bigint("token", { mode: "number" }).notNull(),
+    /** From then on, `frozen` means `logged`. */
+    until: instant("until"),
+  },
+  () => [oneOf("mode", FENCE_MODES), check("frozen_ends", sql`(mode = 'frozen') = (until is not null)`)],
+).enableRLS();
+
+/** What was changed while a tenant is `logged`: the table, and the values of its key without the tenant's. */
+export const changeLog = pgTable(
+  "change_log",
+  {
+    id: uuid("id")
+      .primaryKey()
+      .default(sql`gen_random_uuid()`),
+    tenant: text("tenant").notNull(),
+    table_name: text("table_name").notNull(),
+    key: text("key").array().notNull(),
+  },
+  (t) => [index("change_log_of_tenant").on(t.tenant)],
+).enableRLS();

@@ -12,7 +12,7 @@ import { Problem } from "../problem.ts";
 import type { Proof } from "../tenant/credentials.ts";
 import { refusalAt } from "../tenant/denials.ts";
 import type { Admission } from "../tenant/object.ts";
-import { askTenant, knownDenial, lastKnownSlug, outOfReach } from "../tenant/stub.ts";
+import { askTenant, findHome, knownDenial, lastKnownSlug, outOfReach } from "../tenant/stub.ts";
 import { costOf, rememberCost } from "./cost.ts";
 import { refuseGuessedKey, rememberKey, wasValid } from "./guessing.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
@@ -156,7 +156,8 @@ function openDatabases(c: Context<Edge>, caller: Caller, home: Home | undefined)
   const { tenantId } = caller;
   const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
   const request = forRequest(c);
+  const findNewHome = (epoch: number, isClosed: boolean) => findHome(tenantId, epoch, isClosed);
   c.set("caller", caller);
-  c.set("db", openTenantDb("app", tenantId, actor, request, home));
+  c.set("db", openTenantDb("app", tenantId, actor, { ...request, findHome: findNewHome }, home));
   c.set("account", openTenantDb("account", tenantId, actor, request));
 }

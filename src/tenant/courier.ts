@@ -26,6 +26,9 @@ const allMembers = query((db) =>
 );
 const AllMembers = v.tuple([v.object({ members: v.string() })]);
 
+/** Where the tenant's content is, as far as is known, and when its site refuses that. */
+type Homes = { now: () => Promise<Home>; findHome: (epoch: number, isClosed: boolean) => Promise<Home> };
+
 /**
  * Brings a tenant's site what its control plane has for it: who its members are, and what the audit trail says of the
  * control plane. In the order of the outbox, each entry once. No change waits longer than 2 s for that or fails with it;
@@ -34,18 +37,17 @@ const AllMembers = v.tuple([v.object({ members: v.string() })]);
 export class Courier {
   readonly #tenantId: string;
   readonly #storage: DurableObjectStorage;
-  readonly #home: () => Promise<Home>;
+  readonly #homes: Homes;
   /** The outbox entries up to this one are in force at the site. */
   #delivered: number;
   #underWay: Promise<void> = Promise.resolve();
   /** Deliveries that failed since the last one that did not. */
   #failures = 0;
 
-  /** `home` says where the tenant's content is. */
-  constructor(tenantId: string, storage: DurableObjectStorage, home: () => Promise<Home>) {
+  constructor(tenantId: string, storage: DurableObjectStorage, homes: Homes) {
     this.#tenantId = tenantId;
     this.#storage = storage;
-    this.#home = home;
+    this.#homes = homes;
     this.#delivered = storage.kv.get<number>("delivered") ?? 0;
   }
 
@@ -121,7 +123,8 @@ export class Courier {
   }
 
   async #openSite() {
-    return openForObject("courier", this.#tenantId, DELIVERY_TIMEOUT_MS, await this.#home());
+    const { now, findHome } = this.#homes;
+    return openForObject("courier", this.#tenantId, DELIVERY_TIMEOUT_MS, { home: await now(), findHome });
   }
 
   #note(delivered: number): void {

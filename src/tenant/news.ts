@@ -1,6 +1,6 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
-import { openTenantDb } from "../db/client.ts";
+import { openTenantDb, type ForRequest } from "../db/client.ts";
 import { edgeRecord, isLiveKey, keyRecord } from "../db/edge-record.ts";
 import type { Home } from "../db/places.ts";
 import { query, type Given } from "../db/query.ts";
@@ -31,14 +31,24 @@ export const News = v.object({
 });
 export type News = v.InferOutput<typeof News>;
 
-/** A tenant's control plane, or its site at `home`, as its own object sees it. What takes longer than `ms` fails. */
-export const openForObject = (lane: "account" | "courier", tenantId: string, ms: number, home?: Home) =>
+/** A tenant's control plane, or its site, as its own object sees it. What takes longer than `ms` fails. */
+export const openForObject = (
+  lane: "account" | "courier",
+  tenantId: string,
+  ms: number,
+  at?: { home: Home; findHome: ForRequest["findHome"] & {} },
+) =>
   openTenantDb(
     lane,
     tenantId,
     { id: tenantId, as: "object" },
-    { id: "", deadline: new Deadline(undefined, ms), onAnswer: () => undefined },
-    home,
+    {
+      id: "",
+      deadline: new Deadline(undefined, ms),
+      onAnswer: () => undefined,
+      ...(at && { findHome: at.findHome }),
+    },
+    at?.home,
   );
 
 /** A member as the site knows them, of the aliases m and u. */
@@ -85,6 +95,17 @@ const Known = v.object({ tenant: EdgeRecord, keys: v.array(KeyRecord) });
 const dropDelivered = query((db, { delivered }: Given<{ delivered: number }>) =>
   db.execute(sql`select drop_outbox(${delivered})`),
 );
+
+const commit = query((db, { tenantId, epoch }: Given<{ tenantId: string; epoch: number }>) =>
+  db.execute(sql`select commit_move(${tenantId}, ${epoch})`),
+);
+
+/**
+ * Sends the tenant where its move leads, after its site was closed for good in this epoch and whoever moves it has not said
+ * so to the control plane. Does nothing if they have.
+ */
+export const commitMove = (tenantId: string, epoch: number) =>
+  openForObject("account", tenantId, LOAD_TIMEOUT_MS).write({ "": commit({ tenantId, epoch }) });
 
 /**
  * The tenant's record and API keys as Postgres has them now, and the news since the entry that its object has confirmed;

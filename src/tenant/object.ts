@@ -6,7 +6,7 @@ import { Courier } from "./courier.ts";
 import { Credentials, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./limits/ledger.ts";
-import { loadTenant, type News } from "./news.ts";
+import { commitMove, loadTenant, type News } from "./news.ts";
 import { homeOf, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
 
 /** How old the tenant's record may grow while requests come in. */
@@ -14,6 +14,9 @@ const RECORD_REFRESH_MS = 300_000;
 
 /** How soon a re-reading that failed is tried again. */
 const RECORD_RETRY_MS = 10_000;
+
+/** How soon the tenant's home is looked for again, when it was not found to be elsewhere. */
+const RELOCATION_RETRY_MS = 1000;
 
 /** Calls whose answers are kept, for one that is made again because its answer was lost. */
 const REMEMBERED_CALLS = 64;
@@ -51,6 +54,8 @@ export class Tenant extends DurableObject<Env> {
   #refreshedAt = -Infinity;
   #loading: Promise<News | undefined> | undefined;
   #refreshing: Promise<void> | undefined;
+  #relocating: Promise<void> | undefined;
+  #relocatedAt = -Infinity;
   #write: Promise<boolean> | undefined;
   #idleTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -59,7 +64,10 @@ export class Tenant extends DurableObject<Env> {
     this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
     this.#credentials = new Credentials(ctx.storage);
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
-    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage, () => this.#homeForNews());
+    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage, {
+      now: () => this.#homeForNews(),
+      findHome: (epoch, isClosed) => this.relocate(epoch, isClosed),
+    });
     this.#confirmed = ctx.storage.kv.get<number>("confirmed") ?? 0;
     const record = ctx.storage.kv.get<EdgeRecord>("record");
     if (record) this.#take(record);
@@ -137,6 +145,29 @@ export class Tenant extends DurableObject<Env> {
   async learn(record: EdgeRecord, head: number): Promise<void> {
     this.#takeNewer(record);
     await this.#confirm(head);
+  }
+
+  /**
+   * Where the tenant's content is, after its site has refused this epoch: by the record, which is read again once a second at
+   * most. If the site has closed for good, and whoever moved the tenant died before saying so, this says so.
+   */
+  async relocate(epoch: number, isClosed: boolean): Promise<Home> {
+    const known = await this.#homeForNews();
+    if (known.epoch > epoch || Date.now() - this.#relocatedAt < RELOCATION_RETRY_MS) return known;
+    this.#relocating ??= (async () => {
+      try {
+        await this.#load();
+        const { epoch: current } = await this.#homeForNews();
+        if (!isClosed || current > epoch) return;
+        await commitMove(this.ctx.id.name ?? "", epoch);
+        await this.#load();
+      } finally {
+        this.#relocatedAt = Date.now();
+        this.#relocating = undefined;
+      }
+    })();
+    await this.#relocating;
+    return this.#homeForNews();
   }
 
   /** Tells the tenant's site what it could not be told before. */

@@ -1,3 +1,4 @@
+import type { Home } from "../db/places.ts";
 import type { Deadline } from "../deadline.ts";
 import { bindings, settings } from "../env.ts";
 import { remembers } from "../memory.ts";
@@ -69,9 +70,16 @@ export const updateTenant = (tenantId: string, head: number): Promise<void> =>
 export const introduceTenant = (record: EdgeRecord, head: number): Promise<void> =>
   confirmed(tenantObject(record.id).learn(record, head));
 
-async function confirmed(call: Promise<void>): Promise<void> {
+/**
+ * Where the tenant's content is, for a request whose site has refused it in this epoch: the same, when nobody knows better
+ * yet. `isClosed` says that the site has refused for good. Throws `unavailable`.
+ */
+export const findHome = (tenantId: string, epoch: number, isClosed: boolean): Promise<Home> =>
+  confirmed(tenantObject(tenantId).relocate(epoch, isClosed));
+
+async function confirmed<Answer>(call: Promise<Answer>): Promise<Answer> {
   try {
-    await within(LEARN_TIMEOUT_MS, call);
+    return await within(LEARN_TIMEOUT_MS, call);
   } catch (cause) {
     throw outOfReach(cause);
   }

@@ -16,7 +16,7 @@ const DELIVERY = "select receive";
 export function countCalls(): { object: number; sql: number; site: number } {
   vi.restoreAllMocks();
   const calls = { object: 0, sql: 0, site: 0 };
-  for (const method of ["admit", "learn", "receive", "ping"] as const) {
+  for (const method of ["admit", "learn", "receive", "relocate", "ping"] as const) {
     const original: (...args: never[]) => unknown = Tenant.prototype[method];
     vi.spyOn(Tenant.prototype, method).mockImplementation(function counted(this: Tenant, ...args: unknown[]) {
       calls.object += 1;
