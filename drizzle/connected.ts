@@ -3,11 +3,8 @@ import pg from "pg";
 /** A server that takes no connection within this time is down. Neon wakes a database in less. */
 const CONNECT_TIMEOUT_MS = 15_000;
 
-/** Runs it over a connection of this login, which it ends. */
-export async function connected<Result>(
-  connectionString: string,
-  use: (client: pg.Client) => Promise<Result>,
-): Promise<Result> {
+/** A connection of this login, which whoever asks for it ends. */
+export async function connect(connectionString: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString,
     application_name: "partywall",
@@ -16,6 +13,15 @@ export async function connected<Result>(
   // The query that finds it broken throws.
   client.on("error", () => undefined);
   await client.connect();
+  return client;
+}
+
+/** Runs it over a connection of this login, which it ends. */
+export async function connected<Result>(
+  connectionString: string,
+  use: (client: pg.Client) => Promise<Result>,
+): Promise<Result> {
+  const client = await connect(connectionString);
   try {
     return await use(client);
   } finally {

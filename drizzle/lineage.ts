@@ -9,7 +9,7 @@ export type Target = { name: string; schema: string };
 export type Lineage = { name: string; folder: string };
 
 /** The table in which the migrations of a lineage that a schema has are noted. */
-const journalOf = ({ name }: Lineage, { schema }: Target) =>
+export const journalOf = ({ name }: Pick<Lineage, "name">, { schema }: Pick<Target, "schema">) =>
   schema.startsWith(SITE_SCHEMA) ? `drizzle."${schema} ${name}"` : `drizzle.${name}`;
 
 /** How the schema of a site begins that shares its database. */

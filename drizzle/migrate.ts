@@ -5,11 +5,18 @@ import { CONTROL, SHARED_SITE } from "../src/db/places.ts";
 import { hmacPads } from "../src/db/signed-context.ts";
 import { keyRing, type NamedKey } from "../src/settings.ts";
 import * as v from "valibot";
-import { connected } from "./connected.ts";
+import { connect, connected } from "./connected.ts";
 import { moverUrl } from "./sites.ts";
 import { tellAuthority } from "./authority.ts";
 import { watchBlockers } from "./blockers.ts";
-import { applyMigration, buildIndexes, isConcurrent, pendingMigrations, type Target } from "./lineage.ts";
+import {
+  applyMigration,
+  buildIndexes,
+  isConcurrent,
+  journalOf,
+  pendingMigrations,
+  type Target,
+} from "./lineage.ts";
 import { PATIENCE, takeTurn, type Patience } from "./turn.ts";
 
 const sqlFile = (name: string) => readFileSync(join(import.meta.dirname, name), "utf8");
@@ -126,6 +133,31 @@ export async function missingMigrations(
   );
   return missing.flat().length;
 }
+
+/**
+ * Keeps migrations of the site waiting until the returned function is called, or whoever called this ends. Throws when one is
+ * under way.
+ */
+export async function lockMigrations(
+  url: string,
+  { schema }: Pick<Target, "schema">,
+): Promise<() => Promise<void>> {
+  const client = await connect(url);
+  const { rows } = await client.query<{ is_free: boolean }>(
+    schema === SHARED_SITE.schema
+      ? `select pg_try_advisory_lock(${LOCK}) as is_free`
+      : `select pg_try_advisory_lock(${LOCK}, hashtext(${client.escapeLiteral(schema)})) as is_free`,
+  );
+  if (rows[0]?.is_free) return () => client.end();
+  await client.end();
+  throw new Error(`The schema ${schema} is being migrated.`);
+}
+
+/** The query for the newest migration of each lineage that a site has, as `last`. */
+export const latestMigrations = (site: Pick<Target, "schema">): string =>
+  [lineage("site"), lineage("content")]
+    .map((each) => `select max(created_at)::text as last from ${journalOf(each, site)}`)
+    .join(" union all ");
 
 type InTurn = (work: () => Promise<unknown>) => Promise<void>;
 /** Applies what the schema lacks of a lineage, and returns how many migrations that were. */

@@ -16,7 +16,8 @@ const LETTERS = {
   invitation: "i",
   issuer: "s",
   object: "d",
-} as const satisfies Record<ActingAs, string>;
+  job: "x",
+} as const satisfies Record<ActingAs | "job", string>;
 
 /**
  * On whose behalf a request acts: the id of a user, API key, invitation or issuer, or of the tenant for its own object, and
@@ -29,14 +30,14 @@ const EPOCH_DIGITS = 8;
 /**
  * The text that opens the wall of one place for one tenant, one actor and one database role, for a minute:
  * `<letter>1.<kid>.<tenant>.<actor>.<epoch>.<expiry>.<hmac-sha256>`, which `current_tenant_id()` verifies. `tenant` and the
- * actor's id are UUIDs, `now` is in ms. `epoch` counts the tenant's moves.
+ * actor's id are UUIDs, `now` is in ms. `epoch` counts the tenant's moves; for a job it is its attempt's fencing token.
  */
 export function signContext(
   key: NamedKey,
   { name }: Pick<Place, "name">,
   role: string,
   tenant: string,
-  actor: Actor,
+  actor: Actor | { id: string; as: "job" },
   now: number,
   epoch = FIRST_EPOCH,
 ): string {

@@ -1,0 +1,240 @@
+import type { Catalog, Change, End, Key, Page, Table } from "./end.ts";
+
+// The engine under moves and restores: it brings one tenant's rows from one End to another while the tenant works at the
+// first. What it relies on: a row that is not in the source's change log is at the target as it is at the source.
+
+/** Rows and bytes that are read at once; how many rows that are is found by starting with few. */
+const PAGE = { rows: 2000, bytes: 1_000_000 };
+const FIRST_PAGE = { ...PAGE, rows: 200 };
+/** Changed rows of a table that are brought by one statement. */
+const BROUGHT_AT_ONCE = 200;
+/** Rows that are compared by one digest. */
+const RANGE_ROWS = 5000;
+/** Changed rows that are copied at once. */
+const CHANGES_AT_ONCE = 1000;
+/** How often all is compared, when what differs was copied again. */
+const MAX_COMPARISONS = 4;
+
+/** Where a copy stands: behind this row of the table. */
+export type Position = { table: string; after: Key | null };
+
+export type Ends = { source: End; target: End };
+
+/** Hears of each page that was brought, and delays or ends the work: it may throw. */
+export type OnPage = (page: { rows: number; bytes: number }, position: Position) => Promise<void>;
+
+/** Copies all rows, from a position on if the rest is there. What the target refuses is left to the change log. */
+export async function copyRows(
+  { source, target }: Ends,
+  { tables }: Catalog,
+  from: Position | undefined,
+  onPage: OnPage,
+): Promise<void> {
+  const first = tables.findIndex(({ name }) => name === from?.table);
+  for (const [at, table] of tables.entries()) {
+    if (at < first) continue;
+    let after = at === first ? (from?.after ?? null) : null;
+    let reading = source.page(table, after, FIRST_PAGE);
+    for (;;) {
+      const page = await reading;
+      // The next one is read while this one is loaded.
+      if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page));
+      reading.catch(() => undefined);
+      await source.note(table, await target.load(table, page));
+      after = page.last;
+      const next = after === null ? tables[at + 1]?.name : table.name;
+      await onPage({ rows: page.count, bytes: page.bytes }, { table: next ?? table.name, after });
+      if (after === null) break;
+    }
+  }
+}
+
+/** How much to read after this page: what is read beyond the bytes is read in vain. */
+const sizeAfter = ({ count, bytes }: Page) => ({
+  ...PAGE,
+  rows: Math.max(1, Math.min(PAGE.rows, Math.ceil((count * PAGE.bytes) / Math.max(bytes, 1)))),
+});
+
+/** What a pass over the change log did: entries of how many rows it read, and how many of these the target refused. */
+export type Pass = { read: number; refused: number };
+
+/** Brings the target up to what the change log says, for some of the changed rows. */
+export async function copyChanges(ends: Ends, catalog: Catalog): Promise<Pass> {
+  const { source, target } = ends;
+  const changes = await source.changes(CHANGES_AT_ONCE);
+  const keysOf = changedKeys(changes, catalog);
+  const gone = new Map<Table, readonly Key[]>();
+  let refused = new Map<Table, readonly Key[]>();
+  for (const table of catalog.tables) {
+    const keys = keysOf.get(table) ?? [];
+    if (keys.length === 0) continue;
+    const { found, refused: some } = await bring(ends, table, keys);
+    const there = new Set(found.map(idOf));
+    gone.set(
+      table,
+      keys.filter((key) => !there.has(idOf(key))),
+    );
+    refused.set(table, some);
+  }
+  const kept = new Map<Table, readonly Key[]>();
+  for (const table of catalog.tables.toReversed())
+    kept.set(table, await target.remove(table, gone.get(table) ?? []));
+  // What was deleted may have been in the way.
+  refused = await bringAll(ends, catalog, refused);
+  for (const table of catalog.tables)
+    await source.note(table, [...(refused.get(table) ?? []), ...(kept.get(table) ?? [])]);
+  // Last: an attempt that ends before this leaves the entries to the next one.
+  await source.forget(changes.flatMap(({ ids }) => ids));
+  const left = [...refused.values(), ...kept.values()].reduce((sum, keys) => sum + keys.length, 0);
+  if (changes.length > 0 && left === changes.length) await clearTheWay(ends, catalog, refused);
+  return { read: changes.length, refused: left };
+}
+
+function changedKeys(changes: readonly Change[], { tables }: Catalog): Map<Table, readonly Key[]> {
+  const keysOf = new Map<Table, readonly Key[]>();
+  for (const [name, ofTable] of Map.groupBy(changes, ({ table }) => table)) {
+    const table = tables.find((each) => each.name === name);
+    if (!table) throw new CatalogChanged();
+    keysOf.set(
+      table,
+      ofTable.map(({ key }) => key),
+    );
+  }
+  return keysOf;
+}
+
+/** Copies these rows as far as there are any, and makes sure that they have arrived as they were read. */
+async function bring({ source, target }: Ends, table: Table, keys: readonly Key[]) {
+  const brought = { found: [] as Key[], refused: [] as Key[] };
+  for (let first = 0; first < keys.length; first += BROUGHT_AT_ONCE) {
+    const found = await source.find(table, keys.slice(first, first + BROUGHT_AT_ONCE));
+    const refused = await target.load(table, found);
+    const arrived = await target.find(table, found.keys);
+    const sums = new Map(arrived.keys.map((key, at) => [idOf(key), arrived.sums[at]]));
+    const isRefused = new Set(refused.map(idOf));
+    for (const [at, key] of found.keys.entries())
+      if (!isRefused.has(idOf(key)) && sums.get(idOf(key)) !== found.sums[at])
+        throw new Error(
+          `A row of ${table.name} is not the same where it was copied to: a trigger there changes it.`,
+        );
+    brought.found.push(...found.keys);
+    brought.refused.push(...refused);
+  }
+  return brought;
+}
+
+const idOf = (key: Key) => JSON.stringify(key);
+
+/** Copies these rows, parents first; returns those that are refused. */
+async function bringAll(ends: Ends, { tables }: Catalog, keysOf: Map<Table, readonly Key[]>) {
+  const refused = new Map<Table, readonly Key[]>();
+  for (const table of tables) {
+    const keys = keysOf.get(table) ?? [];
+    if (keys.length > 0) refused.set(table, (await bring(ends, table, keys)).refused);
+  }
+  return refused;
+}
+
+/**
+ * Deletes rows at the target that are in each other's way, as after two rows have swapped a unique value, with all that
+ * refers to them. The change log has them all by then, so the next pass brings them again.
+ */
+async function clearTheWay({ source, target }: Ends, catalog: Catalog, refused: Map<Table, readonly Key[]>) {
+  const cleared = new Map<Table, Map<string, Key>>(catalog.tables.map((table) => [table, new Map()]));
+  const queue = [...refused];
+  for (let next = queue.pop(); next; next = queue.pop()) {
+    const [table, keys] = next;
+    const known = cleared.get(table) ?? new Map<string, Key>();
+    const added = keys.filter((key) => !known.has(idOf(key)));
+    for (const key of added) known.set(idOf(key), key);
+    if (added.length === 0) continue;
+    for (const reference of catalog.references.filter(({ to }) => to === table.name)) {
+      const child = catalog.tables.find(({ name }) => name === reference.of);
+      if (child) queue.push([child, await target.referring(reference, child, table, added)]);
+    }
+  }
+  for (const [table, keys] of cleared) await source.note(table, [...keys.values()]);
+  for (const [table, keys] of [...cleared].toReversed()) await target.remove(table, [...keys.values()]);
+}
+
+/** Brings the target up to the change log until a pass finds no more than so many changed rows in it. */
+export async function catchUp(
+  ends: Ends,
+  catalog: Catalog,
+  onPass: (pass: Pass) => Promise<void>,
+  most = CHANGES_AT_ONCE - 1,
+): Promise<void> {
+  for (let pass; !pass || pass.read > most;) {
+    pass = await copyChanges(ends, catalog);
+    await onPass(pass);
+  }
+}
+
+/**
+ * Compares all that is not in the change log. What differs is copied again and compared again: a migration has changed it
+ * without the log. Returns how many rows that were. Throws when it still differs.
+ */
+export async function compareRows(ends: Ends, catalog: Catalog, onPage: OnPage): Promise<number> {
+  let repaired = 0;
+  for (let time = 1; time <= MAX_COMPARISONS; time++) {
+    const differing = await noteDifferences(ends, catalog, onPage);
+    if (differing === 0) return repaired;
+    repaired += differing;
+    await catchUp(ends, catalog, async () => undefined);
+  }
+  throw new Error("Rows at the new place differ from those that were copied, again and again.");
+}
+
+async function noteDifferences(
+  { source, target }: Ends,
+  { tables }: Catalog,
+  onPage: OnPage,
+): Promise<number> {
+  let noted = 0;
+  for (const table of tables) {
+    for (let after: Key | null = null; ;) {
+      const here = await source.digestPage(table, after, RANGE_ROWS);
+      const there = await target.digest(table, here, here.pending);
+      if (here.count !== there.count || here.digest !== there.digest) {
+        const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
+        await source.note(table, [...new Map(keys.map((key) => [idOf(key), key])).values()]);
+        noted += keys.length;
+      }
+      after = here.upto;
+      await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after });
+      if (after === null) break;
+    }
+  }
+  return noted;
+}
+
+/** Deletes all rows of the tenant at this end; returns how many there were. */
+export async function eraseRows(end: End, { tables }: Catalog, onPage: OnPage): Promise<number> {
+  let erased = 0;
+  // Rows that refer to each other in a circle take more than one round.
+  for (let isLeft = true; isLeft;) {
+    isLeft = false;
+    const before = erased;
+    for (const table of tables.toReversed()) {
+      for (let after: Key | null = null; ;) {
+        const page = await end.page(table, after, PAGE);
+        const keys = page.count === 0 ? [] : await end.keys(table, { after, upto: page.last });
+        const refused = await end.remove(table, keys);
+        erased += keys.length - refused.length;
+        isLeft ||= refused.length > 0;
+        after = page.last;
+        await onPage({ rows: keys.length, bytes: page.bytes }, { table: table.name, after });
+        if (after === null) break;
+      }
+    }
+    if (isLeft && erased === before) throw new Error("Rows that refer to each other cannot be deleted.");
+  }
+  return erased;
+}
+
+/** A migration has changed the tables while they were copied. */
+export class CatalogChanged extends Error {
+  constructor() {
+    super("The tables have been changed by a migration.");
+  }
+}

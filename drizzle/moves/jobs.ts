@@ -1,0 +1,180 @@
+import pg from "pg";
+import { v7 as uuidv7 } from "uuid";
+import * as v from "valibot";
+import { contextKeyOf } from "../../src/db/derived.ts";
+import { SHARED_SITE, type Site } from "../../src/db/places.ts";
+import type { JOB_KINDS } from "../../src/db/control.ts";
+import { keyRing } from "../../src/settings.ts";
+import { behind, inControl, withFleet } from "../fleet.ts";
+import type { MigrationOptions } from "../migrate.ts";
+import { migratorUrls, moverUrl, readSites, type SiteVariables } from "../sites.ts";
+import type { MoveControl, Progress } from "./move.ts";
+import type { SiteLogins } from "./site-end.ts";
+
+export type JobVariables = SiteVariables & { TENANT_CONTEXT_KEYS: string };
+
+/** What is being done to a tenant's content, and as which attempt. */
+export type Job = {
+  id: string;
+  kind: (typeof JOB_KINDS)[number];
+  tenant: string;
+  slug: string;
+  source: string;
+  target: string;
+  epoch: number;
+  token: number;
+  progress: Progress;
+};
+
+const JOB = `j.id, j.kind, j.tenant_id as tenant, t.slug, j.source, j.target, j.epoch, j.token::int as token, j.progress`;
+
+/** So that the object of no other attempt or change comes between: every change of a tenant's control plane takes this lock. */
+const LOCK = "select control.lock_outbox($1)";
+
+/** How a job begins. */
+const BEGINNING: Progress = { phase: "preparing", prepared: false, rows: 0, bytes: 0 };
+
+/** Progress is noted so often at most: it is for people, and for whoever resumes. */
+const NOTE_MS = 1000;
+
+type Tenant = { id: string; site: string; epoch: number; status: string };
+
+/**
+ * Begins a job for a tenant, whose content is at its site, and is to be at `target`. Throws a sentence when it may not begin
+ * now.
+ */
+export const beginJob = (
+  variables: JobVariables,
+  slug: string,
+  kind: Job["kind"],
+  target: string | undefined,
+  options: Pick<MigrationOptions, "content"> = {},
+): Promise<Job> =>
+  withFleet(variables, async (control) => {
+    const { rows: found } = await control.query<Tenant>(
+      "select id, site, epoch, status from control.tenants where slug = $1",
+      [slug],
+    );
+    const [tenant] = found;
+    if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
+    if (tenant.status === "closing") throw new Error(`The tenant ${slug} is closing.`);
+    const goal = target ?? tenant.site;
+    if (kind === "move" && tenant.site === goal) throw new Error(`The tenant ${slug} is at ${goal} already.`);
+    const { rows: known } = await control.query("select from control.sites where name = $1", [goal]);
+    if (known.length === 0)
+      throw new Error(`There is no site ${goal}. \`npm run tenants -- site list\` names them.`);
+    const [late] = await behind(control, variables, [tenant.site, goal], options);
+    if (late)
+      throw new Error(`The site ${late.site} is not up to date: ${late.why}. Run \`npm run db:migrate\`.`);
+    await control.query("begin");
+    await control.query(LOCK, [tenant.id]);
+    const { rows } = await control
+      .query<Job>(
+        `with j as (
+           insert into control.jobs (id, tenant_id, kind, source, target, epoch, token, progress)
+           select $1, t.id, $3, t.site, $4, t.epoch,
+             1 + coalesce((select max(token) from control.jobs where tenant_id = t.id), 0), $5
+           from control.tenants t where t.id = $2 and t.site = $6 and t.epoch = $7 returning *
+         )
+         select ${JOB} from j join control.tenants t on t.id = j.tenant_id`,
+        [uuidv7(), tenant.id, kind, goal, BEGINNING, tenant.site, tenant.epoch],
+      )
+      .catch((error: unknown) => {
+        if (!(error instanceof pg.DatabaseError) || error.constraint !== "jobs_one_at_a_time") throw error;
+        throw new Error(
+          `Another job is under way for ${slug}. \`npm run tenants -- moves\` shows it; resume or abandon it first.`,
+        );
+      });
+    await control.query("commit");
+    const [job] = rows;
+    if (!job) throw new Error(`The tenant ${slug} has just been moved. Try again.`);
+    return job;
+  });
+
+/** Takes the tenant's job under way over, as a new attempt: whatever an earlier one still does is refused. */
+export const takeOver = (variables: JobVariables, slug: string): Promise<Job> =>
+  inControl(variables, async (control) => {
+    await control.query("begin");
+    const { rows: found } = await control.query<{ id: string; tenant_id: string }>(
+      `select j.id, j.tenant_id from control.jobs j join control.tenants t on t.id = j.tenant_id
+       where t.slug = $1 and j.finished_at is null`,
+      [slug],
+    );
+    const [open] = found;
+    if (!open) throw new Error(`Nothing is under way for ${slug}.`);
+    await control.query(LOCK, [open.tenant_id]);
+    const { rows } = await control.query<Job>(
+      `with j as (
+         update control.jobs o set worked_at = now(),
+           token = 1 + (select max(token) from control.jobs where tenant_id = o.tenant_id)
+         where id = $1 and finished_at is null returning *
+       )
+       select ${JOB} from j join control.tenants t on t.id = j.tenant_id`,
+      [open.id],
+    );
+    await control.query("commit");
+    const [job] = rows;
+    if (!job) throw new Error(`The job of ${slug} has just ended.`);
+    return job;
+  });
+
+/** What a job says of itself in the control plane. */
+export class JobControl implements MoveControl {
+  readonly #variables: JobVariables;
+  readonly #job: Job;
+  #notedAt = -Infinity;
+  #phase = "";
+
+  constructor(variables: JobVariables, job: Job) {
+    this.#variables = variables;
+    this.#job = job;
+  }
+
+  async note(progress: Progress): Promise<void> {
+    if (progress.phase === this.#phase && performance.now() - this.#notedAt < NOTE_MS) return;
+    this.#phase = progress.phase;
+    this.#notedAt = performance.now();
+    const { id, token } = this.#job;
+    await this.#query(
+      "update control.jobs set progress = $3, worked_at = now() where id = $1 and token = $2",
+      [id, token, progress],
+    );
+  }
+
+  async commit(): Promise<void> {
+    await this.#query("select control.commit_move($1, $2)", [this.#job.tenant, this.#job.epoch]);
+  }
+
+  async finish(outcome: "done" | "abandoned", keptUntil: Date | null = null): Promise<void> {
+    const { id, token } = this.#job;
+    await this.#query(
+      `update control.jobs set finished_at = now(), outcome = $3, kept_until = $4
+       where id = $1 and token = $2 and finished_at is null`,
+      [id, token, outcome, keptUntil],
+    );
+  }
+
+  #query(text: string, params: unknown[]): Promise<unknown> {
+    return inControl(this.#variables, (control) => control.query(text, params));
+  }
+}
+
+/** The logins at a site, and what signs contexts there. */
+export const loginsOf = (variables: JobVariables, name: string): Promise<SiteLogins> =>
+  inControl(variables, async (control) => {
+    const site =
+      name === SHARED_SITE.name ? SHARED_SITE : (await readSites(control)).find((each) => each.name === name);
+    if (!site) throw new Error(`There is no site ${name}.`);
+    return {
+      site,
+      mover: moverUrl(site, variables),
+      migrator: migratorUrls(site, variables)[0],
+      key: keyAt(site, variables),
+    };
+  });
+
+function keyAt(site: Site, { SITE_KEYS, TENANT_CONTEXT_KEYS }: JobVariables) {
+  return site.database === null
+    ? v.parse(keyRing, TENANT_CONTEXT_KEYS)[0]
+    : contextKeyOf(v.parse(keyRing, SITE_KEYS), site);
+}

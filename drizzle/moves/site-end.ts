@@ -1,0 +1,347 @@
+import pg from "pg";
+import * as v from "valibot";
+import { placeOf, type Site } from "../../src/db/places.ts";
+import { signContext } from "../../src/db/signed-context.ts";
+import type { NamedKey } from "../../src/settings.ts";
+import { connect } from "../connected.ts";
+import { lockMigrations } from "../migrate.ts";
+import { readCatalog } from "./catalog.ts";
+import type {
+  Change,
+  Digest,
+  End,
+  FenceMode,
+  Found,
+  Key,
+  Page,
+  Range,
+  Reference,
+  Rows,
+  Table,
+} from "./end.ts";
+
+/** Rows that are found, deleted or entered by one statement. */
+const KEYS_AT_ONCE = 1000;
+
+/** As whom an attempt works on a tenant. */
+export type Attempt = { tenant: string; job: string; token: number };
+
+export type SiteLogins = {
+  site: Site;
+  /** Of partywall_mover. */
+  mover: string;
+  /** Of whoever migrates. */
+  migrator: string;
+  /** What signs contexts there. */
+  key: NamedKey;
+};
+
+/** A write takes the tenant's lock shared; what flips the fence takes it alone. */
+type Mode = "read" | "write" | "flip";
+type Statement = readonly [text: string, ...params: unknown[]];
+
+/** A site as an End. It works over one connection; once that has failed, every call does. */
+export class SiteEnd implements End, AsyncDisposable {
+  readonly #of: SiteLogins;
+  readonly #attempt: Attempt;
+  #client: Promise<pg.Client> | undefined;
+
+  constructor(of: SiteLogins, attempt: Attempt) {
+    this.#of = of;
+    this.#attempt = attempt;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const client = await this.#client?.catch(() => undefined);
+    await client?.end();
+  }
+
+  async setFence(mode: FenceMode, epoch: number, heldMs = 0): Promise<FenceMode | ""> {
+    const { was } = await this.#one<{ was: FenceMode | "" }>("flip", [
+      "select set_fence($1, $2, $3) as was",
+      mode,
+      epoch,
+      heldMs,
+    ]);
+    return was;
+  }
+
+  catalog() {
+    return readCatalog(this.#of.migrator, this.#of.site);
+  }
+
+  holdMigrations() {
+    return lockMigrations(this.#of.migrator, this.#of.site);
+  }
+
+  async page(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Page> {
+    const range = this.#within(table, { after, upto: null }, 3);
+    const { text, count, bytes, last, read } = await this.#one<
+      Rows & { last: string | null; read: number | null }
+    >("read", [
+      `select coalesce(array_agg(image order by at), '{}')::text as text, count(*)::int as count,
+        coalesce(sum(size), 0)::int as bytes, (array_agg(key order by at desc))[1] as last, max(read)::int as read
+      from (select *, sum(size) over (order by at) - size as before, count(*) over () as read
+        from (select at, key, image, octet_length(image) as size
+          from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, t::text as image
+            from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) sized) measured
+      where before < $2`,
+      most.rows,
+      most.bytes,
+      ...range.params,
+    ]);
+    const isLast = table.key.length === 0 || (count === (read ?? 0) && count < most.rows);
+    return { text, count, bytes, last: isLast || last === null ? null : parsed(last) };
+  }
+
+  async digestPage(table: Table, after: Key | null, most: number) {
+    const range = this.#within(table, { after, upto: null }, 3);
+    const { count, digest, last, read, pending } = await this.#one<
+      Digest & { last: string | null; read: number; pending: string }
+    >("read", [
+      `with pending as materialized (select to_jsonb(key)::text as key from changes(2147483647) where table_name = $2)
+      select (count(*) filter (where not is_pending))::int as count, ${digestOf("filter (where not is_pending)")} as digest,
+        (array_agg(key order by at desc))[1] as last, count(*)::int as read,
+        (select coalesce(json_agg(key::json), '[]')::text from pending) as pending
+      from (select p.*, exists (select from pending where pending.key = p.key) as is_pending
+        from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, ${SUM} as sum
+          from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) marked`,
+      most,
+      table.name,
+      ...range.params,
+    ]);
+    const isLast = table.key.length === 0 || read < most;
+    const upto = isLast || last === null ? null : parsed(last);
+    return {
+      count,
+      digest,
+      after,
+      upto,
+      pending: v.parse(v.array(v.array(v.string())), JSON.parse(pending)),
+    };
+  }
+
+  async digest(table: Table, range: Range, but: readonly Key[]): Promise<Digest> {
+    const within = this.#within(table, range, 2);
+    return this.#one<Digest>("read", [
+      `select count(*)::int as count, ${digestOf()} as digest
+      from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, ${SUM} as sum
+        from ${this.#name(table)} t where ${within.sql}) p
+      where key <> all ($1::text[])`,
+      but.map(jsonOf),
+      ...within.params,
+    ]);
+  }
+
+  async keys(table: Table, range: Range): Promise<readonly Key[]> {
+    const within = this.#within(table, range, 1);
+    const found = await this.#run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from ${this.#name(table)} t where ${within.sql}`,
+      ...within.params,
+    ]);
+    return found.map(({ key }) => parsed(key));
+  }
+
+  async find(table: Table, keys: readonly Key[]): Promise<Found> {
+    const { text, count, bytes, found, sums } = await this.#one<Rows & { found: string[]; sums: string[] }>(
+      "read",
+      [
+        `select coalesce(array_agg(image order by key), '{}')::text as text, count(*)::int as count,
+        coalesce(sum(octet_length(image)), 0)::int as bytes, coalesce(array_agg(key order by key), '{}') as found,
+        coalesce(array_agg(md5(image) order by key), '{}') as sums
+      from (select ${keyJson(table)} as key, t::text as image from ${this.#name(table)} t
+        ${among(table)}) f`,
+        ...columnsOf(table, keys),
+      ],
+    );
+    return { text, count, bytes, keys: found.map(parsed), sums };
+  }
+
+  async load(table: Table, { text, count }: Rows): Promise<readonly Key[]> {
+    if (count === 0) return [];
+    const columns = table.columns.map(quoted);
+    const key = ["tenant_id", ...table.key.map(({ name }) => name)].map(quoted);
+    const others = columns.filter((column) => !key.includes(column));
+    const update = others.map((column) => `${column} = excluded.${column}`).join(", ");
+    const loading = `insert into ${this.#name(table)} (${columns.join(", ")}) overriding system value
+      select ${columns.join(", ")} from unnest($1::${this.#name(table)}[])
+      on conflict (${key.join(", ")}) do ${update ? `update set ${update}` : "nothing"}`;
+    const { refused } = await this.#one<{ refused: number[] }>("write", [
+      "select load_rows($1, $2::text[]) as refused",
+      loading,
+      text,
+    ]);
+    if (refused.length === 0) return [];
+    const keys = await this.#run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from unnest(($1::text[])::${this.#name(table)}[]) with ordinality t
+      where t.ordinality = any ($2)`,
+      text,
+      refused,
+    ]);
+    return keys.map(({ key }) => parsed(key));
+  }
+
+  async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {
+    const remove = (some: readonly Key[]) =>
+      this.#run("write", [
+        `delete from ${this.#name(table)} t ${amongExists(table)}`,
+        ...columnsOf(table, some),
+      ]);
+    const refused: Key[] = [];
+    for (let at = 0; at < keys.length; at += KEYS_AT_ONCE) {
+      const some = keys.slice(at, at + KEYS_AT_ONCE);
+      try {
+        await remove(some);
+      } catch (error) {
+        if (!isReferredTo(error)) throw error;
+        for (const key of some)
+          await remove([key]).catch((one: unknown) => {
+            if (!isReferredTo(one)) throw one;
+            refused.push(key);
+          });
+      }
+    }
+    return refused;
+  }
+
+  async referring(
+    reference: Reference,
+    table: Table,
+    to: Table,
+    keys: readonly Key[],
+  ): Promise<readonly Key[]> {
+    const join = reference.columns.map(
+      (column, at) => `t.${quoted(column)} = r.${quoted(reference.keyColumns[at] ?? "")}`,
+    );
+    const found = await this.#run<{ key: string }>("read", [
+      `select distinct ${keyJson(table)} as key from ${this.#name(table)} t
+      join (select t.* from ${this.#name(to)} t ${among(to)}) r on ${join.join(" and ")}`,
+      ...columnsOf(to, keys),
+    ]);
+    return found.map(({ key }) => parsed(key));
+  }
+
+  async changes(most: number): Promise<readonly Change[]> {
+    const found = await this.#run<{ table_name: string; key: string[]; ids: string[] }>("read", [
+      "select * from changes($1)",
+      most,
+    ]);
+    return found.map(({ table_name: table, key, ids }) => ({ table, key, ids }));
+  }
+
+  async forget(ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.#run("write", ["select forget_changes($1::uuid[])", ids]);
+  }
+
+  async note(table: Table, keys: readonly Key[]): Promise<void> {
+    if (keys.length > 0)
+      await this.#run("write", ["select note_changes($1, $2)", table.name, JSON.stringify(keys)]);
+  }
+
+  async count(table: Table): Promise<number> {
+    const { count } = await this.#one<{ count: number }>("read", [
+      `select count(*)::int as count from ${this.#name(table)}`,
+    ]);
+    return count;
+  }
+
+  async #one<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row> {
+    const [row] = await this.#run<Row>(mode, statement);
+    if (!row) throw new Error("Postgres has returned no row.");
+    return row;
+  }
+
+  /** Runs the statement in a transaction of its own, as the attempt, and returns its rows. */
+  async #run<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
+    const client = await (this.#client ??= this.#connect());
+    await client.query(`begin isolation level read committed${mode === "read" ? ", read only" : ""}`);
+    try {
+      await this.#enter(client, mode);
+      const { rows } = await client.query<Row>(text, params);
+      await client.query("commit");
+      return rows;
+    } catch (error) {
+      await client.query("rollback").catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #connect(): Promise<pg.Client> {
+    const client = await connect(this.#of.mover);
+    // So that rows are the same text at every server.
+    await client.query(
+      `set extra_float_digits = 3; set datestyle = 'ISO, YMD'; set intervalstyle = 'postgres'; set bytea_output = 'hex';
+      set timezone = 'UTC'; set statement_timeout = '60s'; set jit = off`,
+    );
+    return client;
+  }
+
+  /** As the Worker enters: in the tenant's context, and with its lock before a write. */
+  async #enter(client: pg.Client, mode: Mode): Promise<void> {
+    const { site, key, mover } = this.#of;
+    const { tenant, job, token } = this.#attempt;
+    const place = placeOf(site);
+    const actor = { id: job, as: "job" } as const;
+    const role = decodeURIComponent(new URL(mover).username);
+    const context = signContext(key, place, role, tenant, actor, Date.now(), token);
+    await client.query(
+      `select set_config('app.tenant', $1, true), set_config('search_path', $2, true)${
+        mode === "write" ? ", pg_advisory_xact_lock_shared(hashtextextended($3, 0))" : ""
+      }`,
+      [
+        context,
+        `pg_catalog, ${place.schema}, pg_temp`,
+        ...(mode === "write" ? [`${place.name} ${tenant}`] : []),
+      ],
+    );
+  }
+
+  #name({ name }: Table): string {
+    return `${quoted(this.#of.site.schema)}.${quoted(name)}`;
+  }
+
+  /** The condition for a table's rows in the range, with its parameters from this number on. */
+  #within(table: Table, { after, upto }: Range, first: number): { sql: string; params: readonly string[] } {
+    const bound = (values: Key | null, sign: string, from: number) =>
+      values === null || table.key.length === 0
+        ? []
+        : [
+            `(${keyOf(table)}) ${sign} (${table.key.map(({ type }, at) => `$${from + at}::text::${type}`).join(", ")})`,
+          ];
+    const params = table.key.length === 0 ? [] : [...(after ?? []), ...(upto ?? [])];
+    const sql = [...bound(after, ">", first), ...bound(upto, "<=", first + (after?.length ?? 0))];
+    return { sql: sql.join(" and ") || "true", params };
+  }
+}
+
+const parsed = (key: string): Key => v.parse(v.array(v.string()), JSON.parse(key));
+const quoted = (name: string) => pg.escapeIdentifier(name);
+const isReferredTo = (error: unknown) => error instanceof pg.DatabaseError && error.code === "23503";
+const jsonOf = (key: Key) => `[${key.map((value) => JSON.stringify(value)).join(", ")}]`;
+
+/** The columns of the key, of the alias t; a table with one row a tenant has none. */
+const keyOf = ({ key }: Table) => key.map(({ name }) => `t.${quoted(name)}`).join(", ") || "1";
+/** The key as Postgres prints jsonb, so that keys can be compared as texts. */
+const keyJson = ({ key }: Table) =>
+  key.length === 0
+    ? "'[]'"
+    : `to_jsonb(array[${key.map(({ name }) => `t.${quoted(name)}::text`).join(", ")}])::text`;
+
+/** Of a row of the alias t, and of all rows together, in the order of `at`. */
+const SUM = "sha256(convert_to(t::text, 'UTF8'))";
+const digestOf = (filter = "") =>
+  `encode(sha256(coalesce(string_agg(sum, ''::bytea order by at) ${filter}, '')), 'hex')`;
+
+/** Each key column's values, as one parameter. */
+const columnsOf = ({ key }: Table, keys: readonly Key[]) =>
+  key.map((_, at) => keys.map((values) => values[at]));
+
+const keyRows = ({ key }: Table) =>
+  `unnest(${key.map((_, at) => `$${at + 1}::text[]`).join(", ")}) k (${key.map((_, at) => `k${at}`).join(", ")})`;
+const isKey = ({ key }: Table) =>
+  key.map(({ name, type }, at) => `t.${quoted(name)} = k.k${at}::${type}`).join(" and ");
+
+/** Joins the rows of t whose keys are the parameters. */
+const among = (table: Table) => (table.key.length === 0 ? "" : `join ${keyRows(table)} on ${isKey(table)}`);
+const amongExists = (table: Table) =>
+  table.key.length === 0 ? "" : `using ${keyRows(table)} where ${isKey(table)}`;
