@@ -2,6 +2,7 @@
  * The command line for tenants and the sites where their content is: `npm run tenants -- …`, in the control plane as the
  * migrating login, and at sites with what is derived for them. USAGE says what there is.
  */
+import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
 import pg from "pg";
 import { INVITATION_TTL_DAYS } from "../src/identity/sealing.ts";
@@ -10,6 +11,14 @@ import { createTenant } from "./create-tenant.ts";
 import { inControl } from "./fleet.ts";
 import { localDatabase } from "./local-database.ts";
 import { addSite } from "./site-add.ts";
+import {
+  abandonMove,
+  clearLeftovers,
+  DEFAULT_RATE,
+  listJobs,
+  moveTenant,
+  resumeMove,
+} from "./moves/commands.ts";
 import { rotateSite } from "./site-rotate.ts";
 import { whereIs } from "./sites.ts";
 import { loadVariables, readDevVars, siteVariables } from "./variables.ts";
@@ -25,12 +34,20 @@ const USAGE = `npm run tenants -- <command>
            [--local]                      instead of a URL: a new database at the second local server of \`npm run dev\`
   site list                               all sites
   site rotate <name>                      new passwords and context keys for a site's server
+  move <slug> --to shared|schema|<site>   moves a tenant while it works: to the shared site, to a schema of its own in
+                                          the control plane's database, or to any site
+           [--rate <rows/s>|max]          how fast, so that neighbours are spared: ${DEFAULT_RATE} by default
+  moves                                   what is under way, and what moves have left behind
+  moves resume <slug>                     goes on with what was stopped, also on another machine
+  moves abandon <slug>                    gives it up: the tenant stays where it is
+  moves clear                             deletes the rows that moves have left behind for longer than three days
 
-  --json prints for programs`;
+  --yes answers questions, --json prints for programs`;
 
-type Flags = { json: boolean } & Partial<
-  Record<"site" | "name" | "plan" | "owner" | "database-url" | "region", string>
-> & { schema: boolean; local: boolean };
+const TEXTS = ["site", "name", "plan", "owner", "database-url", "region", "to", "rate"] as const;
+const SWITCHES = ["json", "schema", "local", "yes"] as const;
+
+type Flags = Partial<Record<(typeof TEXTS)[number], string>> & Record<(typeof SWITCHES)[number], boolean>;
 
 /** What a command has done or found: lines for people, and the same for programs. */
 type Told = { lines: string[]; data: unknown };
@@ -103,7 +120,54 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     const done = await rotateSite(name ?? "", variables());
     return { lines: [done], data: { done } };
   },
+  move: async ([slug], flags) => {
+    if (!slug || !flags.to) throw new Error("Say whom and where to: move <slug> --to shared|schema|<site>");
+    const options = { rate: rateOf(flags), confirm: (question: string) => confirm(question, flags) };
+    const { done, progress } = await moveTenant(slug, flags.to, variables(), options);
+    return { lines: [done], data: { done, ...progress } };
+  },
+  moves: async () => {
+    const jobs = await listJobs(variables());
+    const columns = ["slug", "kind", "source", "target", "state", "rows", "worked_at", "kept_until"];
+    return {
+      lines: jobs.length > 0 ? table(jobs, columns) : ["Nothing is under way, and nothing is left behind."],
+      data: jobs,
+    };
+  },
+  "moves resume": async ([slug], flags) => {
+    const { done, progress } = await resumeMove(slug ?? "", variables(), rateOf(flags));
+    return { lines: [done], data: { done, ...progress } };
+  },
+  "moves abandon": async ([slug], flags) => {
+    const question = `Give up what is under way for ${slug ?? ""}? What was copied is deleted.`;
+    const done = (await confirm(question, flags))
+      ? await abandonMove(slug ?? "", variables())
+      : "Nothing was done.";
+    return { lines: [done], data: { done } };
+  },
+  "moves clear": async (_, flags) => {
+    const cleared = await clearLeftovers(variables(), rateOf(flags));
+    const lines = cleared.map(({ slug, rows }) => `deleted ${rows} rows that ${slug} has left behind`);
+    return { lines: lines.length > 0 ? lines : ["Nothing is due."], data: cleared };
+  },
 };
+
+/** Asks at a terminal; elsewhere --yes has to say it. */
+async function confirm(question: string, { yes, json }: Flags): Promise<boolean> {
+  if (yes) return true;
+  if (!process.stdin.isTTY || json) throw new Error(`${question} Add --yes.`);
+  const asking = createInterface({ input: process.stdin, output: process.stderr });
+  const answer = await asking.question(`${question} [y/N] `);
+  asking.close();
+  return /^y(es)?$/i.test(answer.trim());
+}
+
+function rateOf({ rate }: Flags): number {
+  if (rate === "max") return Infinity;
+  const rows = rate === undefined ? DEFAULT_RATE : Number(rate);
+  if (!Number.isInteger(rows) || rows < 1) throw new Error("--rate is a number of rows a second, or max.");
+  return rows;
+}
 
 /** Where the API is, as far as this deployment's variables say. */
 const apiUrl = (): string => process.env["ISSUER"] ?? readDevVars()["ISSUER"] ?? "https://api.example.com";
@@ -121,7 +185,13 @@ select s.name, s.kind, s.region, s.host, s.database, s.schema, s.generation, s.r
 from control.sites s order by s.kind <> 'shared', s.name`;
 
 const variables = () => ({
-  ...loadVariables(["MIGRATION_DATABASE_URL", "DATABASE_URL", "ACCOUNT_DATABASE_URL", "OPAQUE_TOKEN_KEYS"]),
+  ...loadVariables([
+    "MIGRATION_DATABASE_URL",
+    "DATABASE_URL",
+    "ACCOUNT_DATABASE_URL",
+    "OPAQUE_TOKEN_KEYS",
+    "TENANT_CONTEXT_KEYS",
+  ]),
   ...siteVariables(),
 });
 
@@ -144,23 +214,15 @@ try {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      json: { type: "boolean", default: false },
-      schema: { type: "boolean", default: false },
-      local: { type: "boolean", default: false },
-      // There is nothing to ask yet; scripts may say it all the same.
-      yes: { type: "boolean", default: false },
-      ...Object.fromEntries(
-        ["site", "name", "plan", "owner", "database-url", "region"].map(
-          (name) => [name, { type: "string" }] as const,
-        ),
-      ),
+      ...Object.fromEntries(TEXTS.map((name) => [name, { type: "string" }] as const)),
+      ...Object.fromEntries(SWITCHES.map((name) => [name, { type: "boolean", default: false }] as const)),
     },
   });
-  const words = positionals[0] === "site" ? 2 : 1;
+  const words = COMMANDS[positionals.slice(0, 2).join(" ")] ? 2 : 1;
   const command = COMMANDS[positionals.slice(0, words).join(" ")];
   const args = positionals.slice(words);
   if (!command || args.length > 1) throw new Error(USAGE);
-  const { lines, data } = await command(args, values);
+  const { lines, data } = await command(args, values as Flags);
   console.log(values.json ? JSON.stringify(data, null, 2) : lines.join("\n"));
 } catch (error) {
   console.error(messageOf(error));

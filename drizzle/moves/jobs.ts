@@ -122,15 +122,18 @@ export const takeOver = (variables: JobVariables, slug: string): Promise<Job> =>
 export class JobControl implements MoveControl {
   readonly #variables: JobVariables;
   readonly #job: Job;
+  readonly #watch: (progress: Progress) => void;
   #notedAt = -Infinity;
   #phase = "";
 
-  constructor(variables: JobVariables, job: Job) {
+  constructor(variables: JobVariables, job: Job, watch: (progress: Progress) => void = () => undefined) {
     this.#variables = variables;
     this.#job = job;
+    this.#watch = watch;
   }
 
   async note(progress: Progress): Promise<void> {
+    this.#watch(progress);
     if (progress.phase === this.#phase && performance.now() - this.#notedAt < NOTE_MS) return;
     this.#phase = progress.phase;
     this.#notedAt = performance.now();

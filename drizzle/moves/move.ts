@@ -30,7 +30,7 @@ export type MoveControl = {
   note(progress: Progress): Promise<void>;
   /** Sends the tenant to the target, if that has not happened yet. */
   commit(): Promise<void>;
-  finish(outcome: "abandoned"): Promise<void>;
+  finish(outcome: "done" | "abandoned"): Promise<void>;
 };
 
 export type Surroundings = {
