@@ -125,6 +125,12 @@ export async function buildIndexes(
   await note(client, lineage, migration, target);
 }
 
+/** Forgets what a site's schema had, which is deleted. */
+export async function dropJournals(client: pg.Client, site: Pick<Target, "schema">): Promise<void> {
+  for (const name of ["site", "content"])
+    await client.query(`drop table if exists ${journalOf({ name }, site)}`);
+}
+
 async function note(
   client: pg.Client,
   lineage: Lineage,

@@ -17,6 +17,7 @@ import {
   DEFAULT_RATE,
   listJobs,
   moveTenant,
+  restoreTenant,
   resumeMove,
 } from "./moves/commands.ts";
 import { rotateSite } from "./site-rotate.ts";
@@ -40,12 +41,15 @@ const USAGE = `npm run tenants -- <command>
   moves                                   what is under way, and what moves have left behind
   moves resume <slug>                     goes on with what was stopped, also on another machine
   moves abandon <slug>                    gives it up: the tenant stays where it is
-  moves clear                             deletes the rows that moves have left behind for longer than three days
+  moves clear                             deletes what moves have left behind for three days, and restores for seven
+  restore <slug> --from <url>             sets a tenant's rows back to those in a copy of its database, such as a branch
+           [--preview]                    only shows what that would do
+  undo <slug>                             takes the last restore back
 
   --yes answers questions, --json prints for programs`;
 
-const TEXTS = ["site", "name", "plan", "owner", "database-url", "region", "to", "rate"] as const;
-const SWITCHES = ["json", "schema", "local", "yes"] as const;
+const TEXTS = ["site", "name", "plan", "owner", "database-url", "region", "to", "rate", "from"] as const;
+const SWITCHES = ["json", "schema", "local", "yes", "preview"] as const;
 
 type Flags = Partial<Record<(typeof TEXTS)[number], string>> & Record<(typeof SWITCHES)[number], boolean>;
 
@@ -145,12 +149,33 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
       : "Nothing was done.";
     return { lines: [done], data: { done } };
   },
+  restore: async ([slug], flags) => {
+    if (!slug || !flags.from)
+      throw new Error("Say whom and from what: restore <slug> --from <connection string>");
+    return setBack(slug, flags.from, flags);
+  },
+  undo: async ([slug], flags) => setBack(slug ?? "", undefined, flags),
   "moves clear": async (_, flags) => {
     const cleared = await clearLeftovers(variables(), rateOf(flags));
     const lines = cleared.map(({ slug, rows }) => `deleted ${rows} rows that ${slug} has left behind`);
     return { lines: lines.length > 0 ? lines : ["Nothing is due."], data: cleared };
   },
 };
+
+/** The commands restore and undo. */
+async function setBack(slug: string, from: string | undefined, flags: Flags): Promise<Told> {
+  const { done, tables } = await restoreTenant(slug, from, variables(), {
+    rate: rateOf(flags),
+    preview: flags.preview,
+    confirm: (question) => confirm(question, flags),
+    tell: (told) => {
+      if (flags.json || told.length === 0) return;
+      const rows = told.map(({ samples, ...counts }) => ({ ...counts, keys: samples.join(" ") }));
+      console.log(table(rows, ["table", "added", "changed", "deleted", "keys"]).join("\n"));
+    },
+  });
+  return { lines: [done], data: { done, tables } };
+}
 
 /** Asks at a terminal; elsewhere --yes has to say it. */
 async function confirm(question: string, { yes, json }: Flags): Promise<boolean> {
@@ -198,9 +223,12 @@ const variables = () => ({
 const read = <Result>(work: (client: pg.Client) => Promise<Result>) =>
   inControl(loadVariables(["MIGRATION_DATABASE_URL"]), work);
 
+const cellOf = (value: unknown): string =>
+  value instanceof Date ? value.toISOString() : String(value ?? "–");
+
 /** Rows as lines of columns. */
 function table(rows: Record<string, unknown>[], columns: string[]): string[] {
-  const cells = [columns, ...rows.map((row) => columns.map((name) => String(row[name] ?? "–")))];
+  const cells = [columns, ...rows.map((row) => columns.map((name) => cellOf(row[name])))];
   const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)));
   return cells.map((line) =>
     line

@@ -17,7 +17,7 @@ GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenan
 -- All that the control plane's login may do at a site.
 GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
 -- What takes a tenant's rows elsewhere, behind the wall as well.
-GRANT EXECUTE ON FUNCTION current_tenant_id(), set_fence(text, integer, integer), changes(integer), forget_changes(uuid[]),
+GRANT EXECUTE ON FUNCTION current_tenant_id(), set_fence(text, integer, integer), extend_hold(integer), changes(integer), forget_changes(uuid[]),
 	note_changes(text, jsonb), load_rows(text, text[]) TO partywall_mover;
 
 $$ WHEN 'control' THEN $$

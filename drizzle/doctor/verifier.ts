@@ -38,6 +38,7 @@ const AT_SITES: readonly Runners[] = [
   ["event_id"],
   ["audit_row"],
   ["set_fence", "partywall_mover"],
+  ["extend_hold", "partywall_mover"],
   ["changes", "partywall_mover"],
   ["forget_changes", "partywall_mover"],
   ["note_changes", "partywall_mover"],

@@ -7,7 +7,9 @@ import { beginJob, takeOver, type Job, type JobVariables } from "./jobs.ts";
 import { abandon, move, type Move, type Progress } from "./move.ts";
 import { Pace, Stopped } from "./pace.ts";
 import { ProgressLine } from "./progress.ts";
+import { dropOldUndos, giveUp, restoreFrom, undoRestore } from "./restoring.ts";
 import { work } from "./run.ts";
+import type { Difference } from "./differences.ts";
 
 /** What a command of these may be told. */
 export type MoveOptions = {
@@ -70,6 +72,7 @@ function carryOut(
   return watched(rate, async ({ pace, line }) => {
     const show = (progress: Progress) => line.show(progress);
     try {
+      if (job.kind === "restore") throw new Error("A restore is abandoned and begun again, not resumed.");
       if (job.kind === "clear") await work(variables, job, pace, show, clear);
       else await work(variables, job, pace, show, move);
     } catch (error) {
@@ -94,6 +97,10 @@ function carryOut(
 /** Gives the tenant's move up: it stays where it is. */
 export async function abandonMove(slug: string, variables: JobVariables): Promise<string> {
   const job = await takeOver(variables, slug);
+  if (job.kind === "restore")
+    return (await giveUp(job, variables))
+      ? `The restore of ${slug} was done already. \`npm run tenants -- undo ${slug}\` takes it back.`
+      : `The restore of ${slug} is abandoned: nothing was changed.`;
   const isAbandoned = await watched(Infinity, ({ pace, line }) =>
     work(
       variables,
@@ -107,6 +114,71 @@ export async function abandonMove(slug: string, variables: JobVariables): Promis
     ? `The ${job.kind} of ${slug} is abandoned: it stays at ${job.source}.`
     : `The move of ${slug} had come too far to be abandoned: it is at ${job.target} now.`;
 }
+
+/** What a restore would do or has done, table by table, with some of the rows' keys. */
+export type RestoreTold = {
+  table: string;
+  added: number;
+  changed: number;
+  deleted: number;
+  samples: string[];
+};
+
+/** Sets a tenant's rows back: to those in a copy, or to those before its last restore. Returns what was done. */
+export const restoreTenant = (
+  slug: string,
+  from: string | undefined,
+  variables: JobVariables,
+  {
+    rate,
+    preview,
+    confirm,
+    tell,
+    content,
+  }: MoveOptions & { preview: boolean; tell: (told: RestoreTold[]) => void },
+): Promise<{ done: string; tables: RestoreTold[] }> =>
+  watched(rate, async ({ pace, line }) => {
+    let tables: RestoreTold[] = [];
+    const options = {
+      pace,
+      ...(content !== undefined && { content }),
+      confirm: async (differences: readonly Difference[]) => {
+        line.close();
+        tables = differences
+          .map(toldOf)
+          .filter(({ added, changed, deleted }) => added + changed + deleted > 0);
+        tell(tables);
+        return !preview && tables.length > 0 && (await confirm(`Set ${slug} back to that?`));
+      },
+    };
+    const restored = await (from === undefined
+      ? undoRestore(slug, variables, options)
+      : restoreFrom(slug, from, variables, options));
+    if (!restored) return { done: tables.length === 0 ? "Nothing differs." : "Nothing was changed.", tables };
+    const since =
+      restored.since > 0
+        ? ` ${restored.since} rows were changed after the preview, and are set back too.`
+        : "";
+    return {
+      done: `${slug} is set back; its writes were held for ${Math.round(restored.heldMs)} ms.${since} \`npm run tenants -- undo ${slug}\` takes that back, for seven days.`,
+      tables,
+    };
+  });
+
+/** Keys that are shown of each table. */
+const SAMPLES = 3;
+
+const toldOf = ({ table, added, changed, deleted }: Difference): RestoreTold => ({
+  table: table.name,
+  added: added.length,
+  changed: changed.length,
+  deleted: deleted.length,
+  samples: [
+    ...added.slice(0, SAMPLES).map((key) => `+${key.join(" ")}`),
+    ...changed.slice(0, SAMPLES).map((key) => `~${key.join(" ")}`),
+    ...deleted.slice(0, SAMPLES).map((key) => `-${key.join(" ")}`),
+  ],
+});
 
 export type JobRow = {
   slug: string;
@@ -150,6 +222,7 @@ export async function clearLeftovers(
     );
     return rows;
   });
+  await dropOldUndos(variables);
   const cleared: { slug: string; rows: number }[] = [];
   for (const { slug, source } of due) {
     const job = await beginJob(variables, slug, "clear", source);

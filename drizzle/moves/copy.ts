@@ -1,4 +1,4 @@
-import type { Catalog, Change, End, Key, Page, Table } from "./end.ts";
+import type { Catalog, Change, ChangeLog, End, Key, Page, Table } from "./end.ts";
 
 // The engine under moves and restores: it brings one tenant's rows from one End to another while the tenant works at the
 // first. What it relies on: a row that is not in the source's change log is at the target as it is at the source.
@@ -18,14 +18,15 @@ const MAX_COMPARISONS = 4;
 /** Where a copy stands: behind this row of the table. */
 export type Position = { table: string; after: Key | null };
 
-export type Ends = { source: End; target: End };
+/** `log` says what was changed at the source: its own, if it is no other. */
+export type Ends = { source: End; target: End; log?: ChangeLog };
 
 /** Hears of each page that was brought, and delays or ends the work: it may throw. */
 export type OnPage = (page: { rows: number; bytes: number }, position: Position) => Promise<void>;
 
 /** Copies all rows, from a position on if the rest is there. What the target refuses is left to the change log. */
 export async function copyRows(
-  { source, target }: Ends,
+  { source, target, log = source }: Ends,
   { tables }: Catalog,
   from: Position | undefined,
   onPage: OnPage,
@@ -40,7 +41,7 @@ export async function copyRows(
       // The next one is read while this one is loaded.
       if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page));
       reading.catch(() => undefined);
-      await source.note(table, await target.load(table, page));
+      await log.note(table, await target.load(table, page));
       after = page.last;
       const next = after === null ? tables[at + 1]?.name : table.name;
       await onPage({ rows: page.count, bytes: page.bytes }, { table: next ?? table.name, after });
@@ -60,8 +61,8 @@ export type Pass = { read: number; refused: number };
 
 /** Brings the target up to what the change log says, for some of the changed rows. */
 export async function copyChanges(ends: Ends, catalog: Catalog): Promise<Pass> {
-  const { source, target } = ends;
-  const changes = await source.changes(CHANGES_AT_ONCE);
+  const { target, log = ends.source } = ends;
+  const changes = await log.changes(CHANGES_AT_ONCE);
   const keysOf = changedKeys(changes, catalog);
   const gone = new Map<Table, readonly Key[]>();
   let refused = new Map<Table, readonly Key[]>();
@@ -82,9 +83,9 @@ export async function copyChanges(ends: Ends, catalog: Catalog): Promise<Pass> {
   // What was deleted may have been in the way.
   refused = await bringAll(ends, catalog, refused);
   for (const table of catalog.tables)
-    await source.note(table, [...(refused.get(table) ?? []), ...(kept.get(table) ?? [])]);
+    await log.note(table, [...(refused.get(table) ?? []), ...(kept.get(table) ?? [])]);
   // Last: an attempt that ends before this leaves the entries to the next one.
-  await source.forget(changes.flatMap(({ ids }) => ids));
+  await log.forget(changes.flatMap(({ ids }) => ids));
   const left = [...refused.values(), ...kept.values()].reduce((sum, keys) => sum + keys.length, 0);
   if (changes.length > 0 && left === changes.length) await clearTheWay(ends, catalog, refused);
   return { read: changes.length, refused: left };
@@ -139,7 +140,11 @@ async function bringAll(ends: Ends, { tables }: Catalog, keysOf: Map<Table, read
  * Deletes rows at the target that are in each other's way, as after two rows have swapped a unique value, with all that
  * refers to them. The change log has them all by then, so the next pass brings them again.
  */
-async function clearTheWay({ source, target }: Ends, catalog: Catalog, refused: Map<Table, readonly Key[]>) {
+async function clearTheWay(
+  { source, target, log = source }: Ends,
+  catalog: Catalog,
+  refused: Map<Table, readonly Key[]>,
+) {
   const cleared = new Map<Table, Map<string, Key>>(catalog.tables.map((table) => [table, new Map()]));
   const queue = [...refused];
   for (let next = queue.pop(); next; next = queue.pop()) {
@@ -153,7 +158,7 @@ async function clearTheWay({ source, target }: Ends, catalog: Catalog, refused: 
       if (child) queue.push([child, await target.referring(reference, child, table, added)]);
     }
   }
-  for (const [table, keys] of cleared) await source.note(table, [...keys.values()]);
+  for (const [table, keys] of cleared) await log.note(table, [...keys.values()]);
   for (const [table, keys] of [...cleared].toReversed()) await target.remove(table, [...keys.values()]);
 }
 
@@ -186,7 +191,7 @@ export async function compareRows(ends: Ends, catalog: Catalog, onPage: OnPage):
 }
 
 async function noteDifferences(
-  { source, target }: Ends,
+  { source, target, log = source }: Ends,
   { tables }: Catalog,
   onPage: OnPage,
 ): Promise<number> {
@@ -197,7 +202,7 @@ async function noteDifferences(
       const there = await target.digest(table, here, here.pending);
       if (here.count !== there.count || here.digest !== there.digest) {
         const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
-        await source.note(table, [...new Map(keys.map((key) => [idOf(key), key])).values()]);
+        await log.note(table, [...new Map(keys.map((key) => [idOf(key), key])).values()]);
         noted += keys.length;
       }
       after = here.upto;

@@ -43,12 +43,22 @@ export type Change = { table: string; key: Key; ids: readonly string[] };
 /** The rows of these keys that there are, in one order, each with the MD5 of its text. */
 export type Found = Rows & { keys: readonly Key[]; sums: readonly string[] };
 
+/** Which rows were changed, and have to be copied once more. */
+export type ChangeLog = {
+  /** At most so many, each once. */
+  changes(most: number): Promise<readonly Change[]>;
+  /** Deletes these entries, and none that came later. */
+  forget(ids: readonly string[]): Promise<void>;
+  /** Enters these rows, so that they are copied again. */
+  note(table: Table, keys: readonly Key[]): Promise<void>;
+};
+
 /**
  * One place where a tenant's rows are or are to be, as one attempt at a job sees it: each call is one transaction in the
  * signed context of that tenant and attempt, and does nothing once a newer attempt was there. Whoever gets no answer to a
  * call does not know whether it was done, and has to go on as a new attempt.
  */
-export type End = {
+export type End = ChangeLog & {
   /** Sets the tenant's fence, and returns the mode before; none is "". Throws PW006 or PW007 where it may not. */
   setFence(mode: FenceMode, epoch: number, heldMs?: number): Promise<FenceMode | "">;
   catalog(): Promise<Catalog>;
@@ -76,10 +86,6 @@ export type End = {
   remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]>;
   /** The keys of the rows that refer to these, by this reference. */
   referring(reference: Reference, table: Table, to: Table, keys: readonly Key[]): Promise<readonly Key[]>;
-  changes(most: number): Promise<readonly Change[]>;
-  forget(ids: readonly string[]): Promise<void>;
-  /** Enters these rows into the change log, so that they are copied again. */
-  note(table: Table, keys: readonly Key[]): Promise<void>;
 };
 
 /** The SQLSTATE of what a call failed with; undefined when that was not Postgres' answer. */

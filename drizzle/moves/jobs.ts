@@ -148,6 +148,16 @@ export class JobControl implements MoveControl {
     await this.#query("select control.commit_move($1, $2)", [this.#job.tenant, this.#job.epoch]);
   }
 
+  /** Writes into the tenant's audit trail that somebody who operates this has set its rows back. */
+  async tellOfRestore(): Promise<void> {
+    await this.#query(
+      `select control.tell($1, 'audit', $1, null, jsonb_build_object('actor_id', $2::uuid, 'actor_type', 'operator',
+         'request_id', null, 'action', 'update', 'resource', 'tenants', 'changed', '["content"]'::jsonb,
+         'micros', (1000000 * extract(epoch from clock_timestamp()))::bigint))`,
+      [this.#job.tenant, this.#job.id],
+    );
+  }
+
   async finish(outcome: "done" | "abandoned", keptUntil: Date | null = null): Promise<void> {
     const { id, token } = this.#job;
     await this.#query(
@@ -162,19 +172,22 @@ export class JobControl implements MoveControl {
   }
 }
 
-/** The logins at a site, and what signs contexts there. */
-export const loginsOf = (variables: JobVariables, name: string): Promise<SiteLogins> =>
+/** The site of this name. */
+export const siteNamed = (variables: JobVariables, name: string): Promise<Site> =>
   inControl(variables, async (control) => {
     const site =
       name === SHARED_SITE.name ? SHARED_SITE : (await readSites(control)).find((each) => each.name === name);
     if (!site) throw new Error(`There is no site ${name}.`);
-    return {
-      site,
-      mover: moverUrl(site, variables),
-      migrator: migratorUrls(site, variables)[0],
-      key: keyAt(site, variables),
-    };
+    return site;
   });
+
+/** The logins at a site, and what signs contexts there. */
+export const loginsAtSite = (variables: JobVariables, site: Site): SiteLogins => ({
+  site,
+  mover: moverUrl(site, variables),
+  migrator: migratorUrls(site, variables)[0],
+  key: keyAt(site, variables),
+});
 
 function keyAt(site: Site, { SITE_KEYS, TENANT_CONTEXT_KEYS }: JobVariables) {
   return site.database === null

@@ -2,7 +2,7 @@ import pg from "pg";
 import { setTimeout as pause } from "node:timers/promises";
 import { CatalogChanged } from "./copy.ts";
 import { stateOf, SUPERSEDED } from "./end.ts";
-import { JobControl, loginsOf, takeOver, type Job, type JobVariables } from "./jobs.ts";
+import { JobControl, loginsAtSite, siteNamed, takeOver, type Job, type JobVariables } from "./jobs.ts";
 import type { Move, Progress } from "./move.ts";
 import { Pace } from "./pace.ts";
 import { SiteEnd } from "./site-end.ts";
@@ -47,8 +47,8 @@ async function once<Result>(
   attempt: (of: Move) => Promise<Result>,
 ): Promise<Result> {
   const as = { tenant: job.tenant, job: job.id, token: job.token };
-  await using source = new SiteEnd(await loginsOf(variables, job.source), as);
-  await using target = new SiteEnd(await loginsOf(variables, job.target), as);
+  await using source = new SiteEnd(loginsAtSite(variables, await siteNamed(variables, job.source)), as);
+  await using target = new SiteEnd(loginsAtSite(variables, await siteNamed(variables, job.target)), as);
   const control = new JobControl(variables, job, watch);
   return await attempt({ source, target, epoch: job.epoch, progress: job.progress, control, around: pace });
 }

@@ -36,7 +36,7 @@ export type SiteLogins = {
   key: NamedKey;
 };
 
-/** A write takes the tenant's lock shared; what flips the fence takes it alone. */
+/** A write takes the tenant's lock shared; what flips the fence takes it alone, or none where it says so. */
 type Mode = "read" | "write" | "flip";
 type Statement = readonly [text: string, ...params: unknown[]];
 
@@ -45,6 +45,7 @@ export class SiteEnd implements End, AsyncDisposable {
   readonly #of: SiteLogins;
   readonly #attempt: Attempt;
   #client: Promise<pg.Client> | undefined;
+  #isAtomic = false;
 
   constructor(of: SiteLogins, attempt: Attempt) {
     this.#of = of;
@@ -64,6 +65,33 @@ export class SiteEnd implements End, AsyncDisposable {
       heldMs,
     ]);
     return was;
+  }
+
+  /** Has the tenant's writes held for so long from now on. Throws when they were not held all the time. */
+  async extendHold(heldMs: number): Promise<void> {
+    const { was } = await this.#one<{ was: string }>("flip", ["select extend_hold($1)::text as was", heldMs]);
+    // Only now is it sure that this was in force before the time was up.
+    const { in_time } = await this.#one<{ in_time: boolean }>("read", [
+      "select clock_timestamp() < $1::timestamptz as in_time",
+      was,
+    ]);
+    if (!in_time) throw new Error("The tenant's writes were not held in time.");
+  }
+
+  /** Has `work` done in one transaction: all of it or nothing. Others cannot use this End meanwhile. */
+  async atomically(work: () => Promise<void>): Promise<void> {
+    const client = await (this.#client ??= this.#connect());
+    await client.query("begin isolation level read committed");
+    this.#isAtomic = true;
+    try {
+      await work();
+      await client.query("commit");
+    } catch (error) {
+      await client.query("rollback").catch(() => undefined);
+      throw error;
+    } finally {
+      this.#isAtomic = false;
+    }
   }
 
   catalog() {
@@ -183,10 +211,12 @@ export class SiteEnd implements End, AsyncDisposable {
 
   async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {
     const remove = (some: readonly Key[]) =>
-      this.#run("write", [
-        `delete from ${this.#name(table)} t ${amongExists(table)}`,
-        ...columnsOf(table, some),
-      ]);
+      this.#undoable(() =>
+        this.#run("write", [
+          `delete from ${this.#name(table)} t ${amongExists(table)}`,
+          ...columnsOf(table, some),
+        ]),
+      );
     const refused: Key[] = [];
     for (let at = 0; at < keys.length; at += KEYS_AT_ONCE) {
       const some = keys.slice(at, at + KEYS_AT_ONCE);
@@ -245,6 +275,23 @@ export class SiteEnd implements End, AsyncDisposable {
     return count;
   }
 
+  /** Inside a larger transaction, what fails here is undone alone. */
+  async #undoable(work: () => Promise<unknown>): Promise<void> {
+    const client = await this.#client;
+    if (!this.#isAtomic || !client) {
+      await work();
+      return;
+    }
+    await client.query("savepoint undoable");
+    try {
+      await work();
+      await client.query("release undoable");
+    } catch (error) {
+      await client.query("rollback to undoable");
+      throw error;
+    }
+  }
+
   async #one<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row> {
     const [row] = await this.#run<Row>(mode, statement);
     if (!row) throw new Error("Postgres has returned no row.");
@@ -254,6 +301,11 @@ export class SiteEnd implements End, AsyncDisposable {
   /** Runs the statement in a transaction of its own, as the attempt, and returns its rows. */
   async #run<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
     const client = await (this.#client ??= this.#connect());
+    if (this.#isAtomic) {
+      // Again, as a context lives for a minute.
+      await this.#enter(client, mode);
+      return (await client.query<Row>(text, params)).rows;
+    }
     await client.query(`begin isolation level read committed${mode === "read" ? ", read only" : ""}`);
     try {
       await this.#enter(client, mode);

@@ -100,6 +100,23 @@ BEGIN
 	RETURN COALESCE(was.mode, '');
 END $$;
 --> statement-breakpoint
+-- Has the context's tenant's writes held for so long from now on, if they still are; returns until when they were before.
+-- It does not take the lock, which the attempt itself holds meanwhile: it counts only if it has ended before that time.
+CREATE FUNCTION public.extend_hold(held_ms integer) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+	of_tenant text := public.current_tenant_id();
+	was timestamptz;
+BEGIN
+	SELECT f.until INTO was FROM public.fences f WHERE f.tenant = of_tenant AND f.mode = 'frozen' FOR UPDATE;
+	IF was > pg_catalog.clock_timestamp() THEN
+		UPDATE public.fences f SET until = pg_catalog.clock_timestamp() + held_ms * interval '1 millisecond'
+			WHERE f.tenant = of_tenant;
+		RETURN was;
+	END IF;
+	RAISE EXCEPTION 'the tenant''s writes are not held any more' USING ERRCODE = 'PW007';
+END $$;
+--> statement-breakpoint
 -- Notes that this row was changed, while its tenant is `logged`. Its arguments name the columns of the key. Whoever changes
 -- it: by the row's tenant, not by a context's, so that what a migration changes is noted as well.
 CREATE FUNCTION public.log_row() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$

@@ -157,10 +157,12 @@ export class Tenant extends DurableObject<Env> {
     this.#relocating ??= (async () => {
       try {
         await this.#load();
-        const { epoch: current } = await this.#homeForNews();
-        if (!isClosed || current > epoch) return;
-        await commitMove(this.ctx.id.name ?? "", epoch);
-        await this.#load();
+        if (isClosed && (await this.#homeForNews()).epoch === epoch) {
+          await commitMove(this.ctx.id.name ?? "", epoch);
+          await this.#load();
+        }
+        // Such as the move's own entry in the audit trail. Nobody waits for it: the courier may be who asks.
+        void this.#courier.deliver(this.#confirmed);
       } finally {
         this.#relocatedAt = Date.now();
         this.#relocating = undefined;

@@ -1,0 +1,117 @@
+import { randomUUID } from "node:crypto";
+import type { Catalog, Change, ChangeLog, End, Key, Table } from "./end.ts";
+
+/** Rows that are compared by one digest, and one by one where the digests differ. */
+const RANGE_ROWS = 2000;
+const FOUND_AT_ONCE = 200;
+
+/** What making one place like another does to a table's rows. */
+export type Difference = { table: Table; added: Key[]; changed: Key[]; deleted: Key[] };
+
+/** What making `target` like `source` would do, table by table. */
+export async function differencesOf(
+  { source, target }: { source: End; target: End },
+  { tables }: Catalog,
+): Promise<Difference[]> {
+  const all: Difference[] = [];
+  for (const table of tables) {
+    const difference: Difference = { table, added: [], changed: [], deleted: [] };
+    for (let after: Key | null = null; ;) {
+      const here = await source.digestPage(table, after, RANGE_ROWS);
+      const there = await target.digest(table, here, here.pending);
+      if (here.count !== there.count || here.digest !== there.digest) {
+        const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
+        add(difference, await differenceOf({ source, target }, table, keys));
+      }
+      after = here.upto;
+      if (after === null) break;
+    }
+    all.push(difference);
+  }
+  return all;
+}
+
+/** The same for these rows alone. */
+export async function differenceOf(
+  { source, target }: { source: End; target: End },
+  table: Table,
+  keys: readonly Key[],
+): Promise<Difference> {
+  const difference: Difference = { table, added: [], changed: [], deleted: [] };
+  const distinct = [...new Map(keys.map((key) => [JSON.stringify(key), key])).values()];
+  for (let first = 0; first < distinct.length; first += FOUND_AT_ONCE) {
+    const some = distinct.slice(first, first + FOUND_AT_ONCE);
+    const [here, there] = [await sumsOf(source, table, some), await sumsOf(target, table, some)];
+    for (const key of some) {
+      const [ours, theirs] = [here.get(JSON.stringify(key)), there.get(JSON.stringify(key))];
+      if (ours === theirs) continue;
+      if (theirs === undefined) difference.added.push(key);
+      else if (ours === undefined) difference.deleted.push(key);
+      else difference.changed.push(key);
+    }
+  }
+  return difference;
+}
+
+async function sumsOf(
+  end: End,
+  table: Table,
+  keys: readonly Key[],
+): Promise<Map<string, string | undefined>> {
+  const found = await end.find(table, keys);
+  return new Map(found.keys.map((key, at) => [JSON.stringify(key), found.sums[at]]));
+}
+
+function add(to: Difference, more: Difference): void {
+  for (const kind of ["added", "changed", "deleted"] as const) to[kind].push(...more[kind]);
+}
+
+/** Rows that are to be copied, as a list of this process. */
+export class ListedChanges implements ChangeLog {
+  readonly #noted = new Map<string, Change>();
+
+  changes(most: number): Promise<readonly Change[]> {
+    return Promise.resolve([...this.#noted.values()].slice(0, most));
+  }
+
+  forget(ids: readonly string[]): Promise<void> {
+    for (const id of ids) this.#noted.delete(id);
+    return Promise.resolve();
+  }
+
+  note({ name }: Pick<Table, "name">, keys: readonly Key[]): Promise<void> {
+    for (const key of keys) {
+      const id = randomUUID();
+      this.#noted.set(id, { table: name, key, ids: [id] });
+    }
+    return Promise.resolve();
+  }
+}
+
+/** A change log, and in `seen` what was read from it. */
+export class SeenChanges implements ChangeLog {
+  readonly #log: ChangeLog;
+  readonly #seen = new Map<string, Change>();
+
+  constructor(log: ChangeLog) {
+    this.#log = log;
+  }
+
+  get seen(): Iterable<Change> {
+    return this.#seen.values();
+  }
+
+  async changes(most: number): Promise<readonly Change[]> {
+    const changes = await this.#log.changes(most);
+    for (const change of changes) this.#seen.set(JSON.stringify([change.table, change.key]), change);
+    return changes;
+  }
+
+  forget(ids: readonly string[]): Promise<void> {
+    return this.#log.forget(ids);
+  }
+
+  note(table: Table, keys: readonly Key[]): Promise<void> {
+    return this.#log.note(table, keys);
+  }
+}
