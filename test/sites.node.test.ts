@@ -1,143 +1,43 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { text } from "node:stream/consumers";
 import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { connected } from "../drizzle/connected.ts";
 import { createTenant } from "../drizzle/create-tenant.ts";
 import { examine } from "../drizzle/doctor/examine.ts";
 import { behind, migrateFleet, withFleet } from "../drizzle/fleet.ts";
-import { localDatabase, prepareLocalDatabase } from "../drizzle/local-database.ts";
-import { startStack, type Stack } from "../drizzle/local/stack.ts";
+import { localDatabase } from "../drizzle/local-database.ts";
 import { addSite } from "../drizzle/site-add.ts";
 import { loginsAt, readSites } from "../drizzle/sites.ts";
-import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
-import { serve, type Served } from "./bench/workerd.ts";
-import { deployedBundle } from "./support/node/deployed.ts";
+import { House } from "./support/node/house.ts";
 import { TESTS_MIGRATIONS, withMigrations } from "./support/node/product.ts";
 
 // The command line for sites and tenants, and the fleet, with two Postgres servers and the Worker as it would be deployed.
 
-const PASSWORD = "correct horse battery staple";
 const { content = "" } = TESTS_MIGRATIONS;
 const quiet = { content, say: () => undefined };
 
-const resources = new AsyncDisposableStack();
-let dir: string;
-let first: Stack;
-let second: Stack;
-let variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
-/** The superuser, in the control plane's database. */
-let root: pg.Client;
-let worker: Served;
+let house: House;
+let first: House["first"];
+let second: House["second"];
+let variables: House["variables"];
+let root: House["root"];
+let [ask, run, tenants, told, newTenant] = [] as unknown as [
+  House["ask"],
+  House["run"],
+  House["tenants"],
+  House["told"],
+  House["newTenant"],
+];
 
 beforeAll(async () => {
-  dir = mkdtempSync(join(tmpdir(), "partywall-sites-"));
-  // As root, Postgres runs as another user, who then reaches its data here.
-  chmodSync(dir, 0o711);
-  for (const name of ["first", "second"]) mkdirSync(join(dir, name));
-  [first, second] = await Promise.all([
-    startStack({ dir: join(dir, "first") }),
-    startStack({ dir: join(dir, "second") }),
-  ]);
-  variables = { ...makeDatabaseUrls(`127.0.0.1:${first.postgresPort}`), ...(await makeSecrets()) };
-  await prepareLocalDatabase(first.superuserUrl, variables, { content });
-  root = new pg.Client({ connectionString: first.superuserUrl.replace(/[^/]*$/, "partywall") });
-  await root.connect();
-  await addSite({ name: "own-schema", schema: true }, variables, quiet);
-  const databaseUrl = await localDatabase("own-database", second.superuserUrl);
-  await addSite({ name: "own-database", schema: false, databaseUrl }, variables, quiet);
-  await startWorker();
+  house = await House.start();
+  ({ first, second, variables, root, ask, run, tenants, told, newTenant } = house);
 }, 120_000);
-afterAll(async () => {
-  await root?.end();
-  await resources.disposeAsync();
-  await Promise.all([first?.stop(), second?.stop()]);
-  rmSync(dir, { recursive: true, force: true });
-});
-
-async function startWorker(): Promise<void> {
-  worker = await serve(resources, await deployedBundle(), {
-    ...variables,
-    NEON_FETCH_ENDPOINT: first.endpoint,
-    ISSUER: "https://api.partywall.test",
-    TENANT_LOCATION_HINT: "weur",
-    API_KEY_ENVIRONMENT: "test",
-    ALLOWED_ORIGINS: "",
-    LOG_REQUESTS: "off",
-  });
-}
-
-/** Runs a program of the project's to its end, with nothing of this process' environment. */
-async function run(program: string, ...args: string[]) {
-  const { PATH = "", HOME = "", NODE_COMPILE_CACHE = "" } = process.env;
-  const child = spawn(process.execPath, [program, ...args], {
-    env: {
-      PATH,
-      HOME,
-      NODE_COMPILE_CACHE,
-      WRANGLER_SEND_METRICS: "false",
-      ISSUER: "https://api.example.test",
-      ...variables,
-    },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  const [out, error, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, "exit") as Promise<[number]>,
-  ]);
-  for (const secret of Object.entries(variables).flatMap(([name, value]) => secretsOf(name, value)))
-    expect(out + error).not.toContain(secret);
-  return { out, error, code };
-}
-
-const secretsOf = (name: string, value: string): string[] =>
-  name.endsWith("URL") ? [new URL(value).password] : value.startsWith("{") ? [] : [value.slice(-43)];
-
-const tenants = (...args: string[]) => run("drizzle/tenants.ts", ...args);
-
-/** What a command prints for programs. Throws when it fails. */
-async function told<T>(...args: string[]): Promise<T> {
-  const { out, error, code } = await tenants(...args, "--json");
-  if (code !== 0) throw new Error(error);
-  return JSON.parse(out) as T;
-}
-
-const ask = (method: string, path: string, token?: string, body?: object) =>
-  fetch(`http://127.0.0.1:${worker.port}${path}`, {
-    method,
-    headers: {
-      ...(token && { authorization: `Bearer ${token}` }),
-      ...(body && { "content-type": "application/json" }),
-    },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-
-/** A tenant at a site, made by the command line; its owner's access token. */
-async function newTenant(slug: string, site: string): Promise<string> {
-  const owner = `owner@${slug}.test`;
-  const made = await told<{ invitation: string }>(
-    "create",
-    slug,
-    "--site",
-    site,
-    "--owner",
-    owner,
-    "--plan",
-    "enterprise",
-  );
-  const session = await ask("POST", "/v1/invitations/accept", undefined, {
-    token: made.invitation,
-    password: PASSWORD,
-  });
-  expect(session.status).toBe(201);
-  return ((await session.json()) as { access_token: string }).access_token;
-}
+afterAll(() => house?.[Symbol.asyncDispose]());
 
 describe("a tenant at a site", () => {
   it.each([
@@ -347,7 +247,7 @@ describe("the doctor", () => {
 
 describe("the fleet", () => {
   const withMigration = (...statements: string[]) =>
-    withMigrations(mkdtempSync(join(dir, "migrations-")), statements);
+    withMigrations(mkdtempSync(join(house.dir, "migrations-")), statements);
   const late = (folder: string) =>
     withFleet(variables, async (control) =>
       (await behind(control, variables, undefined, { content: folder })).map(({ site }) => site).sort(),
@@ -451,8 +351,8 @@ describe("a site's server", () => {
     await root.query(
       "update control.sites set rotated_at = rotated_at - interval '11 minutes' where server is not null",
     );
-    await worker.stop();
-    await startWorker();
+    await house.worker.stop();
+    await house.startWorker();
     expect((await tenants("site", "rotate", "own-database")).out).toContain("the rotation is done");
     expect(await keys()).toBe(1);
     expect((await ask("GET", "/v1/projects", token)).status).toBe(200);
@@ -484,15 +384,14 @@ describe("a site's server", () => {
     const [there, here] = [await newTenant("there", "own-database"), await newTenant("here", "own-schema")];
     const status = async (token: string) => (await ask("GET", "/v1/projects", token)).status;
     expect([await status(there), await status(here)]).toEqual([200, 200]);
-    const { postgresPort } = second;
-    await second.stop();
+    const startAgain = await house.stopSecond();
     const refused = await ask("GET", "/v1/projects", there);
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "5"]);
     expect(await refused.text()).not.toContain("127.0.0.1");
     expect([await status(there), await status(here)]).toEqual([503, 200]);
-    expect((await fetch(`http://127.0.0.1:${worker.port}/ready`)).status).toBe(200);
+    expect((await fetch(`http://127.0.0.1:${house.worker.port}/ready`)).status).toBe(200);
     await expect(migrateFleet(variables, quiet)).rejects.toThrow(/own-database: .*ECONNREFUSED/);
-    second = await startStack({ dir: join(dir, "second"), postgresPort });
+    await startAgain();
     await expect.poll(() => status(there), { timeout: 20_000 }).toBe(200);
   }, 60_000);
 });

@@ -239,19 +239,19 @@ export async function clearLeftovers(
 }
 
 /** Deletes what a tenant has left at the target of this job, which it has moved away from. */
-async function clear({ target, epoch, progress, control, around }: Move): Promise<void> {
-  const was = await target.setFence("loading", epoch);
+async function clear({ target, progress, control, around }: Move): Promise<void> {
+  const was = await target.setFence("loading", 0);
   if (was !== "closed" && was !== "loading") throw new Error("The tenant is there, or was never there.");
   progress.rows += await eraseRows(target, await target.catalog(), ({ rows, bytes }) =>
     around.pace(rows, bytes),
   );
-  await target.setFence("closed", epoch);
+  await target.setFence("closed", 0);
   await control.finish("done");
 }
 
-async function stopClearing({ target, epoch, control }: Move): Promise<boolean> {
-  await target.setFence("loading", epoch);
-  await target.setFence("closed", epoch);
+async function stopClearing({ target, control }: Move): Promise<boolean> {
+  await target.setFence("loading", 0);
+  await target.setFence("closed", 0);
   await control.finish("abandoned");
   return true;
 }

@@ -5,7 +5,7 @@ import type { Catalog, Change, ChangeLog, End, Key, Page, Table } from "./end.ts
 
 /** Rows and bytes that are read at once; how many rows that are is found by starting with few. */
 const PAGE = { rows: 2000, bytes: 1_000_000 };
-const FIRST_PAGE = { ...PAGE, rows: 200 };
+const FIRST_ROWS = 200;
 /** Changed rows of a table that are brought by one statement. */
 const BROUGHT_AT_ONCE = 200;
 /** Rows that are compared by one digest. */
@@ -30,16 +30,17 @@ export async function copyRows(
   { tables }: Catalog,
   from: Position | undefined,
   onPage: OnPage,
+  rowsAtOnce = PAGE.rows,
 ): Promise<void> {
   const first = tables.findIndex(({ name }) => name === from?.table);
   for (const [at, table] of tables.entries()) {
     if (at < first) continue;
     let after = at === first ? (from?.after ?? null) : null;
-    let reading = source.page(table, after, FIRST_PAGE);
+    let reading = source.page(table, after, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });
     for (;;) {
       const page = await reading;
       // The next one is read while this one is loaded.
-      if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page));
+      if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page, rowsAtOnce));
       reading.catch(() => undefined);
       await log.note(table, await target.load(table, page));
       after = page.last;
@@ -51,9 +52,9 @@ export async function copyRows(
 }
 
 /** How much to read after this page: what is read beyond the bytes is read in vain. */
-const sizeAfter = ({ count, bytes }: Page) => ({
+const sizeAfter = ({ count, bytes }: Page, rowsAtOnce: number) => ({
   ...PAGE,
-  rows: Math.max(1, Math.min(PAGE.rows, Math.ceil((count * PAGE.bytes) / Math.max(bytes, 1)))),
+  rows: Math.max(1, Math.min(rowsAtOnce, Math.ceil((count * PAGE.bytes) / Math.max(bytes, 1)))),
 });
 
 /** What a pass over the change log did: entries of how many rows it read, and how many of these the target refused. */

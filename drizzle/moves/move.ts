@@ -34,6 +34,8 @@ export type MoveControl = {
 };
 
 export type Surroundings = {
+  /** Rows that are copied at once, at most. */
+  rowsAtOnce?: number;
   now(): number;
   pause(ms: number): Promise<void>;
   /** Delays the work as its rate demands, or ends it by throwing. */
@@ -58,13 +60,19 @@ export async function move(of: Move): Promise<void> {
   let catalog = await alikeCatalog(of);
   if (!of.progress.prepared) await prepare(of, catalog, was);
   await note(of, { phase: "copying" });
-  await copyRows({ source, target }, catalog, of.progress.position, async ({ rows, bytes }, position) => {
-    of.progress.position = position;
-    of.progress.rows += rows;
-    of.progress.bytes += bytes;
-    await note(of, {});
-    await of.around.pace(rows, bytes);
-  });
+  await copyRows(
+    { source, target },
+    catalog,
+    of.progress.position,
+    async ({ rows, bytes }, position) => {
+      of.progress.position = position;
+      of.progress.rows += rows;
+      of.progress.bytes += bytes;
+      await note(of, {});
+      await of.around.pace(rows, bytes);
+    },
+    of.around.rowsAtOnce,
+  );
   for (let outcome: Outcome = "changed"; outcome !== "done";) {
     if (outcome === "changed") catalog = await compare(of);
     await note(of, { phase: "switching" });

@@ -1,8 +1,12 @@
-import { setTimeout as pause } from "node:timers/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Surroundings } from "./move.ts";
 
 /** A row counts once for each so many bytes: large ones cost the neighbours more. */
 const BYTES_A_ROW = 1024;
+
+/** The neighbours get in between as often as that. */
+const PAGES_A_SECOND = 5;
+const MAX_AT_ONCE = 2000;
 
 /** Somebody pressed Ctrl-C, and the work has come to a place where it can go on later. */
 export class Stopped extends Error {}
@@ -10,8 +14,9 @@ export class Stopped extends Error {}
 /** Delays work so that no more than so many rows a second are brought, until it is stopped. */
 export class Pace implements Surroundings {
   readonly #rate: number;
+  readonly #stop = new AbortController();
   readonly say: (line: string) => void;
-  #isStopped = false;
+  readonly rowsAtOnce: number;
   /** When what was done so far is done at this rate. */
   #due = 0;
 
@@ -19,10 +24,11 @@ export class Pace implements Surroundings {
   constructor(rate: number, say: (line: string) => void) {
     this.#rate = rate;
     this.say = say;
+    this.rowsAtOnce = Math.ceil(Math.min(MAX_AT_ONCE, rate / PAGES_A_SECOND));
   }
 
   stop(): void {
-    this.#isStopped = true;
+    this.#stop.abort();
   }
 
   now(): number {
@@ -30,21 +36,14 @@ export class Pace implements Surroundings {
   }
 
   async pause(ms: number): Promise<void> {
-    this.#check();
-    await pause(ms);
+    await sleep(ms, undefined, { signal: this.#stop.signal }).catch(() => {
+      throw new Stopped();
+    });
   }
 
   async pace(rows: number, bytes: number): Promise<void> {
-    this.#check();
-    const now = this.now();
-    this.#due = Math.max(this.#due, now) + (Math.max(rows, bytes / BYTES_A_ROW) / this.#rate) * 1000;
-    // From the time that the work itself takes nothing is added: the next page is due when this one is.
-    if (this.#due > now) await pause(this.#due - now);
-    this.#due = Math.max(this.#due, now);
-    this.#check();
-  }
-
-  #check(): void {
-    if (this.#isStopped) throw new Stopped("stopped");
+    // The time that the work itself has taken counts: the next page is due when this one is.
+    this.#due = Math.max(this.#due, this.now()) + (Math.max(rows, bytes / BYTES_A_ROW) / this.#rate) * 1000;
+    await this.pause(Math.max(0, this.#due - this.now()));
   }
 }

@@ -1,7 +1,7 @@
 import type { Progress } from "./move.ts";
 
 /** How often a line is printed where nobody watches, and where somebody does. */
-const LINE_MS = 5000;
+const LINE_MS = 2000;
 const TICK_MS = 250;
 
 const DOING: Record<Progress["phase"], string> = {

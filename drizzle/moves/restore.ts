@@ -61,7 +61,7 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   // All that was changed since before the differences were looked for.
   const since = new SeenChanges(live);
   const toUndo = { source: live, target: undo, log: since };
-  await copyRows(toUndo, whole, undefined, pace);
+  await copyRows(toUndo, whole, undefined, pace, around.rowsAtOnce);
   await catchUp(toUndo, whole, ({ read }) => around.pace(read, 0));
   await compareRows(toUndo, whole, pace);
   await catchUp(toUndo, whole, ({ read }) => around.pace(read, 0), FEW_CHANGES);

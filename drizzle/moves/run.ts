@@ -1,5 +1,6 @@
 import pg from "pg";
 import { setTimeout as pause } from "node:timers/promises";
+import { messageOf } from "../connected.ts";
 import { CatalogChanged } from "./copy.ts";
 import { stateOf, SUPERSEDED } from "./end.ts";
 import { JobControl, loginsAtSite, siteNamed, takeOver, type Job, type JobVariables } from "./jobs.ts";
@@ -32,7 +33,7 @@ export async function work<Result>(
       if (stateOf(error) === SUPERSEDED)
         throw new Error("Somebody else has taken this job over, and goes on with it.", { cause: error });
       if (!isPassing(error) || time === MAX_ATTEMPTS) throw error;
-      pace.say(`going on after: ${error instanceof Error ? error.message : String(error)}`);
+      pace.say(`going on after ${reasonOf(error)}`);
       await pause(RETRY_MS);
       current = await takeOver(variables, job.slug);
     }
@@ -53,11 +54,21 @@ async function once<Result>(
   return await attempt({ source, target, epoch: job.epoch, progress: job.progress, control, around: pace });
 }
 
+/** In words, without a row's text, which Postgres may quote. */
+const reasonOf = (error: unknown): string =>
+  error instanceof CatalogChanged || MISSHAPEN.includes(stateOf(error) ?? "")
+    ? "a migration has changed the tables"
+    : `a connection has failed: ${messageOf(error)}`;
+
 /** Whether it may be gone the next time: a server that is away, or a table that is being changed. */
 function isPassing(error: unknown): boolean {
   if (error instanceof CatalogChanged) return true;
   if (error instanceof pg.DatabaseError)
     return /^(08|57P|40|55P03)/.test(error.code ?? "") || MISSHAPEN.includes(error.code ?? "");
   // Node's own, such as ECONNRESET, and what node-postgres says when the connection ends.
-  return error instanceof Error && ("errno" in error || /^Connection terminated/.test(error.message));
+  return (
+    error instanceof Error &&
+    ("errno" in error ||
+      /^(Connection terminated|Client has encountered a connection error)/.test(error.message))
+  );
 }

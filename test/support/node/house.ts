@@ -1,0 +1,178 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import type pg from "pg";
+import { connect, connected } from "../../../drizzle/connected.ts";
+import { localDatabase, prepareLocalDatabase } from "../../../drizzle/local-database.ts";
+import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
+import { addSite } from "../../../drizzle/site-add.ts";
+import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
+import { serve, type Served } from "../../bench/workerd.ts";
+import { deployedBundle } from "./deployed.ts";
+import { TESTS_MIGRATIONS } from "./product.ts";
+
+const PASSWORD = "correct horse battery staple";
+const quiet = { ...TESTS_MIGRATIONS, say: () => undefined };
+
+/**
+ * Two Postgres servers with the shared site, a site `own-schema` beside it and a site `own-database` at the second one; the
+ * Worker as it would be deployed; and the command line for them.
+ */
+export class House implements AsyncDisposable {
+  readonly #resources: AsyncDisposableStack;
+  readonly dir: string;
+  readonly first: Stack;
+  second: Stack;
+  readonly variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
+  /** The superuser, in the control plane's database. */
+  root: pg.Client;
+  #worker: Served | undefined;
+
+  get worker(): Served {
+    if (!this.#worker) throw new Error("no Worker runs");
+    return this.#worker;
+  }
+
+  private constructor(
+    of: Pick<House, "first" | "second" | "variables" | "root">,
+    dir: string,
+    resources: AsyncDisposableStack,
+  ) {
+    ({ first: this.first, second: this.second, variables: this.variables, root: this.root } = of);
+    this.dir = dir;
+    this.#resources = resources;
+  }
+
+  static async start(): Promise<House> {
+    const dir = mkdtempSync(join(tmpdir(), "partywall-sites-"));
+    // As root, Postgres runs as another user, who then reaches its data here.
+    chmodSync(dir, 0o711);
+    for (const name of ["first", "second"]) mkdirSync(join(dir, name));
+    const [first, second] = await Promise.all([
+      startStack({ dir: join(dir, "first") }),
+      startStack({ dir: join(dir, "second") }),
+    ]);
+    const variables = { ...makeDatabaseUrls(`127.0.0.1:${first.postgresPort}`), ...(await makeSecrets()) };
+    await prepareLocalDatabase(first.superuserUrl, variables, TESTS_MIGRATIONS);
+    const root = await connect(first.superuserUrl.replace(/[^/]*$/, "partywall"));
+    const house = new House({ first, second, variables, root }, dir, new AsyncDisposableStack());
+    await addSite({ name: "own-schema", schema: true }, variables, quiet);
+    const databaseUrl = await localDatabase("own-database", second.superuserUrl);
+    await addSite({ name: "own-database", schema: false, databaseUrl }, variables, quiet);
+    await house.startWorker();
+    return house;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.root.end();
+    await this.#resources.disposeAsync();
+    await Promise.all([this.first.stop(), this.second.stop()]);
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  /** Starts another Worker, with these variables as they are now, in place of the one before. */
+  async startWorker(): Promise<void> {
+    this.#worker = await serve(this.#resources, await deployedBundle(), {
+      ...this.variables,
+      NEON_FETCH_ENDPOINT: this.first.endpoint,
+      ISSUER: "https://api.partywall.test",
+      TENANT_LOCATION_HINT: "weur",
+      API_KEY_ENVIRONMENT: "test",
+      ALLOWED_ORIGINS: "",
+      LOG_REQUESTS: "off",
+    });
+  }
+
+  /** Copies a server's database as it is now, while nobody is connected to it. Returns its superuser's connection string. */
+  async copyDatabase(of: Stack, database: string, to: string): Promise<string> {
+    if (of === this.first) await this.root.end();
+    await connected(of.superuserUrl, async (client) => {
+      await client.query(`alter database "${database}" allow_connections false`);
+      await client.query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1", [
+        database,
+      ]);
+      await client.query(`create database "${to}" template "${database}"`);
+      await client.query(`alter database "${database}" allow_connections true`);
+      await client.query(`alter database "${to}" owner to partywall_migrator`);
+    });
+    if (of === this.first) this.root = await connect(of.superuserUrl.replace(/[^/]*$/, "partywall"));
+    return of.superuserUrl.replace(/[^/]*$/, to);
+  }
+
+  /** Stops the second server, as if it had gone; returns what starts it again, at the same port. */
+  async stopSecond(): Promise<() => Promise<void>> {
+    const { postgresPort } = this.second;
+    await this.second.stop();
+    return async () => {
+      this.second = await startStack({ dir: join(this.dir, "second"), postgresPort });
+    };
+  }
+
+  /** A request to the Worker. */
+  ask = (method: string, path: string, token?: string, body?: object): Promise<Response> =>
+    fetch(`http://127.0.0.1:${this.worker.port}${path}`, {
+      method,
+      headers: {
+        ...(token && { authorization: `Bearer ${token}` }),
+        ...(body && { "content-type": "application/json" }),
+      },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+
+  /** Runs a program of the project's to its end, with nothing of this process' environment. Throws if it prints a secret. */
+  run = async (program: string, ...args: string[]) => {
+    const child = this.spawn(program, ...args);
+    const [out, error, [code]] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      once(child, "exit") as Promise<[number]>,
+    ]);
+    for (const secret of Object.entries(this.variables).flatMap(([name, value]) => secretsOf(name, value)))
+      if ((out + error).includes(secret)) throw new Error(`${program} prints a secret.`);
+    return { out, error, code };
+  };
+
+  /** The same, for whoever does something to it meanwhile. */
+  spawn = (program: string, ...args: string[]) => {
+    const { PATH = "", HOME = "", NODE_COMPILE_CACHE = "" } = process.env;
+    return spawn(process.execPath, [program, ...args], {
+      env: {
+        PATH,
+        HOME,
+        NODE_COMPILE_CACHE,
+        WRANGLER_SEND_METRICS: "false",
+        ISSUER: "https://api.example.test",
+        ...this.variables,
+      },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  };
+
+  tenants = (...args: string[]) => this.run("drizzle/tenants.ts", ...args);
+
+  /** What a command prints for programs. Throws when it fails. */
+  told = async <T>(...args: string[]): Promise<T> => {
+    const { out, error, code } = await this.tenants(...args, "--json");
+    if (code !== 0) throw new Error(error);
+    return JSON.parse(out) as T;
+  };
+
+  /** A tenant at a site, made by the command line; its owner's access token. */
+  newTenant = async (slug: string, site: string): Promise<string> => {
+    const owner = `owner@${slug}.test`;
+    const make = ["create", slug, "--site", site, "--owner", owner, "--plan", "enterprise"];
+    const { invitation } = await this.told<{ invitation: string }>(...make);
+    const session = await this.ask("POST", "/v1/invitations/accept", undefined, {
+      token: invitation,
+      password: PASSWORD,
+    });
+    if (session.status !== 201) throw new Error(await session.text());
+    return ((await session.json()) as { access_token: string }).access_token;
+  };
+}
+
+const secretsOf = (name: string, value: string): string[] =>
+  name.endsWith("URL") ? [new URL(value).password] : value.startsWith("{") ? [] : [value.slice(-43)];
