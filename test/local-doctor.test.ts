@@ -133,8 +133,15 @@ const inTransaction = async (work: () => Promise<void>) => {
 
 const MINE = "tenant_id = (select current_tenant_id())";
 const asOwner = (sql: string) => `set local role partywall_owner; ${sql}; reset role`;
-const audited = (table: string) =>
-  `create trigger audit_row after insert or update or delete on ${table} for each row execute function audit_row('id')`;
+/** The two triggers of each tenant table; rows that the mover brings set off neither. */
+const audited = (table: string, key = "'id'") =>
+  ["audit_row('id')", `log_row(${key})`]
+    .map(
+      (call) =>
+        `create trigger ${call.replace(/\(.*/, "")} after insert or update or delete on ${table} for each row
+          when (session_user <> 'partywall_mover') execute function ${call}`,
+    )
+    .join("; ");
 /** A tenant table beside projects and tasks, right but for what `columns` and `more` say. */
 const notes = (columns: string, more = "") =>
   asOwner(`create table notes (${columns});
@@ -493,6 +500,14 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     `create or replace trigger audit_row after insert or update or delete on tasks for each row
       execute function control.audit_row('id')`,
   ],
+  ["log_trigger", "public.tasks", "drop trigger log_row on tasks"],
+  ["log_trigger", "public.audit_events", "alter table audit_events disable trigger log_row"],
+  [
+    "log_trigger",
+    "public.idempotency_keys",
+    `create or replace trigger log_row after insert or update or delete on idempotency_keys for each row
+      when (session_user <> 'partywall_mover') execute function log_row('key')`,
+  ],
   ["audit_missing", "public.tasks", "drop trigger audit_row on tasks"],
   ["audit_missing", "control.memberships", "drop trigger audit_row on control.memberships"],
   ["audit_missing", "control.tenants", "drop trigger audit_row on control.tenants"],
@@ -502,6 +517,8 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     notes(
       NOTE,
       `drop trigger audit_row on notes; alter table notes drop id cascade, add primary key (tenant_id, slug);
+        create or replace trigger log_row after insert or update or delete on notes for each row
+          when (session_user <> 'partywall_mover') execute function log_row('slug');
         alter table notes rename to watchers`,
     ),
   ],
@@ -692,7 +709,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
   ],
 
   ...["public.current_tenant_id()", "control.current_tenant_id()"].flatMap((name): typeof DEFECTS => [
-    ["verifier_body", name, changed(name, "'IF genuine THEN', 'IF true THEN'")],
+    ["verifier_body", name, changed(name, "'genuine THEN', 'genuine OR true THEN'")],
     ["verifier_body", name, changed(name, "'session_user', '''partywall_app'''")],
   ]),
   // A context for another site.
@@ -892,8 +909,10 @@ describe.each(DEFECTS)("%s of %s", (codes, object, plant) => {
       for (const finding of found) await mend(finding.mend);
       // Behind one defect another may stand, as behind a child table's lack of a wall of its own.
       let rest = await findings();
-      for (const finding of rest) await mend(finding.mend);
-      if (rest.length > 0) rest = await findings();
+      for (let time = 0; time < 3 && rest.length > 0; time++) {
+        for (const finding of rest) await mend(finding.mend);
+        rest = await findings();
+      }
       // What no SQL mends is a warning: a materialised view, granted to nobody now.
       expect(rest.filter(({ mend: sql }) => !sql.startsWith("--"))).toEqual([]);
       await expectWall();

@@ -233,7 +233,7 @@ it("gives no login of the Worker a way around RLS", async () => {
   const roles = await operator`
     select rolname, rolsuper, rolbypassrls, rolcreaterole from pg_roles where rolname like 'partywall\\_%'
       and rolname <> 'partywall_migrator' order by rolname`;
-  expect(roles).toHaveLength(5);
+  expect(roles).toHaveLength(6);
   for (const role of roles)
     expect(role).toMatchObject({ rolsuper: false, rolbypassrls: false, rolcreaterole: false });
   const open = await operator`

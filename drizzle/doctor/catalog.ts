@@ -105,9 +105,10 @@ audit_triggers as (
 log_triggers as (
   select oid, object, format('TRIGGER log_row AFTER INSERT OR DELETE OR UPDATE ON %s FOR EACH ROW'
     ' WHEN ((SESSION_USER <> ''partywall_mover''::name)) EXECUTE FUNCTION public.log_row(%s)', object, k.key) as definition
-  from tables cross join lateral (select string_agg(quote_literal(attname), ', ' order by at) as key
+  from tables cross join lateral (
+    select string_agg(quote_literal(attname), ', ' order by at) filter (where attname <> 'tenant_id') as key
     from pg_index, unnest(indkey) with ordinality as k (num, at) join pg_attribute on attnum = num
-    where indrelid = oid and indisprimary and attrelid = oid and attname <> 'tenant_id') k
+    where indrelid = oid and indisprimary and attrelid = oid having count(*) > 0) k
   where atttypid = 'uuid'::regtype),
 -- The policies of tenant tables, each against the one that should be there: see verdict. Beside tenant_only the
 -- permissive one says nothing of its own, or the same once more.

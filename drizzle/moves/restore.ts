@@ -26,6 +26,8 @@ export type Restore = {
   undo: End;
   /** Whether to go on, when it is known what that would do. */
   confirm: (differences: readonly Difference[]) => Promise<boolean>;
+  /** Notes that from now on it may have been done, also if nobody lives to say so. */
+  beforeHold: () => Promise<void>;
   around: Surroundings;
 };
 
@@ -65,6 +67,7 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   await catchUp(toUndo, whole, ({ read }) => around.pace(read, 0));
   await compareRows(toUndo, whole, pace);
   await catchUp(toUndo, whole, ({ read }) => around.pace(read, 0), FEW_CHANGES);
+  await of.beforeHold();
   const heldFrom = around.now();
   await live.setFence("frozen", epoch, HELD_MS);
   const hold = new Hold(of.beside);

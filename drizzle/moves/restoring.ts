@@ -76,6 +76,7 @@ async function carryOut(
       undo: kept,
       epoch: job.epoch,
       confirm: options.confirm,
+      beforeHold: () => control.note(Object.assign(job.progress, { phase: "switching" })),
       around: options.pace,
     });
   } catch (error) {
@@ -102,8 +103,11 @@ export async function giveUp(job: Job, variables: JobVariables): Promise<boolean
     job: job.id,
     token: job.token,
   });
+  // Not `open` at once: it cannot follow no fence.
+  const was = await live.setFence("logged", job.epoch);
+  await live.setFence("open", job.epoch);
   // The rows are set back, and the fence opened, in one transaction.
-  if ((await live.setFence("open", job.epoch)) === "open") {
+  if (was === "open" && job.progress.phase === "switching") {
     await control.tellOfRestore();
     await control.finish("done", inDays(UNDO_DAYS));
     return true;

@@ -9,7 +9,7 @@ const edit = (file: string, from: string, to: string): Edit => ({ file, from, to
 const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
-const CONTEXT = "drizzle/site/0000_signed_context.sql";
+const FENCE = "drizzle/site/0008_fence_functions.sql";
 const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
@@ -21,6 +21,7 @@ const NAME = "tenant + actor.id + actor.as + role";
 const AUDIT = "drizzle/site/0002_audit.sql";
 const RECEIVE = "drizzle/site/0003_receive.sql";
 const OUTBOX = "drizzle/control/0003_outbox.sql";
+const COMMIT = "drizzle/control/0006_commit_move.sql";
 const CHANGE = "src/tenant/change.ts";
 const OBJECT = "src/tenant/object.ts";
 const COURIER = "src/tenant/courier.ts";
@@ -149,7 +150,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "the app role may TRUNCATE",
     BOTH,
-    edit(WALL, "ARRAY['SELECT', 'INSERT'", "ARRAY['TRUNCATE', 'SELECT', 'INSERT'"),
+    edit(
+      WALL,
+      "'partywall_app', privilege FROM tenant_tables, unnest(ARRAY['SELECT'",
+      "'partywall_app', privilege FROM tenant_tables, unnest(ARRAY['TRUNCATE', 'SELECT'",
+    ),
   ),
   broken(
     "the app role reads people",
@@ -183,7 +188,7 @@ export const DEFECTS: Defect[] = [
     "the verifier takes expired contexts",
     ["wall"],
     edit(
-      CONTEXT,
+      FENCE,
       "pg_catalog.substr(context, 96, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
       "true",
     ),
@@ -191,7 +196,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "the MAC does not cover the role",
     ["wall"],
-    edit(CONTEXT, " || '.site {site}.' || session_user", " || '.site {site}'"),
+    edit(FENCE, " || '.site {site}.' || session_user", " || '.site {site}'"),
     edit(CONTROL_CONTEXT, " || '.control.' || session_user", " || '.control'"),
     edit("src/db/signed-context.ts", ".update(`${text}.${name}.${role}`)", ".update(`${text}.${name}`)"),
   ),
@@ -216,18 +221,18 @@ export const DEFECTS: Defect[] = [
     "the MAC is compared in part",
     ["wall"],
     edit(
-      CONTEXT,
-      "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64)",
-      "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%'",
+      FENCE,
+      "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64) AS genuine",
+      "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%' AS genuine",
     ),
   ),
   broken(
     "the verifier's search_path is its caller's",
     DOCTOR,
     edit(
-      CONTEXT,
-      "CREATE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
-      "CREATE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
+      FENCE,
+      "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
+      "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
     ),
   ),
   broken(
@@ -270,7 +275,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "the context outlives its transaction",
     ["roundtrips"],
-    edit(CLIENT, ", true), set_config('search_path'", ", false), set_config('search_path'"),
+    edit(
+      CLIENT,
+      ", true), set_config('search_path', ${path}, true)${request",
+      ", false), set_config('search_path', ${path}, true)${request",
+    ),
   ),
   broken(
     "a context is remembered for any place",
@@ -602,7 +611,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "in the control plane another tenant's context takes the change into its trail",
     ["audit"],
-    edit(OUTBOX, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
+    edit(COMMIT, "END)::uuid <> tenant THEN", "END) IS NULL THEN"),
   ),
   broken(
     "the audit trail holds values",
@@ -703,7 +712,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "the control plane tells the shared site of every tenant",
     ["schema:site"],
-    edit(COURIER, "DELIVERY_TIMEOUT_MS, await this.#home()", "DELIVERY_TIMEOUT_MS"),
+    edit(COURIER, ", { home: await now(), findHome });", ");"),
   ),
   broken(
     "an answer tells where the site is",
