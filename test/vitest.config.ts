@@ -13,7 +13,7 @@ const PRODUCT_TESTS = ["test/product/*.test.ts", "test/matrix-*.test.ts"];
 /** What is run again with tenants elsewhere: all that attacks a site's wall, and what SQL of the site's own does. */
 const AT_SITES = [
   "test/attacks{,-context,-known,-privileges,-sessions}.test.ts",
-  "test/{isolation,site,sites}.test.ts",
+  "test/{isolation,moves,site,sites}.test.ts",
 ];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
@@ -52,7 +52,11 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
     setupFiles: ["test/support/workers/fresh.ts", "test/support/workers/statements.ts"],
     root,
     include,
-    exclude: [...NODE_TESTS, ...PRODUCT_NODE_TESTS, ...(name === "workers" ? ["test/sites.test.ts"] : [])],
+    exclude: [
+      ...NODE_TESTS,
+      ...PRODUCT_NODE_TESTS,
+      ...(name === "workers" ? ["test/{moves,sites}.test.ts"] : []),
+    ],
     globalSetup: "test/support/node/postgres.ts",
     testTimeout: 20_000,
     env: {
