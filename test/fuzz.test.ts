@@ -14,6 +14,7 @@ import {
   stageDb,
 } from "./support/client.ts";
 import { documented, type Parameter, type Route } from "./support/contract.ts";
+import { matching } from "./support/matching.ts";
 
 // request() itself fails when an answer is not as /openapi.json says: a status, a header, a member of a body.
 
@@ -157,7 +158,7 @@ function text(schema: Schema, name: string, minLength: number, maxLength: number
   if (schema["format"] === "email") return fc.uuid().map((uuid) => `${uuid}@fuzz.test`);
   if (schema["format"] === "uri") return fc.uuid().map((uuid) => `https://${uuid}.example.com`);
   if (typeof schema["pattern"] === "string")
-    return fc.stringMatching(new RegExp(schema["pattern"])).map((match) => match.slice(0, maxLength));
+    return matching(schema["pattern"]).map((match) => match.slice(0, maxLength));
   return fc.string({ minLength: Math.max(minLength, 1), maxLength });
 }
 

@@ -6,6 +6,7 @@ import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
 import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
 import { anotherSession, answered, newMember, newTenant, request } from "./support/client.ts";
+import { matching } from "./support/matching.ts";
 import { AT_SITE, PLACE } from "./support/site.ts";
 import type { SignedIn } from "./support/client.ts";
 
@@ -125,8 +126,7 @@ function textOf(schema: Schema, where: string): string {
     ...examples.map(String),
     "1",
   ];
-  const text =
-    texts.find(isTaken) ?? fc.sample(fc.stringMatching(new RegExp(pattern, "u")), 100).find(isTaken);
+  const text = texts.find(isTaken) ?? fc.sample(matching(pattern, "u"), 100).find(isTaken);
   if (text === undefined)
     throw new Error(`The matrix cannot make up ${where} (${pattern}): teach it in test/product/matrix.ts.`);
   return text;

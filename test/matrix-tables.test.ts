@@ -16,6 +16,7 @@ import {
   type Target,
 } from "./support/attacks.ts";
 import { login, newTenant, stage } from "./support/client.ts";
+import { matching } from "./support/matching.ts";
 import { AT_SITE, PLACE, SITE } from "./support/site.ts";
 
 // Every table of both planes that the catalog knows, as each login that serves requests: attacked in every way there is
@@ -148,7 +149,7 @@ function literal(table: string, { name, type, check }: Column): string {
   const [, named] = /ARRAY\['([^']*)'::text/.exec(check ?? "") ?? [];
   if (named !== undefined) return `'${named}'`;
   const [, pattern] = new RegExp(`\\(${name} ~ '([^']*)'::text\\)`).exec(check ?? "") ?? [];
-  if (pattern !== undefined) return `'${fc.sample(fc.stringMatching(new RegExp(pattern)), 1)[0]}'`;
+  if (pattern !== undefined) return `'${fc.sample(matching(pattern), 1)[0]}'`;
   const values: Record<string, string> = {
     uuid: `'${crypto.randomUUID()}'`,
     text: `'matrix-${crypto.randomUUID()}'`,
