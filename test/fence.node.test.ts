@@ -87,13 +87,7 @@ describe("a fence", () => {
     open: ["open", "logged", "frozen", "loading"],
   };
   /** What a newer attempt may not do that the last one may. */
-  const OWN: readonly string[] = [
-    "logged frozen",
-    "frozen frozen",
-    "frozen closed",
-    "loading closed",
-    "loading open",
-  ];
+  const OWN = new Set(["logged frozen", "frozen frozen", "frozen closed", "loading closed", "loading open"]);
 
   it.each(FENCE_MODES.flatMap((to) => MODES.map((was) => [was || "none", to, was] as const)))(
     "from %s to %s",
@@ -103,7 +97,7 @@ describe("a fence", () => {
       expect(await codeOf(here.setFence(to, 1, 1000))).toBe(may ? "done" : "PW007");
       // A newer attempt.
       await leave(was, { token: job.token - 1 });
-      const mayNewer = may && !OWN.includes(`${was} ${to}`);
+      const mayNewer = may && !OWN.has(`${was} ${to}`);
       expect(await codeOf(here.setFence(to, 1, 1000))).toBe(mayNewer ? "done" : "PW007");
       // An older one.
       await leave(was, { token: job.token + 1 });
@@ -202,10 +196,12 @@ describe("the change log", () => {
     ]);
     await here.note(await tableNamed("projects"), [["x"], ["y"]]);
     const changes = await here.changes(10);
-    expect(changes.map(({ key, ids }) => [key, ids.length]).sort()).toEqual([
-      [["x"], 2],
-      [["y"], 1],
-    ]);
+    expect(new Map(changes.map(({ key, ids }) => [key.join(), ids.length]))).toEqual(
+      new Map([
+        ["x", 2],
+        ["y", 1],
+      ]),
+    );
     expect(await here.changes(1)).toHaveLength(1);
     await here.setFence("open", 1);
     await here.setFence("logged", 1);
@@ -304,7 +300,6 @@ describe("rows", () => {
       let after: readonly string[] | null = null;
       do {
         const page = await here.page(table, after, { rows: 2, bytes: 1000 });
-        expect(page.count).toBeGreaterThan(0);
         expect(await there.load(table, page)).toEqual([]);
         after = page.last;
       } while (after !== null);

@@ -46,7 +46,7 @@ export type Surroundings = {
 export type Move = { epoch: number; progress: Progress; control: MoveControl; around: Surroundings } & Ends;
 
 /** The target has rows of the tenant that no move has brought there. */
-export class TargetNotEmpty extends Error {}
+class TargetNotEmpty extends Error {}
 
 /**
  * Moves the tenant, as one attempt: from wherever an earlier one has ended. When it returns the tenant is at the target.
