@@ -77,14 +77,12 @@ export async function move(of: Move): Promise<void> {
 /** Gives the move up, as a newer attempt than any that has worked on it; returns false when it has happened already. */
 export async function abandon(of: Move): Promise<boolean> {
   const { source, target, epoch, control, progress } = of;
-  try {
-    // From here on no earlier attempt can close it any more.
-    await flip(of, source, "open", epoch);
-  } catch (error) {
-    if (stateOf(error) !== CANNOT_FOLLOW) throw error;
+  // From here on no earlier attempt can close it any more. Not `open` at once: it cannot follow no fence either.
+  if (!(await startLogging(of))) {
     await control.commit();
     return false;
   }
+  await flip(of, source, "open", epoch);
   await flip(of, target, "loading", epoch + 1);
   if (progress.prepared)
     await eraseRows(target, await target.catalog(), ({ rows, bytes }) => of.around.pace(rows, bytes));
