@@ -27,6 +27,7 @@ export type Progress = {
 
 /** What a move asks of the control plane. */
 export type MoveControl = {
+  /** Throws Superseded when a newer attempt would not know of it: what is loaded before it is noted, nobody deletes. */
   note(progress: Progress): Promise<void>;
   /** Sends the tenant to the target, if that has not happened yet. */
   commit(): Promise<void>;
@@ -45,6 +46,13 @@ export type Move = { epoch: number; progress: Progress; control: MoveControl; ar
 
 /** The target has rows of the tenant that no move has brought there. */
 export class TargetNotEmpty extends Error {}
+
+/** A newer attempt has taken the job over. */
+export class Superseded extends Error {
+  constructor() {
+    super("A newer attempt works on this job.");
+  }
+}
 
 /**
  * Moves the tenant, as one attempt: from wherever an earlier one has ended. When it returns the tenant is at the target.
