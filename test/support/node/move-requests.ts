@@ -74,7 +74,7 @@ export class Requests {
     try {
       await tx.step("begins to write");
       await tx.lock("shared");
-      await tx.step(`does ${op.kind} ${op.table} ${op.id} ${op.ref} ${op.value} ${op.key ?? ""}`);
+      await tx.step(`does ${Object.values(op).join(" ")}`);
       tx.verify();
       await tx.hold(() => locksOf(tx, op));
       const answer = perform(tx, op, this.#rules);
