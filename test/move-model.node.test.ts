@@ -9,18 +9,17 @@ const SEED = process.env["MOVE_SEED"];
 /** Schedules between which whoever runs the tests is answered. */
 const AT_ONCE = 100;
 
-/** The first schedule with a fault, as its trace. */
-async function firstFault(): Promise<string | undefined> {
+/** The first schedule with a fault, as its trace; empty if there is none. */
+async function firstFault(): Promise<string> {
   const seeds = SEED === undefined ? Array.from({ length: SCHEDULES }, (_, at) => at) : [Number(SEED)];
   for (const seed of seeds) {
     if (seed % AT_ONCE === 0) await new Promise((resolve) => setImmediate(resolve));
     if ((await faultOf(seed)) !== undefined)
       return `With MOVE_SEED=${seed}:\n${await faultOf(seed, { isTraced: true })}`;
   }
-  return undefined;
+  return "";
 }
 
 it("answers a tenant that is moved as if it were not, whoever crashes and whatever comes late", async () => {
-  const fault = await firstFault();
-  expect(fault, fault).toBeUndefined();
+  expect(await firstFault()).toBe("");
 }, 300_000);

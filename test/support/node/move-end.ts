@@ -230,6 +230,7 @@ export class ModelEnd implements End {
   #transact<Answer>(label: string, work: (tx: Tx) => Promise<Answer>): Promise<Answer> {
     return this.#mover.ask(label, async () => {
       const tx = this.#begin();
+      this.#mover.underWay += 1;
       try {
         await tx.step(`begins, and ${label},`);
         const answer = await work(tx);
@@ -238,6 +239,7 @@ export class ModelEnd implements End {
         return answer;
       } finally {
         tx.end();
+        this.#mover.underWay -= 1;
       }
     });
   }

@@ -7,7 +7,7 @@ import { judge } from "./move-verdict.ts";
 import { Mover, type Crash } from "./move-mover.ts";
 import { Site } from "./move-postgres.ts";
 import { Requests } from "./move-requests.ts";
-import { rowOf, Shelf, type Op, type Rules } from "./move-rows.ts";
+import { MIGRATED, rowOf, Truth, type Op, type Rules } from "./move-rows.ts";
 import { Schedule, type Process } from "./move-schedule.ts";
 
 // A tenant that works while it is moved, and all that may come between: the protocol of drizzle/moves is real, and whom it
@@ -44,7 +44,7 @@ class Model {
   readonly #control: Control;
   readonly #object: TenantObject;
   readonly #requests: Requests;
-  readonly #truth = new Shelf();
+  readonly #truth = new Truth();
   readonly #rules: Rules;
   readonly #sizes: Sizes;
   readonly #operator: Process;
@@ -273,16 +273,25 @@ class Model {
       }
       this.#schedule.note(`${site.name} is migrated`);
       site.version += 1;
-      const home = this.#control.home.at;
-      const isHome = site === (home.share.fence?.mode === "closed" ? this.#otherThan(home) : home);
-      for (const shelf of isHome ? [site.share.rows, this.#truth] : [site.share.rows])
-        for (const table of ["parents", "children"] as const)
-          for (const { id, ref, version, value } of shelf.all(table))
-            shelf.put(table, rowOf(id, ref, version, `${value}+`));
+      this.#change(site);
       await this.#schedule.step(migrator, "ends");
       if (site.migrating === migrator) site.migrating = undefined;
       await this.#schedule.pause(migrator, dice.below(300));
     }
+  }
+
+  /** What a migration does to the tenant's rows at the site. */
+  #change(site: Site): void {
+    const { at: home, epoch } = this.#control.home;
+    const other = this.#otherThan(home);
+    const isClosed = home.share.fence?.mode === "closed";
+    const ahead = other.share.fence;
+    if (!isClosed && ahead?.mode === "open" && ahead.epoch === epoch + 1) this.#truth.isBlurred = true;
+    const isHome = site === (isClosed ? other : home);
+    for (const shelf of isHome ? [site.share.rows, this.#truth] : [site.share.rows])
+      for (const table of ["parents", "children"] as const)
+        for (const { id, ref, version, value } of shelf.all(table))
+          shelf.put(table, rowOf(id, ref, version, value + MIGRATED));
   }
 
   #otherThan(site: Site): Site {

@@ -11,7 +11,7 @@ export class Mover {
   readonly token: number;
   readonly client: Process;
   readonly server: Process;
-  /** Asked and not done yet. */
+  /** Transactions of its that are open at sites. */
   underWay = 0;
   readonly #schedule: Schedule;
   readonly #crash: Crash | undefined;
@@ -46,9 +46,7 @@ export class Mover {
   ask<Answer>(label: string, work: () => Promise<Answer>): Promise<Answer> {
     return new Promise((resolve, reject) => {
       if (this.client.state === "dead") return;
-      this.underWay += 1;
       const ended = (answer: () => void) => {
-        this.underWay -= 1;
         if (this.client.state !== "dead") answer();
       };
       work().then(
