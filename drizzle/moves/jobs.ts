@@ -8,7 +8,7 @@ import { keyRing } from "../../src/settings.ts";
 import { behind, inControl, withFleet } from "../fleet.ts";
 import type { MigrationOptions } from "../migrate.ts";
 import { migratorUrls, moverUrl, readSites, type SiteVariables } from "../sites.ts";
-import type { MoveControl, Progress } from "./move.ts";
+import { Superseded, type MoveControl, type Progress } from "./move.ts";
 import type { SiteLogins } from "./site-end.ts";
 
 export type JobVariables = SiteVariables & { TENANT_CONTEXT_KEYS: string };
@@ -138,10 +138,11 @@ export class JobControl implements MoveControl {
     this.#phase = progress.phase;
     this.#notedAt = performance.now();
     const { id, token } = this.#job;
-    await this.#query(
+    const { rowCount } = await this.#query(
       "update control.jobs set progress = $3, worked_at = now() where id = $1 and token = $2",
       [id, token, progress],
     );
+    if (rowCount === 0) throw new Superseded();
   }
 
   async commit(): Promise<void> {
@@ -167,7 +168,7 @@ export class JobControl implements MoveControl {
     );
   }
 
-  #query(text: string, params: unknown[]): Promise<unknown> {
+  #query(text: string, params: unknown[]): Promise<pg.QueryResult> {
     return inControl(this.#variables, (control) => control.query(text, params));
   }
 }

@@ -27,6 +27,7 @@ export type Progress = {
 
 /** What a move asks of the control plane. */
 export type MoveControl = {
+  /** Throws Superseded when a newer attempt would not know of it: what is loaded before it is noted, nobody deletes. */
   note(progress: Progress): Promise<void>;
   /** Sends the tenant to the target, if that has not happened yet. */
   commit(): Promise<void>;
@@ -47,6 +48,13 @@ export type Move = { epoch: number; progress: Progress; control: MoveControl; ar
 
 /** The target has rows of the tenant that no move has brought there. */
 class TargetNotEmpty extends Error {}
+
+/** A newer attempt has taken the job over. */
+export class Superseded extends Error {
+  constructor() {
+    super("A newer attempt works on this job.");
+  }
+}
 
 /**
  * Moves the tenant, as one attempt: from wherever an earlier one has ended. When it returns the tenant is at the target.
@@ -85,14 +93,12 @@ export async function move(of: Move): Promise<void> {
 /** Gives the move up, as a newer attempt than any that has worked on it; returns false when it has happened already. */
 export async function abandon(of: Move): Promise<boolean> {
   const { source, target, epoch, control, progress } = of;
-  try {
-    // From here on no earlier attempt can close it any more.
-    await flip(of, source, "open", epoch);
-  } catch (error) {
-    if (stateOf(error) !== CANNOT_FOLLOW) throw error;
+  // From here on no earlier attempt can close it any more. Not `open` at once: it cannot follow no fence either.
+  if (!(await startLogging(of))) {
     await control.commit();
     return false;
   }
+  await flip(of, source, "open", epoch);
   await flip(of, target, "loading", epoch + 1);
   if (progress.prepared)
     await eraseRows(target, await target.catalog(), ({ rows, bytes }) => of.around.pace(rows, bytes));

@@ -206,7 +206,7 @@ export class SiteEnd implements End, AsyncDisposable {
       text,
       refused,
     ]);
-    return keys.map(({ key }) => parsed(key));
+    return keys.map((row) => parsed(row.key));
   }
 
   async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {

@@ -27,7 +27,10 @@ const OBJECT = "src/tenant/object.ts";
 const COURIER = "src/tenant/courier.ts";
 const ACROSS = "src/db/across-tenants.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
+const COPY = "drizzle/moves/copy.ts";
+const MOVE = "drizzle/moves/move.ts";
 const DOCTOR = ["doctor"];
+const MODEL = ["node:move-model.node"];
 const BOTH = ["doctor", "wall"];
 const RAISED = '      await raiseWall(client, "site", SHARED_SITE.schema);\n';
 
@@ -723,5 +726,113 @@ export const DEFECTS: Defect[] = [
     "a tenant sees every site",
     DOCTOR,
     migration("ALTER POLICY tenant_only ON control.sites USING (true)"),
+  ),
+
+  // Moves.
+  broken(
+    "a move forgets changes that it has not read",
+    MODEL,
+    edit(COPY, "changes.flatMap(({ ids })", "(await source.changes(CHANGES_AT_ONCE)).flatMap(({ ids })"),
+  ),
+  broken(
+    "a move leaves what was deleted",
+    MODEL,
+    edit(COPY, "await target.remove(table, gone.get(table) ?? [])", "[]"),
+  ),
+  broken(
+    "a move does not try again what the target has refused",
+    MODEL,
+    edit(COPY, "[...(refused.get(table) ?? []), ...(kept.get(table) ?? [])]", "[]"),
+  ),
+  broken(
+    "rows that have swapped a name stay in each other's way",
+    MODEL,
+    edit(COPY, "if (changes.length > 0 && left === changes.length) await", "if (changes.length < 0) await"),
+  ),
+  broken(
+    "what is cleared out of the way takes its children along",
+    MODEL,
+    edit(COPY, "if (child) queue.push([", "if (child && !reference) queue.push(["),
+  ),
+  broken(
+    "a move compares the first rows of a table alone",
+    MODEL,
+    edit(COPY, "after = here.upto;", "after = null;"),
+  ),
+  broken(
+    "a move sends the tenant before its source is closed",
+    MODEL,
+    edit(
+      MOVE,
+      '\n  try {\n    await flip(of, source, "closed"',
+      '\n  await control.commit();\n  try {\n    await flip(of, source, "closed"',
+    ),
+  ),
+  broken(
+    "a move sends the tenant before its last changes",
+    MODEL,
+    edit(
+      MOVE,
+      "  for (;;) {\n    if (around.now()",
+      "  await control.commit();\n  for (;;) {\n    if (around.now()",
+    ),
+  ),
+  broken(
+    "a move brings the last changes once",
+    MODEL,
+    edit(MOVE, "if (read === 0) break;", "if (read >= 0) break;"),
+  ),
+  broken(
+    "a move opens the target in the old epoch",
+    MODEL,
+    edit(MOVE, 'flip(of, target, "open", epoch + 1)', 'flip(of, target, "open", epoch)'),
+  ),
+  broken(
+    "a move does not hold the tenant's writes",
+    MODEL,
+    edit(MOVE, 'flip(of, source, "frozen", epoch, HELD_MS)', 'flip(of, source, "logged", epoch)'),
+  ),
+  broken(
+    "a move lets migrations run while it sends the tenant",
+    MODEL,
+    edit(MOVE, "holds.defer(release);", "await release();"),
+  ),
+  broken(
+    "a move does not compare again after a migration",
+    MODEL,
+    edit(MOVE, 'fingerprint !== fingerprint) return "changed";', 'fingerprint === "") return "changed";'),
+  ),
+  broken(
+    "a move is given up, and an earlier attempt closes the source",
+    MODEL,
+    edit(MOVE, "if (!(await startLogging(of))) {\n    await", "if (epoch < 0) {\n    await"),
+    edit(
+      MOVE,
+      '  await flip(of, source, "open", epoch);\n  await flip(of, target, "loading"',
+      '  await flip(of, target, "loading"',
+    ),
+  ),
+  broken(
+    "a move is given up before its source is fenced",
+    MODEL,
+    edit(
+      MOVE,
+      "if (!(await startLogging(of))) {\n    await",
+      'await control.finish("abandoned");\n  if (!(await startLogging(of))) {\n    await',
+    ),
+  ),
+  broken(
+    "a move that has fenced nothing cannot be given up",
+    MODEL,
+    edit(
+      MOVE,
+      "if (!(await startLogging(of))) {\n    await",
+      'const isOpen = await flip(of, source, "open", epoch).catch(() => undefined);\n  if (isOpen === undefined) {\n    await',
+    ),
+  ),
+  broken(
+    "a move takes a source that is closed for a failure",
+    MODEL,
+    edit(MOVE, "if (stateOf(error) === CANNOT_FOLLOW) return false;", ""),
   ),
 ];
