@@ -136,6 +136,17 @@ describe("a fence", () => {
     }
   });
 
+  it("is the newest attempt's: what an earlier one sends late neither reads nor writes", async () => {
+    await here.setFence("logged", 1);
+    const projects = await tableNamed("projects");
+    const next = await endOf(await takeOver(variables, job.slug), "shared");
+    expect(await codeOf(next.count(projects))).toBe("PW006");
+    await next.setFence("logged", 1);
+    expect(await codeOf(next.count(projects))).toBe("done");
+    expect(await codeOf(here.count(projects))).toBe("PW006");
+    expect(await codeOf(here.load(projects, { text: "{}", count: 1, bytes: 0 }))).toBe("PW006");
+  });
+
   it("is not closed when the time has been up, however short", async () => {
     await leave("frozen", { heldMs: -1 });
     expect(await codeOf(here.setFence("closed", 1))).toBe("PW007");

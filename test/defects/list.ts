@@ -31,6 +31,8 @@ const COPY = "drizzle/moves/copy.ts";
 const MOVE = "drizzle/moves/move.ts";
 const DOCTOR = ["doctor"];
 const MODEL = ["node:move-model.node"];
+const AT_FENCE = ["schema:moves"];
+const OF_ATTEMPTS = ["node:fence.node"];
 const BOTH = ["doctor", "wall"];
 const RAISED = '      await raiseWall(client, "site", SHARED_SITE.schema);\n';
 
@@ -728,7 +730,123 @@ export const DEFECTS: Defect[] = [
     migration("ALTER POLICY tenant_only ON control.sites USING (true)"),
   ),
 
-  // Moves.
+  // Moves: the fence, what an attempt may do, and what a request does that a fence refuses.
+  broken(
+    "a write does not take the tenant's lock",
+    AT_FENCE,
+    edit(CLIENT, ", pg_advisory_xact_lock_shared(hashtextextended(${lock}, 0))", ""),
+  ),
+  broken(
+    "a role chooses what a write sees after the lock",
+    AT_FENCE,
+    edit(CLIENT, '    isolationLevel: "ReadCommitted",\n', ""),
+  ),
+  broken(
+    "a write goes on when it is refused to have moved",
+    AT_FENCE,
+    edit(CLIENT, "(state !== MOVED && state !== OTHER_EPOCH)", "state !== HELD"),
+  ),
+  broken("contexts are remembered over a move", AT_FENCE, edit(CLIENT, "key.kid + epoch;", "key.kid;")),
+  broken(
+    "nobody finishes the move of a mover that died",
+    AT_FENCE,
+    edit(OBJECT, 'await commitMove(this.ctx.id.name ?? "", epoch);', ""),
+  ),
+  broken(
+    "a tenant's writes are held for ever",
+    AT_FENCE,
+    edit(FENCE, "fence.until > pg_catalog.statement_timestamp()", "true"),
+  ),
+  broken(
+    "a place that is closed is read",
+    AT_FENCE,
+    edit(
+      FENCE,
+      "ELSIF fence.mode = 'closed' THEN",
+      "ELSIF fence.mode = 'closed' AND pg_catalog.current_setting('transaction_read_only') <> 'on' THEN",
+    ),
+  ),
+  broken(
+    "a fence takes contexts of any epoch",
+    AT_FENCE,
+    edit(FENCE, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
+  ),
+  broken(
+    "the control plane's news go to where a tenant was",
+    AT_FENCE,
+    edit(
+      FENCE,
+      "ELSIF fence.mode = 'closed' THEN",
+      "ELSIF fence.mode = 'closed' AND session_user <> 'partywall_account' THEN",
+    ),
+  ),
+  broken(
+    "a change that counts the version alone is not noted",
+    AT_FENCE,
+    edit(
+      FENCE,
+      "\tIF FOUND THEN\n\t\tINSERT INTO public.change_log",
+      "\tIF FOUND AND (TG_OP <> 'UPDATE' OR pg_catalog.to_jsonb(OLD) - '{version,updated_at}'::text[] IS DISTINCT FROM pg_catalog.to_jsonb(NEW) - '{version,updated_at}'::text[]) THEN\n\t\tINSERT INTO public.change_log",
+    ),
+  ),
+  broken(
+    "a table's changes are not noted",
+    DOCTOR,
+    edit(
+      WALL,
+      "FROM tenant_tables, LATERAL (SELECT string_agg(quote_literal(attname)",
+      "FROM (SELECT t FROM tenant_tables JOIN here ON oid = t WHERE relname <> 'counters') kept, LATERAL (SELECT string_agg(quote_literal(attname)",
+    ),
+  ),
+  broken(
+    "a fence is read before its lock is taken",
+    OF_ATTEMPTS,
+    edit(
+      FENCE,
+      "\tPERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('site {site} ' || of_tenant, 0));\n\tSELECT * INTO was FROM public.fences f WHERE f.tenant = of_tenant;\n",
+      "\tSELECT * INTO was FROM public.fences f WHERE f.tenant = of_tenant;\n\tPERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('site {site} ' || of_tenant, 0));\n",
+    ),
+  ),
+  broken(
+    "an earlier attempt sets the fence",
+    OF_ATTEMPTS,
+    edit(FENCE, "IF was.token > own_token THEN", "IF false THEN"),
+  ),
+  broken(
+    "an earlier attempt works on",
+    OF_ATTEMPTS,
+    edit(FENCE, "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN", "IF fence.token > 0 THEN"),
+  ),
+  broken(
+    "a place is closed after its writes have gone on",
+    OF_ATTEMPTS,
+    edit(FENCE, "lapsed := was.mode = 'frozen' AND", "lapsed := false AND"),
+  ),
+  broken(
+    "a fence is set by whoever says so",
+    OF_ATTEMPTS,
+    edit(
+      FENCE,
+      "IF public.current_tenant_id() IS NULL OR session_user <> 'partywall_mover' THEN",
+      "IF false THEN",
+    ),
+  ),
+  broken(
+    "a change is forgotten that came after the row was read",
+    OF_ATTEMPTS,
+    edit(
+      FENCE,
+      "AND l.id = ANY (ids);",
+      "AND l.key IN (SELECT o.key FROM public.change_log o WHERE o.id = ANY (ids));",
+    ),
+  ),
+  broken(
+    "a move that died is committed into a later one",
+    OF_ATTEMPTS,
+    edit(COMMIT, "AND j.epoch = of_epoch AND t.epoch = of_epoch;", "AND t.epoch = j.epoch;"),
+  ),
+
+  // Moves: the protocol.
   broken(
     "a move forgets changes that it has not read",
     MODEL,
