@@ -1,5 +1,5 @@
 import { Superseded, type MoveControl, type Progress } from "../../../drizzle/moves/move.ts";
-import type { Mover } from "./move-mover.ts";
+import { COMMITS, type Mover } from "./move-mover.ts";
 import { Refusal, type Site } from "./move-postgres.ts";
 import type { Process, Schedule } from "./move-schedule.ts";
 
@@ -94,7 +94,7 @@ export class ModelControl implements MoveControl {
   }
 
   commit(): Promise<void> {
-    return this.#ask("commits the move", () => this.#control.commit(this.#epoch));
+    return this.#ask(COMMITS, () => this.#control.commit(this.#epoch));
   }
 
   finish(): Promise<void> {
