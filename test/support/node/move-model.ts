@@ -29,8 +29,8 @@ const CRITICAL = [
   "commits what sets closed",
 ];
 
-/** A mover that holds writes, or has closed the source, and crashes: the next write but one within this time is admitted. */
-const HELD_UP_MS = 11_500;
+/** When a mover has crashed and nobody resumes, a write is admitted within 10 s, and what one takes that is tried twice a second. */
+const HELD_UP_MS = 10_700;
 /** Attempts at a job after which nothing goes wrong any more, and after which it has to be over. */
 const CALM_AFTER = 3;
 const MAX_ATTEMPTS = 8;
