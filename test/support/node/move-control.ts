@@ -1,5 +1,5 @@
 import { Superseded, type MoveControl, type Progress } from "../../../drizzle/moves/move.ts";
-import type { Mover } from "./move-mover.ts";
+import { COMMITS, type Mover } from "./move-mover.ts";
 import { Refusal, type Site } from "./move-postgres.ts";
 import type { Process, Schedule } from "./move-schedule.ts";
 
@@ -17,9 +17,11 @@ export class Control {
   home: Home;
   /** Under way. */
   job: Job | undefined;
-  /** Where the last job was to lead, if it was abandoned and had loaded rows there. */
+  /** Where the last job was to lead, if it was abandoned and no rows may be left there. */
   erased: Site | undefined;
   #token = 0;
+  /** No rows were at the target when the job began. */
+  #wasEmpty = false;
   /** Tokens of attempts whose job was taken over. */
   readonly #superseded = new Set<number>();
 
@@ -31,8 +33,9 @@ export class Control {
     const progress: Progress = { phase: "preparing", prepared: false, rows: 0, bytes: 0 };
     this.#token += 1;
     this.erased = undefined;
+    this.#wasEmpty = target.share.rows.all("parents").length === 0;
     this.job = { source: this.home.at, target, epoch: this.home.epoch, token: this.#token, progress };
-    return { ...this.job };
+    return { ...this.job, progress: { ...progress } };
   }
 
   /** The job under way as a new attempt, if there is one. */
@@ -58,7 +61,7 @@ export class Control {
 
   finish(token: number): void {
     if (this.job?.token !== token) return;
-    this.erased = this.job.progress.prepared ? this.job.target : undefined;
+    this.erased = this.#wasEmpty || this.job.progress.prepared ? this.job.target : undefined;
     this.job = undefined;
   }
 
@@ -94,7 +97,7 @@ export class ModelControl implements MoveControl {
   }
 
   commit(): Promise<void> {
-    return this.#ask("commits the move", () => this.#control.commit(this.#epoch));
+    return this.#ask(COMMITS, () => this.#control.commit(this.#epoch));
   }
 
   finish(): Promise<void> {

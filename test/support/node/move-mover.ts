@@ -6,6 +6,8 @@ export type Crash = { named: string | undefined; times: number };
 /** How often time passes while a tenant's writes are held. */
 const LAPSES = 12;
 
+export const COMMITS = "commits the move";
+
 /** An attempt: what works on the job, and what it has asked servers to do, which goes on when it crashes. */
 export class Mover {
   readonly token: number;
@@ -39,6 +41,8 @@ export class Mover {
     this.#schedule.kill(this.client);
     this.server.state = "orphan";
     this.server.speed = dice.pick([1, 0.1, 0.002]);
+    // So late that others have done it, and gone on.
+    if (label === COMMITS && dice.oneIn(2)) this.#schedule.delay(this.server, dice.below(4000));
     this.#onCrash();
   }
 

@@ -133,6 +133,13 @@ export class Schedule {
       if (this.#ready[at]?.process === process) this.#ready.splice(at, 1);
   }
 
+  /** Has what the process waits for come so much later. */
+  delay(process: Process, ms: number): void {
+    const late = this.#ready.filter((waiting) => waiting.process === process);
+    for (const waiting of late) this.#ready.splice(this.#ready.indexOf(waiting), 1);
+    this.after(ms, () => this.#ready.push(...late));
+  }
+
   /** Goes on until no process has anything left to do. Throws what one of them has failed with. */
   run(): Promise<void> {
     return new Promise((resolve, reject) => {
