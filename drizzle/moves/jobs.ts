@@ -32,7 +32,7 @@ const JOB = `j.id, j.kind, j.tenant_id as tenant, t.slug, j.source, j.target, j.
 const LOCK = "select control.lock_outbox($1)";
 
 /** How a job begins. */
-const BEGINNING: Progress = { phase: "preparing", prepared: false, rows: 0, bytes: 0 };
+const BEGINNING: Omit<Progress, "isLeftover"> = { phase: "preparing", prepared: false, rows: 0, bytes: 0 };
 
 /** Progress is noted so often at most: it is for people, and for whoever resumes. */
 const NOTE_MS = 1000;
@@ -73,7 +73,9 @@ export const beginJob = (
         `with j as (
            insert into control.jobs (id, tenant_id, kind, source, target, epoch, token, progress)
            select $1, t.id, $3, t.site, $4, t.epoch,
-             1 + coalesce((select max(token) from control.jobs where tenant_id = t.id), 0), $5
+             1 + coalesce((select max(token) from control.jobs where tenant_id = t.id), 0),
+             $5::jsonb || jsonb_build_object('isLeftover', exists (select from control.jobs where tenant_id = t.id
+               and (source = $4 or target = $4 and (progress ->> 'prepared')::boolean)))
            from control.tenants t where t.id = $2 and t.site = $6 and t.epoch = $7 returning *
          )
          select ${JOB} from j join control.tenants t on t.id = j.tenant_id`,

@@ -17,6 +17,8 @@ export type Progress = {
   phase: "preparing" | "copying" | "comparing" | "switching";
   /** What an earlier tenant's life left at the target is deleted: what is there now, the job has brought. */
   prepared: boolean;
+  /** What is at the target before that, earlier jobs of the tenant have left there. */
+  isLeftover: boolean;
   position?: Position | undefined;
   rows: number;
   bytes: number;
@@ -64,9 +66,9 @@ export class Superseded extends Error {
 export async function move(of: Move): Promise<void> {
   const { source, target, epoch, control } = of;
   if (!(await startLogging(of))) return control.commit();
-  const was = await flip(of, target, "loading", epoch + 1);
+  await flip(of, target, "loading", epoch + 1);
   let catalog = await alikeCatalog(of);
-  if (!of.progress.prepared) await prepare(of, catalog, was);
+  if (!of.progress.prepared) await prepare(of, catalog);
   await note(of, { phase: "copying" });
   await copyRows(
     { source, target },
@@ -119,9 +121,9 @@ async function startLogging(of: Move): Promise<boolean> {
 }
 
 /** Empties the target of what the tenant has left there, when it moved away or a move there was abandoned. */
-async function prepare(of: Move, catalog: Catalog, was: FenceMode | ""): Promise<void> {
+async function prepare(of: Move, catalog: Catalog): Promise<void> {
   const { source, target, epoch, around } = of;
-  if (was === "")
+  if (!of.progress.isLeftover)
     for (const table of catalog.tables)
       if ((await target.count(table)) > 0) {
         await flip(of, target, "closed", 0);

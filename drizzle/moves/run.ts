@@ -4,7 +4,7 @@ import { messageOf } from "../connected.ts";
 import { CatalogChanged } from "./copy.ts";
 import { stateOf, SUPERSEDED } from "./end.ts";
 import { JobControl, loginsAtSite, siteNamed, takeOver, type Job, type JobVariables } from "./jobs.ts";
-import type { Move, Progress } from "./move.ts";
+import { Superseded, type Move, type Progress } from "./move.ts";
 import { Pace } from "./pace.ts";
 import { SiteEnd } from "./site-end.ts";
 
@@ -30,7 +30,7 @@ export async function work<Result>(
     try {
       return await once(variables, current, pace, watch, attempt);
     } catch (error) {
-      if (stateOf(error) === SUPERSEDED)
+      if (error instanceof Superseded || stateOf(error) === SUPERSEDED)
         throw new Error("Somebody else has taken this job over, and goes on with it.", { cause: error });
       if (!isPassing(error) || time === MAX_ATTEMPTS) throw error;
       pace.say(`going on after ${reasonOf(error)}`);

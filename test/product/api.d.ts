@@ -663,7 +663,7 @@ export interface components {
                  */
                 id: string;
                 /** @enum {string} */
-                type: "user" | "api_key" | "invitation" | "issuer";
+                type: "user" | "api_key" | "invitation" | "issuer" | "operator";
             };
             changed: string[];
             /**

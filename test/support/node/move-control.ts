@@ -22,6 +22,8 @@ export class Control {
   #token = 0;
   /** No rows were at the target when the job began. */
   #wasEmpty = false;
+  /** Where jobs have found the tenant's rows, or brought some. */
+  readonly #known = new Set<Site>();
   /** Tokens of attempts whose job was taken over. */
   readonly #superseded = new Set<number>();
 
@@ -30,7 +32,9 @@ export class Control {
   }
 
   begin(target: Site): Job {
-    const progress: Progress = { phase: "preparing", prepared: false, rows: 0, bytes: 0 };
+    const isLeftover = this.#known.has(target);
+    const progress: Progress = { phase: "preparing", prepared: false, isLeftover, rows: 0, bytes: 0 };
+    this.#known.add(this.home.at);
     this.#token += 1;
     this.erased = undefined;
     this.#wasEmpty = target.share.rows.all("parents").length === 0;
@@ -56,7 +60,9 @@ export class Control {
 
   note(token: number, progress: Progress): void {
     if (this.#superseded.has(token)) throw new Superseded();
-    if (this.job?.token === token) this.job.progress = progress;
+    if (this.job?.token !== token) return;
+    this.job.progress = progress;
+    if (progress.prepared) this.#known.add(this.job.target);
   }
 
   finish(token: number): void {
