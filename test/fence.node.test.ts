@@ -150,7 +150,7 @@ describe("a fence", () => {
     await next.setFence("logged", 1);
     expect(await codeOf(next.count(projects))).toBe("done");
     expect(await codeOf(here.count(projects))).toBe("PW006");
-    expect(await codeOf(here.load(projects, { text: "{}", count: 1, bytes: 0 }))).toBe("PW006");
+    expect(await codeOf(here.remove(projects, [[randomUUID()]]))).toBe("PW006");
   });
 
   it("is not closed when the time has been up, however short", async () => {
