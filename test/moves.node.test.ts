@@ -1,9 +1,7 @@
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
-import pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connected } from "../drizzle/connected.ts";
 import { localDatabase } from "../drizzle/local-database.ts";
 import { migrateAll } from "../drizzle/migrate-all.ts";
 import { beginJob, loginsAtSite, siteNamed, takeOver } from "../drizzle/moves/jobs.ts";
@@ -21,7 +19,7 @@ let migrations = TESTS_MIGRATIONS;
 beforeAll(async () => {
   house = await House.start();
 }, 120_000);
-afterAll(() => house?.[Symbol.asyncDispose]());
+afterAll(() => house?.[Symbol.asyncDispose](), 60_000);
 
 type Row = { id: string; name: string };
 
@@ -41,42 +39,9 @@ async function persist(method: string, path: string, token: string, body?: objec
 const newProject = async (token: string, name: string): Promise<Row> =>
   (await (await persist("POST", "/v1/projects", token, { name })).json()) as Row;
 
-/** All of a tenant's rows at a site, as texts, but for what each move itself writes down. */
-async function rowsAt(slug: string, site: string): Promise<string[]> {
-  const id = await tenantId(slug);
-  return atSite(site, async (client, schema) => {
-    const { rows: tables } = await client.query<{ name: string }>(
-      `select c.relname as name from pg_class c join pg_policy on polrelid = c.oid and polname = 'tenant_only'
-       where relnamespace = $1::regnamespace order by 1`,
-      [schema],
-    );
-    const found = [];
-    for (const { name } of tables) {
-      const { rows } = await client.query<{ row: string }>(
-        `select $2 || t::text as row from ${schema}.${name} t where tenant_id = $1`,
-        [id, name],
-      );
-      found.push(...rows.map(({ row }) => row));
-    }
-    return found.sort();
-  });
-}
-
-async function tenantId(slug: string): Promise<string> {
-  const { rows } = await house.root.query("select id from control.tenants where slug = $1", [slug]);
-  return rows[0].id;
-}
-
-async function atSite<T>(site: string, work: (client: pg.Client, schema: string) => Promise<T>): Promise<T> {
-  const { first, second } = house;
-  const url =
-    site === "own-database"
-      ? second.superuserUrl.replace(/[^/]*$/, site)
-      : first.superuserUrl.replace(/[^/]*$/, "partywall");
-  const schema =
-    site === "shared" || site === "own-database" ? "public" : `site_${site.replaceAll("-", "_")}`;
-  return connected(url, (client) => work(client, schema));
-}
+const rowsAt = (slug: string, site: string) => house.rowsOf(slug, site);
+const tenantId = (slug: string) => house.tenantId(slug);
+const atSite: House["at"] = (site, work) => house.at(site, work);
 
 const fenceAt = (slug: string, site: string) =>
   atSite(site, async (client, schema) => {
@@ -164,13 +129,7 @@ describe("a tenant", () => {
       expect(await move("busy", to)).toMatchObject({ code: 0 });
     over.abort();
     await Promise.all(writers);
-    const found = await atSite("own-schema", async (client, schema) => {
-      const { rows } = await client.query<Row>(
-        `select id, name from ${schema}.projects where tenant_id = $1`,
-        [await tenantId("busy")],
-      );
-      return new Map(rows.map(({ id, name }) => [id, name]));
-    });
+    const found = await house.projectsOf("busy", "own-schema");
     found.delete(shared);
     expect(acknowledged.size).toBeGreaterThan(20);
     expect(found).toEqual(acknowledged);

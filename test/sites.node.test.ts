@@ -37,7 +37,7 @@ beforeAll(async () => {
   house = await House.start();
   ({ first, second, variables, root, ask, run, tenants, told, newTenant } = house);
 }, 120_000);
-afterAll(() => house?.[Symbol.asyncDispose]());
+afterAll(() => house?.[Symbol.asyncDispose](), 60_000);
 
 describe("a tenant at a site", () => {
   it.each([

@@ -112,15 +112,73 @@ export class House implements AsyncDisposable {
   }
 
   /** A request to the Worker. */
-  ask = (method: string, path: string, token?: string, body?: object): Promise<Response> =>
+  ask = (method: string, path: string, token?: string, body?: object, headers = {}): Promise<Response> =>
     fetch(`http://127.0.0.1:${this.worker.port}${path}`, {
       method,
       headers: {
+        ...headers,
         ...(token && { authorization: `Bearer ${token}` }),
         ...(body && { "content-type": "application/json" }),
       },
       ...(body && { body: JSON.stringify(body) }),
     });
+
+  tenantId = async (slug: string): Promise<string> => {
+    const { rows } = await this.root.query("select id from control.tenants where slug = $1", [slug]);
+    return rows[0].id;
+  };
+
+  /** Runs it as a superuser in the database of a site, with the site's schema. */
+  at = <Result>(
+    site: string,
+    work: (client: pg.Client, schema: string) => Promise<Result>,
+  ): Promise<Result> => {
+    const isSecond = site === "own-database";
+    const url = (isSecond ? this.second : this.first).superuserUrl;
+    const schema = site === "own-schema" ? "site_own_schema" : "public";
+    return connected(url.replace(/[^/]*$/, isSecond ? site : "partywall"), (client) => work(client, schema));
+  };
+
+  /** All of a tenant's rows at a site, as texts that begin with their table's name. */
+  rowsOf = async (slug: string, site: string): Promise<string[]> => {
+    const id = await this.tenantId(slug);
+    return this.at(site, async (client, schema) => {
+      const { rows: tables } = await client.query<{ name: string }>(
+        `select c.relname as name from pg_class c join pg_policy on polrelid = c.oid and polname = 'tenant_only'
+         where relnamespace = $1::regnamespace order by 1`,
+        [schema],
+      );
+      const found = [];
+      for (const { name } of tables) {
+        const { rows } = await client.query<{ row: string }>(
+          `select $2 || t::text as row from ${schema}.${name} t where tenant_id = $1`,
+          [id, name],
+        );
+        found.push(...rows.map(({ row }) => row));
+      }
+      return found.sort();
+    });
+  };
+
+  /** The names of a tenant's projects at a site, by their ids. */
+  projectsOf = async (slug: string, site: string): Promise<Map<string, string>> => {
+    const id = await this.tenantId(slug);
+    return this.at(site, async (client, schema) => {
+      const { rows } = await client.query<{ id: string; name: string }>(
+        `select id, name from ${schema}.projects where tenant_id = $1`,
+        [id],
+      );
+      return new Map(rows.map((row) => [row.id, row.name]));
+    });
+  };
+
+  /** Ends the connections of the logins whose names begin so, at both servers. */
+  disconnect = async (logins: string): Promise<void> => {
+    for (const { superuserUrl } of [this.first, this.second])
+      await connected(superuserUrl, (client) =>
+        client.query("select pg_terminate_backend(pid) from pg_stat_activity where usename ^@ $1", [logins]),
+      );
+  };
 
   /** Runs a program of the project's to its end, with nothing of this process' environment. Throws if it prints a secret. */
   run = async (program: string, ...args: string[]) => {
