@@ -114,9 +114,9 @@ it.each(Array.from({ length: RUNS }, (_, run) => SEED + run))(
     over.abort();
     const told = new Map((await Promise.all(writers)).flatMap((each) => [...each]));
     const { site, epoch } = await house.told<{ site: string; epoch: number }>("show", slug);
-    expect([from, to], what.join("\n")).toContain(site);
+    expect([from, to]).toContain(site);
     expect(epoch).toBe(site === from ? 1 : 2);
-    expect(await house.projectsOf(slug, site), what.join("\n")).toEqual(told);
+    expect({ what, rows: await house.projectsOf(slug, site) }).toEqual({ what, rows: told });
     expect(await house.rowsOf(`b-${seed}`, to)).toEqual(others);
   },
   180_000,
