@@ -45,6 +45,8 @@ export class SiteEnd implements End, AsyncDisposable {
   readonly #of: SiteLogins;
   readonly #attempt: Attempt;
   #client: Promise<pg.Client> | undefined;
+  /** Ends with the statement before: a connection does one transaction after the other. */
+  #before: Promise<unknown> = Promise.resolve();
   #isAtomic = false;
 
   constructor(of: SiteLogins, attempt: Attempt) {
@@ -298,17 +300,24 @@ export class SiteEnd implements End, AsyncDisposable {
     return row;
   }
 
-  /** Runs the statement in a transaction of its own, as the attempt, and returns its rows. */
-  async #run<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
+  /** Runs the statement in a transaction of its own, as the attempt, once the one before is over, and returns its rows. */
+  #run<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row[]> {
+    const rows = this.#before.then(() => this.#transact<Row>(mode, statement));
+    this.#before = rows.catch(() => undefined);
+    return rows;
+  }
+
+  async #transact<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
     const client = await (this.#client ??= this.#connect());
+    // Again in a larger transaction, as a context lives for a minute.
     if (this.#isAtomic) {
-      // Again, as a context lives for a minute.
-      await this.#enter(client, mode);
+      await client.query(this.#entering(mode));
       return (await client.query<Row>(text, params)).rows;
     }
-    await client.query(`begin isolation level read committed${mode === "read" ? ", read only" : ""}`);
     try {
-      await this.#enter(client, mode);
+      await client.query(
+        `begin isolation level read committed${mode === "read" ? ", read only" : ""}; ${this.#entering(mode)}`,
+      );
       const { rows } = await client.query<Row>(text, params);
       await client.query("commit");
       return rows;
@@ -328,24 +337,18 @@ export class SiteEnd implements End, AsyncDisposable {
     return client;
   }
 
-  /** As the Worker enters: in the tenant's context, and with its lock before a write. */
-  async #enter(client: pg.Client, mode: Mode): Promise<void> {
+  /** What enters as the Worker does: in the tenant's context, and with its lock before a write. */
+  #entering(mode: Mode): string {
     const { site, key, mover } = this.#of;
     const { tenant, job, token } = this.#attempt;
     const place = placeOf(site);
     const actor = { id: job, as: "job" } as const;
     const role = decodeURIComponent(new URL(mover).username);
     const context = signContext(key, place, role, tenant, actor, Date.now(), token);
-    await client.query(
-      `select set_config('app.tenant', $1, true), set_config('search_path', $2, true)${
-        mode === "write" ? ", pg_advisory_xact_lock_shared(hashtextextended($3, 0))" : ""
-      }`,
-      [
-        context,
-        `pg_catalog, ${place.schema}, pg_temp`,
-        ...(mode === "write" ? [`${place.name} ${tenant}`] : []),
-      ],
-    );
+    const searchPath = `pg_catalog, ${place.schema}, pg_temp`;
+    const lock = `pg_advisory_xact_lock_shared(hashtextextended(${pg.escapeLiteral(`${place.name} ${tenant}`)}, 0))`;
+    return `select set_config('app.tenant', ${pg.escapeLiteral(context)}, true),
+      set_config('search_path', ${pg.escapeLiteral(searchPath)}, true)${mode === "write" ? `, ${lock}` : ""}`;
   }
 
   #name({ name }: Table): string {
