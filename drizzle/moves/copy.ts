@@ -198,17 +198,20 @@ async function noteDifferences(
 ): Promise<number> {
   let noted = 0;
   for (const table of tables) {
-    for (let after: Key | null = null; ;) {
-      const here = await source.digestPage(table, after, RANGE_ROWS);
+    let reading = source.digestPage(table, null, RANGE_ROWS);
+    for (;;) {
+      const here = await reading;
+      // The next one is read while this one is compared: what changes after it was read is in the log.
+      if (here.upto !== null) reading = source.digestPage(table, here.upto, RANGE_ROWS);
+      reading.catch(() => undefined);
       const there = await target.digest(table, here, here.pending);
       if (here.count !== there.count || here.digest !== there.digest) {
         const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
         await log.note(table, [...new Map(keys.map((key) => [idOf(key), key])).values()]);
         noted += keys.length;
       }
-      after = here.upto;
-      await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after });
-      if (after === null) break;
+      await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after: here.upto });
+      if (here.upto === null) break;
     }
   }
   return noted;
