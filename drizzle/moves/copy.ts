@@ -42,7 +42,7 @@ export async function copyRows(
       // The next one is read while this one is loaded.
       if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page, rowsAtOnce));
       reading.catch(() => undefined);
-      await log.note(table, await target.load(table, page));
+      await log.note(table, await target.add(table, page));
       after = page.last;
       const next = after === null ? tables[at + 1]?.name : table.name;
       await onPage({ rows: page.count, bytes: page.bytes }, { table: next ?? table.name, after });
