@@ -6,6 +6,8 @@ import type { Catalog, Change, ChangeLog, End, Key, Page, Table } from "./end.ts
 /** Rows and bytes that are read at once; how many rows that are is found by starting with few. */
 const PAGE = { rows: 2000, bytes: 1_000_000 };
 const FIRST_ROWS = 200;
+/** Rows that are deleted at once. */
+const ERASED_AT_ONCE = 2000;
 /** Changed rows of a table that are brought by one statement. */
 const BROUGHT_AT_ONCE = 200;
 /** Rows that are compared by one digest. */
@@ -226,13 +228,11 @@ export async function eraseRows(end: End, { tables }: Catalog, onPage: OnPage): 
     const before = erased;
     for (const table of tables.toReversed()) {
       for (let after: Key | null = null; ;) {
-        const page = await end.page(table, after, PAGE);
-        const keys = page.count === 0 ? [] : await end.keys(table, { after, upto: page.last });
-        const refused = await end.remove(table, keys);
-        erased += keys.length - refused.length;
-        isLeft ||= refused.length > 0;
-        after = page.last;
-        await onPage({ rows: keys.length, bytes: page.bytes }, { table: table.name, after });
+        const some = await end.erase(table, after, ERASED_AT_ONCE);
+        erased += some.erased;
+        isLeft ||= some.isReferredTo;
+        after = some.last;
+        await onPage({ rows: some.erased, bytes: 0 }, { table: table.name, after });
         if (after === null) break;
       }
     }

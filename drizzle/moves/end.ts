@@ -84,6 +84,12 @@ export type End = ChangeLog & {
    * refer to what is not there.
    */
   load(table: Table, rows: Rows): Promise<readonly Key[]>;
+  /** Deletes the next rows, at most so many. Returns how many, where they end as page() does, and whether others refer to some. */
+  erase(
+    table: Table,
+    after: Key | null,
+    most: number,
+  ): Promise<{ erased: number; last: Key | null; isReferredTo: boolean }>;
   /** Deletes these rows, if there are. Returns the keys of those that others refer to. */
   remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]>;
   /** The keys of the rows that refer to these, by this reference. */

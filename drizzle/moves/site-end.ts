@@ -237,6 +237,36 @@ export class SiteEnd implements End, AsyncDisposable {
       from (select image::${this.#name(table)} as r from unnest(${texts}) image offset 0) read`;
   }
 
+  async erase(table: Table, after: Key | null, most: number) {
+    const range = this.#within(table, { after, upto: null }, 2);
+    const [end] = await this.#run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from (select * from ${this.#name(table)} t where ${range.sql}
+        order by ${keyOf(table)} offset $1 limit 1) t`,
+      most - 1,
+      ...range.params,
+    ]);
+    const last = end && table.key.length > 0 ? parsed(end.key) : null;
+    const some = { after, upto: last };
+    const within = this.#within(table, some, 1);
+    try {
+      let erased = 0;
+      await this.#undoable(async () => {
+        const { count } = await this.#one<{ count: number }>("write", [
+          `with gone as (delete from ${this.#name(table)} t where ${within.sql} returning 1)
+          select count(*)::int as count from gone`,
+          ...within.params,
+        ]);
+        erased = count;
+      });
+      return { erased, last, isReferredTo: false };
+    } catch (error) {
+      if (!isReferredTo(error)) throw error;
+      const keys = await this.keys(table, some);
+      const refused = await this.remove(table, keys);
+      return { erased: keys.length - refused.length, last, isReferredTo: refused.length > 0 };
+    }
+  }
+
   async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {
     const remove = (some: readonly Key[]) =>
       this.#undoable(() =>
