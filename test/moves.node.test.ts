@@ -21,7 +21,8 @@ let migrations = TESTS_MIGRATIONS;
 beforeAll(async () => {
   house = await House.start();
 }, 120_000);
-afterAll(() => house?.[Symbol.asyncDispose]());
+// Both servers write all to disk, which takes long on a machine that is busy.
+afterAll(() => house?.[Symbol.asyncDispose](), 60_000);
 
 type Row = { id: string; name: string };
 

@@ -1,18 +1,21 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { DEFAULT_RATE } from "../../drizzle/moves/commands.ts";
-import { signIn } from "./bed.ts";
+import { ask, signIn } from "./bed.ts";
 import { makeCopyFloor } from "./copy-floor.ts";
 import { shown } from "./figures.ts";
 import { CIRCLE, moveTimed, type Filled, type Ground, type Moved } from "./grounds.ts";
 import { startLoad, type Admitted, type Outcome } from "./load.ts";
 import { requestsTo, type RequestName } from "./requests.ts";
 import type { Options } from "./subject.ts";
+import type { Served } from "./workerd.ts";
 
 /** Clients that write while their tenant moves, each once in so many ms: 200 times a second together. */
 export const WRITERS = { connections: 16, everyMs: 80 };
 /** A refused write comes again so soon, and not as late as Retry-After says: what is measured is the server. */
 export const RETRY_MS = 50;
-export const MOVES = 5;
+/** Of each kind, unless fewer rounds are asked for. */
+const MOVES = 5;
+const movesIn = ({ rounds }: Pick<Options, "rounds">): number => Math.min(MOVES, rounds);
 /** Before a move, so that the longest gap can be compared with one when nothing moves. */
 const CALM_S = 5;
 /** Ends with the move. */
@@ -32,20 +35,20 @@ export async function measureHeld(
   bench: AsyncDisposableStack,
   ground: Ground,
   tenants: readonly Filled[],
-  say: Options["say"],
+  options: Options,
 ): Promise<Map<Filled, Held[]>> {
   const load = startLoad(bench);
   const found = new Map<Filled, Held[]>(tenants.map((tenant) => [tenant, []]));
-  for (let turn = 0; turn < MOVES; turn++)
+  for (let turn = 0; turn < movesIn(options); turn++)
     for (const [tenant, held] of found) {
       const to = CIRCLE[turn % CIRCLE.length] ?? "";
-      const { token } = await signIn(ground.worker, tenant.slug);
+      const { key } = await newKey(ground.worker, tenant.slug);
       const { asks } = requestsTo(tenant.projects).patch;
       const write = (seconds: number) =>
         load.run({
           port: ground.worker.port,
           asks,
-          tokens: [token],
+          tokens: [key],
           ...WRITERS,
           seconds,
           pauseMs: RETRY_MS,
@@ -71,13 +74,25 @@ export async function measureHeld(
         refused,
         slowestMs: slowest,
       });
-      say(
-        `${shown(tenant.rows)} rows to ${to}: held ${shown(moved.heldMs)} ms, ${shown(refused)} of ${shown(acknowledged)} writes refused, ` +
-          `copied in ${shown(moved.seconds.copying, 1)} s`,
+      const { heldMs, seconds } = moved;
+      options.say(
+        `${shown(tenant.rows)} rows to ${to}: held ${shown(heldMs)} ms, ${shown(refused)} of ${shown(acknowledged)} writes refused, ` +
+          `longest gap ${shown(held.at(-1)?.gapMs ?? NaN)} ms, slowest ${shown(slowest)} ms; ${inPhases(seconds)}`,
       );
     }
   return found;
 }
+
+/** An API key, as a move may outlive an access token. */
+async function newKey(worker: Served, slug: string): Promise<{ key: string }> {
+  const { token } = await signIn(worker, slug);
+  return ask(worker, "/v1/api-keys", { token, body: { name: slug, scopes: ["projects:write"] } });
+}
+
+const inPhases = (seconds: Moved["seconds"]): string =>
+  Object.entries(seconds)
+    .map(([phase, took]) => `${phase} ${shown(took, 1)} s`)
+    .join(", ");
 
 /** The longest time without an acknowledged write, in ms. */
 function longestGap(admitted: readonly Admitted[]): number {
@@ -137,13 +152,13 @@ export async function measureCopy(
   bench: AsyncDisposableStack,
   ground: Ground,
   { slug, tenantId, rows }: Filled,
-  say: Options["say"],
+  options: Options,
 ): Promise<Copy> {
   const floorOf = await makeCopyFloor(bench, ground);
   const found: Copy = { copied: [], compared: [], erased: [], floor: [] };
   // Caches are warm then, at both sides.
   await floorOf(tenantId);
-  for (let turn = 0; turn < MOVES; turn++) {
+  for (let turn = 0; turn < movesIn(options); turn++) {
     // The rows that it left at the shared site are there all the time.
     const floor = await floorOf(tenantId);
     const moved = await moveTimed(ground, slug, turn % 2 === 0 ? "dedicated" : "schema", Infinity);
@@ -151,10 +166,8 @@ export async function measureCopy(
     found.copied.push(moved.rows / moved.seconds.copying);
     found.compared.push(rows / moved.seconds.comparing);
     if (turn > 0) found.erased.push(rows / moved.seconds.preparing);
-    const { preparing, copying, comparing, switching } = moved.seconds;
-    say(
-      `${shown(moved.rows / copying)} rows/s, COPY ${shown(floor)}; seconds: preparing ${shown(preparing, 1)}, copying ${shown(copying, 1)}, ` +
-        `comparing ${shown(comparing, 1)}, switching ${shown(switching, 1)}`,
+    options.say(
+      `${shown(moved.rows / moved.seconds.copying)} rows/s, COPY ${shown(floor)}; ${inPhases(moved.seconds)}`,
     );
   }
   return found;

@@ -5,7 +5,6 @@ import type { Filled } from "./grounds.ts";
 import {
   FENCED_REQUESTS,
   FENCES,
-  MOVES,
   RETRY_MS,
   WRITERS,
   type Copy,
@@ -51,11 +50,12 @@ function heldPart(held: Map<Filled, Held[]>): Part {
     };
   });
   const largest = figures.at(-1);
+  const moves = [...held.values()][0]?.length ?? 0;
   return {
-    data: { moves: MOVES, figures },
+    data: { moves, figures },
     text: [
       [
-        `Writes are held while a tenant moves shared → schema → dedicated → shared, ${MOVES} moves without a limit, between two`,
+        `Writes are held while a tenant moves shared → schema → dedicated → shared, ${moves} moves without a limit, between two`,
         `servers: median (lowest–highest). ${WRITERS.connections} clients write ${shown((WRITERS.connections * 1000) / WRITERS.everyMs)} times a second; a refused write comes again after ${RETRY_MS} ms until it is`,
         "acknowledged, and all were. Slowest: from its first asking to its acknowledgement. The last column is the longest gap",
         "when nothing moves.",
@@ -131,7 +131,7 @@ function copyPart({ copied, compared, erased, floor }: Copy): Part {
       toFloor,
     },
     text: [
-      `Without a limit, from one server to the other and back, ${MOVES} times: median (lowest–highest). COPY is what pg_dump | psql does:\nstreamed into tables whose keys and indexes are made afterwards, by a superuser.`,
+      `Without a limit, from one server to the other and back, ${copied.length} times: median (lowest–highest). COPY is what pg_dump | psql does:\nstreamed into tables whose keys and indexes are made afterwards, by a superuser.`,
       table(
         ["", "rows/s"],
         [

@@ -33,7 +33,7 @@ export async function move(bench: AsyncDisposableStack, options: Options): Promi
     say(`moving ${shown(copied.rows)} rows at the default rate`);
     found.rate = await measureRate(bench, ground, copied, neighbour);
     say("moving them without a limit, and copying them as pg_dump | psql would");
-    if (isWanted("copy")) found.copy = await measureCopy(bench, ground, copied, say);
+    if (isWanted("copy")) found.copy = await measureCopy(bench, ground, copied, options);
   }
   if (isWanted("held")) {
     say(`loading ${shown(rows)} rows`);
@@ -41,7 +41,7 @@ export async function move(bench: AsyncDisposableStack, options: Options): Promi
       await fillTenant(ground, "small", Math.min(rows, FEW_ROWS)),
       await fillTenant(ground, "large", rows),
     ];
-    found.held = await measureHeld(bench, ground, tenants, say);
+    found.held = await measureHeld(bench, ground, tenants, options);
   }
   return reportMove(options, found);
 }
