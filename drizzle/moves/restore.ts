@@ -8,7 +8,14 @@ import type { SiteEnd } from "./site-end.ts";
  * What is never set back: what has happened has happened. Members leave in the control plane, numbers are given once, and an
  * answer to a repeated request stays the same.
  */
-const KEPT = ["audit_events", "counters", "former_members", "idempotency_keys", "members", "outbox_receipts"];
+const KEPT = new Set([
+  "audit_events",
+  "counters",
+  "former_members",
+  "idempotency_keys",
+  "members",
+  "outbox_receipts",
+]);
 
 /** The tenant's writes are held so long, and longer as long as the work goes on. */
 const HELD_MS = 10_000;
@@ -47,10 +54,10 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   const whole = await live.catalog();
   if ((await past.catalog()).fingerprint !== whole.fingerprint)
     throw new Error("The copy's tables are not those of the site, though it has the same migrations.");
-  const catalog = only(whole, ({ name }) => !KEPT.includes(name));
+  const catalog = only(whole, ({ name }) => !KEPT.has(name));
   await keepPresent(
     { source: live, target: past },
-    only(whole, ({ name }) => KEPT.includes(name)),
+    only(whole, ({ name }) => KEPT.has(name)),
   );
 
   const differences = await differencesOf({ source: past, target: live }, catalog);

@@ -13,7 +13,7 @@ const MAX_ATTEMPTS = 8;
 const RETRY_MS = 2000;
 
 /** SQLSTATEs of a row that no longer fits its table, and of a table or column that is no longer there. */
-const MISSHAPEN = ["22P02", "42703", "42P01", "42804", "21000"];
+const MISSHAPEN = new Set(["22P02", "42703", "42P01", "42804", "21000"]);
 
 /**
  * Has `work` done for the job, and again as a new attempt if a connection broke or the tables have changed. What an attempt
@@ -56,7 +56,7 @@ async function once<Result>(
 
 /** In words, without a row's text, which Postgres may quote. */
 const reasonOf = (error: unknown): string =>
-  error instanceof CatalogChanged || MISSHAPEN.includes(stateOf(error) ?? "")
+  error instanceof CatalogChanged || MISSHAPEN.has(stateOf(error) ?? "")
     ? "a migration has changed the tables"
     : `a connection has failed: ${messageOf(error)}`;
 
@@ -64,7 +64,7 @@ const reasonOf = (error: unknown): string =>
 function isPassing(error: unknown): boolean {
   if (error instanceof CatalogChanged) return true;
   if (error instanceof pg.DatabaseError)
-    return /^(08|57P|40|55P03)/.test(error.code ?? "") || MISSHAPEN.includes(error.code ?? "");
+    return /^(08|57P|40|55P03)/.test(error.code ?? "") || MISSHAPEN.has(error.code ?? "");
   // Node's own, such as ECONNRESET, and what node-postgres says when the connection ends.
   return (
     error instanceof Error &&
