@@ -19,6 +19,7 @@ let migrations = TESTS_MIGRATIONS;
 beforeAll(async () => {
   house = await House.start();
 }, 120_000);
+// Both servers write all to disk, which takes long on a machine that is busy.
 afterAll(() => house?.[Symbol.asyncDispose](), 60_000);
 
 type Row = { id: string; name: string };

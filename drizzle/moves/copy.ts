@@ -6,6 +6,8 @@ import type { Catalog, Change, ChangeLog, End, Key, Page, Table } from "./end.ts
 /** Rows and bytes that are read at once; how many rows that are is found by starting with few. */
 const PAGE = { rows: 2000, bytes: 1_000_000 };
 const FIRST_ROWS = 200;
+/** Rows that are deleted at once. */
+const ERASED_AT_ONCE = 2000;
 /** Changed rows of a table that are brought by one statement. */
 const BROUGHT_AT_ONCE = 200;
 /** Rows that are compared by one digest. */
@@ -42,7 +44,7 @@ export async function copyRows(
       // The next one is read while this one is loaded.
       if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page, rowsAtOnce));
       reading.catch(() => undefined);
-      await log.note(table, await target.load(table, page));
+      await log.note(table, await target.add(table, page));
       after = page.last;
       const next = after === null ? tables[at + 1]?.name : table.name;
       await onPage({ rows: page.count, bytes: page.bytes }, { table: next ?? table.name, after });
@@ -198,17 +200,20 @@ async function noteDifferences(
 ): Promise<number> {
   let noted = 0;
   for (const table of tables) {
-    for (let after: Key | null = null; ;) {
-      const here = await source.digestPage(table, after, RANGE_ROWS);
+    let reading = source.digestPage(table, null, RANGE_ROWS);
+    for (;;) {
+      const here = await reading;
+      // The next one is read while this one is compared: what changes after it was read is in the log.
+      if (here.upto !== null) reading = source.digestPage(table, here.upto, RANGE_ROWS);
+      reading.catch(() => undefined);
       const there = await target.digest(table, here, here.pending);
       if (here.count !== there.count || here.digest !== there.digest) {
         const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
         await log.note(table, [...new Map(keys.map((key) => [idOf(key), key])).values()]);
         noted += keys.length;
       }
-      after = here.upto;
-      await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after });
-      if (after === null) break;
+      await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after: here.upto });
+      if (here.upto === null) break;
     }
   }
   return noted;
@@ -223,13 +228,11 @@ export async function eraseRows(end: End, { tables }: Catalog, onPage: OnPage): 
     const before = erased;
     for (const table of tables.toReversed()) {
       for (let after: Key | null = null; ;) {
-        const page = await end.page(table, after, PAGE);
-        const keys = page.count === 0 ? [] : await end.keys(table, { after, upto: page.last });
-        const refused = await end.remove(table, keys);
-        erased += keys.length - refused.length;
-        isLeft ||= refused.length > 0;
-        after = page.last;
-        await onPage({ rows: keys.length, bytes: page.bytes }, { table: table.name, after });
+        const some = await end.erase(table, after, ERASED_AT_ONCE);
+        erased += some.erased;
+        isLeft ||= some.isReferredTo;
+        after = some.last;
+        await onPage({ rows: some.erased, bytes: 0 }, { table: table.name, after });
         if (after === null) break;
       }
     }

@@ -25,8 +25,8 @@ export type Reference = {
 /** What a place's tables are: the tables that others refer to first, and what has to be the same at two places. */
 export type Catalog = { tables: readonly Table[]; references: readonly Reference[]; fingerprint: string };
 
-/** Rows, as one text that only Postgres reads. */
-export type Rows = { text: string; count: number; bytes: number };
+/** Rows, each as a text that only Postgres reads. */
+export type Rows = { texts: readonly string[]; count: number; bytes: number };
 
 /** A table's rows behind one key up to another, in the order of their keys: from the first, or to the last, where null. */
 export type Range = { after: Key | null; upto: Key | null };
@@ -77,11 +77,19 @@ export type End = ChangeLog & {
   count(table: Table): Promise<number>;
   keys(table: Table, range: Range): Promise<readonly Key[]>;
   find(table: Table, keys: readonly Key[]): Promise<Found>;
+  /** Adds the rows as load() does, faster where none of them is there yet. */
+  add(table: Table, rows: Rows): Promise<readonly Key[]>;
   /**
    * Adds the rows, or puts them in the place of those with their keys. Returns the keys of those that collide with others, or
    * refer to what is not there.
    */
   load(table: Table, rows: Rows): Promise<readonly Key[]>;
+  /** Deletes the next rows, at most so many. Returns how many, where they end as page() does, and whether others refer to some. */
+  erase(
+    table: Table,
+    after: Key | null,
+    most: number,
+  ): Promise<{ erased: number; last: Key | null; isReferredTo: boolean }>;
   /** Deletes these rows, if there are. Returns the keys of those that others refer to. */
   remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]>;
   /** The keys of the rows that refer to these, by this reference. */

@@ -126,6 +126,7 @@ export class JobControl implements MoveControl {
   readonly #job: Job;
   readonly #watch: (progress: Progress) => void;
   #notedAt = -Infinity;
+  #noted: Promise<unknown> = Promise.resolve();
   #phase = "";
 
   constructor(variables: JobVariables, job: Job, watch: (progress: Progress) => void = () => undefined) {
@@ -136,15 +137,21 @@ export class JobControl implements MoveControl {
 
   async note(progress: Progress): Promise<void> {
     this.#watch(progress);
-    if (progress.phase === this.#phase && performance.now() - this.#notedAt < NOTE_MS) return;
+    const isNew = progress.phase !== this.#phase;
+    if (!isNew && performance.now() - this.#notedAt < NOTE_MS) return;
     this.#phase = progress.phase;
     this.#notedAt = performance.now();
+    // One after the other, so that the last one holds. Within a phase nobody waits: the next call throws what went wrong.
+    await this.#noted;
     const { id, token } = this.#job;
-    const { rowCount } = await this.#query(
+    this.#noted = this.#query(
       "update control.jobs set progress = $3, worked_at = now() where id = $1 and token = $2",
-      [id, token, progress],
-    );
-    if (rowCount === 0) throw new Superseded();
+      [id, token, structuredClone(progress)],
+    ).then(({ rowCount }) => {
+      if (rowCount === 0) throw new Superseded();
+    });
+    this.#noted.catch(() => undefined);
+    if (isNew) await this.#noted;
   }
 
   async commit(): Promise<void> {

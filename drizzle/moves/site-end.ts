@@ -45,6 +45,8 @@ export class SiteEnd implements End, AsyncDisposable {
   readonly #of: SiteLogins;
   readonly #attempt: Attempt;
   #client: Promise<pg.Client> | undefined;
+  /** Ends with the statement before: a connection does one transaction after the other. */
+  #before: Promise<unknown> = Promise.resolve();
   #isAtomic = false;
 
   constructor(of: SiteLogins, attempt: Attempt) {
@@ -104,22 +106,29 @@ export class SiteEnd implements End, AsyncDisposable {
 
   async page(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Page> {
     const range = this.#within(table, { after, upto: null }, 3);
-    const { text, count, bytes, last, read } = await this.#one<
-      Rows & { last: string | null; read: number | null }
-    >("read", [
-      `select coalesce(array_agg(image order by at), '{}')::text as text, count(*)::int as count,
-        coalesce(sum(size), 0)::int as bytes, (array_agg(key order by at desc))[1] as last, max(read)::int as read
-      from (select *, sum(size) over (order by at) - size as before, count(*) over () as read
-        from (select at, key, image, octet_length(image) as size
-          from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, t::text as image
-            from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) sized) measured
-      where before < $2`,
+    const keys = table.key.map((_, at) => `k${at}`);
+    const found = await this.#run<Record<string, string>>("read", [
+      `select ${["image", ...keys.map((key) => `${key}::text`)].join(", ")}
+      from (select *, sum(octet_length(image)) over (order by ${keys.join(", ") || "1"} rows unbounded preceding)
+          - octet_length(image) as before
+        from (select t::text as image${table.key.map(({ name }, at) => `, t.${quoted(name)} as k${at}`).join("")}
+          from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) measured
+      where before < $2 order by ${keys.map((key) => `measured.${key}`).join(", ") || "1"}`,
       most.rows,
       most.bytes,
       ...range.params,
     ]);
-    const isLast = table.key.length === 0 || (count === (read ?? 0) && count < most.rows);
-    return { text, count, bytes, last: isLast || last === null ? null : parsed(last) };
+    const texts = found.map(({ image }) => image ?? "");
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const last = found.at(-1);
+    // What stops short of both bounds has come to the end.
+    const isLast = table.key.length === 0 || !last || (found.length < most.rows && bytes < most.bytes);
+    return {
+      texts,
+      count: found.length,
+      bytes,
+      last: isLast ? null : keys.map((name) => last[name] ?? ""),
+    };
   }
 
   async digestPage(table: Table, after: Key | null, most: number) {
@@ -171,42 +180,91 @@ export class SiteEnd implements End, AsyncDisposable {
   }
 
   async find(table: Table, keys: readonly Key[]): Promise<Found> {
-    const { text, count, bytes, found, sums } = await this.#one<Rows & { found: string[]; sums: string[] }>(
-      "read",
-      [
-        `select coalesce(array_agg(image order by key), '{}')::text as text, count(*)::int as count,
-        coalesce(sum(octet_length(image)), 0)::int as bytes, coalesce(array_agg(key order by key), '{}') as found,
-        coalesce(array_agg(md5(image) order by key), '{}') as sums
-      from (select ${keyJson(table)} as key, t::text as image from ${this.#name(table)} t
-        ${among(table)}) f`,
-        ...columnsOf(table, keys),
-      ],
-    );
-    return { text, count, bytes, keys: found.map(parsed), sums };
+    const found = await this.#run<{ key: string; image: string; sum: string }>("read", [
+      `select ${keyJson(table)} as key, t::text as image, md5(t::text) as sum from ${this.#name(table)} t
+        ${among(table)} order by 1`,
+      ...columnsOf(table, keys),
+    ]);
+    const texts = found.map(({ image }) => image);
+    return {
+      texts,
+      count: found.length,
+      bytes: texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0),
+      keys: found.map(({ key }) => parsed(key)),
+      sums: found.map(({ sum }) => sum),
+    };
   }
 
-  async load(table: Table, { text, count }: Rows): Promise<readonly Key[]> {
+  async add(table: Table, rows: Rows): Promise<readonly Key[]> {
+    if (rows.count === 0) return [];
+    try {
+      await this.#undoable(() =>
+        this.#run("write", [this.#inserting(table, "$1::text[]"), textArray(rows.texts)]),
+      );
+      return [];
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return this.load(table, rows);
+    }
+  }
+
+  async load(table: Table, { texts, count }: Rows): Promise<readonly Key[]> {
     if (count === 0) return [];
-    const columns = table.columns.map(quoted);
     const key = ["tenant_id", ...table.key.map(({ name }) => name)].map(quoted);
-    const others = columns.filter((column) => !key.includes(column));
+    const others = table.columns.map(quoted).filter((column) => !key.includes(column));
     const update = others.map((column) => `${column} = excluded.${column}`).join(", ");
-    const loading = `insert into ${this.#name(table)} (${columns.join(", ")}) overriding system value
-      select ${columns.join(", ")} from unnest($1::${this.#name(table)}[])
+    const loading = `${this.#inserting(table, "$1")}
       on conflict (${key.join(", ")}) do ${update ? `update set ${update}` : "nothing"}`;
     const { refused } = await this.#one<{ refused: number[] }>("write", [
       "select load_rows($1, $2::text[]) as refused",
       loading,
-      text,
+      textArray(texts),
     ]);
     if (refused.length === 0) return [];
     const keys = await this.#run<{ key: string }>("read", [
-      `select ${keyJson(table)} as key from unnest(($1::text[])::${this.#name(table)}[]) with ordinality t
-      where t.ordinality = any ($2)`,
-      text,
-      refused,
+      `select ${keyJson(table)} as key from unnest(($1::text[])::${this.#name(table)}[]) t`,
+      textArray(refused.map((at) => texts[at - 1] ?? "")),
     ]);
-    return keys.map((row) => parsed(row.key));
+    return keys.map(({ key: one }) => parsed(one));
+  }
+
+  /** An INSERT of rows that come as an array of texts. */
+  #inserting(table: Table, texts: string): string {
+    const columns = table.columns.map(quoted);
+    // OFFSET keeps Postgres from parsing each text once a column.
+    return `insert into ${this.#name(table)} (${columns.join(", ")}) overriding system value
+      select ${columns.map((column) => `(r).${column}`).join(", ")}
+      from (select image::${this.#name(table)} as r from unnest(${texts}) image offset 0) read`;
+  }
+
+  async erase(table: Table, after: Key | null, most: number) {
+    const range = this.#within(table, { after, upto: null }, 2);
+    const [end] = await this.#run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from (select * from ${this.#name(table)} t where ${range.sql}
+        order by ${keyOf(table)} offset $1 limit 1) t`,
+      most - 1,
+      ...range.params,
+    ]);
+    const last = end && table.key.length > 0 ? parsed(end.key) : null;
+    const some = { after, upto: last };
+    const within = this.#within(table, some, 1);
+    try {
+      let erased = 0;
+      await this.#undoable(async () => {
+        const { count } = await this.#one<{ count: number }>("write", [
+          `with gone as (delete from ${this.#name(table)} t where ${within.sql} returning 1)
+          select count(*)::int as count from gone`,
+          ...within.params,
+        ]);
+        erased = count;
+      });
+      return { erased, last, isReferredTo: false };
+    } catch (error) {
+      if (!isReferredTo(error)) throw error;
+      const keys = await this.keys(table, some);
+      const refused = await this.remove(table, keys);
+      return { erased: keys.length - refused.length, last, isReferredTo: refused.length > 0 };
+    }
   }
 
   async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {
@@ -298,17 +356,24 @@ export class SiteEnd implements End, AsyncDisposable {
     return row;
   }
 
-  /** Runs the statement in a transaction of its own, as the attempt, and returns its rows. */
-  async #run<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
+  /** Runs the statement in a transaction of its own, as the attempt, once the one before is over, and returns its rows. */
+  #run<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row[]> {
+    const rows = this.#before.then(() => this.#transact<Row>(mode, statement));
+    this.#before = rows.catch(() => undefined);
+    return rows;
+  }
+
+  async #transact<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
     const client = await (this.#client ??= this.#connect());
+    // Again in a larger transaction, as a context lives for a minute.
     if (this.#isAtomic) {
-      // Again, as a context lives for a minute.
-      await this.#enter(client, mode);
+      await client.query(this.#entering(mode));
       return (await client.query<Row>(text, params)).rows;
     }
-    await client.query(`begin isolation level read committed${mode === "read" ? ", read only" : ""}`);
     try {
-      await this.#enter(client, mode);
+      await client.query(
+        `begin isolation level read committed${mode === "read" ? ", read only" : ""}; ${this.#entering(mode)}`,
+      );
       const { rows } = await client.query<Row>(text, params);
       await client.query("commit");
       return rows;
@@ -328,24 +393,18 @@ export class SiteEnd implements End, AsyncDisposable {
     return client;
   }
 
-  /** As the Worker enters: in the tenant's context, and with its lock before a write. */
-  async #enter(client: pg.Client, mode: Mode): Promise<void> {
+  /** What enters as the Worker does: in the tenant's context, and with its lock before a write. */
+  #entering(mode: Mode): string {
     const { site, key, mover } = this.#of;
     const { tenant, job, token } = this.#attempt;
     const place = placeOf(site);
     const actor = { id: job, as: "job" } as const;
     const role = decodeURIComponent(new URL(mover).username);
     const context = signContext(key, place, role, tenant, actor, Date.now(), token);
-    await client.query(
-      `select set_config('app.tenant', $1, true), set_config('search_path', $2, true)${
-        mode === "write" ? ", pg_advisory_xact_lock_shared(hashtextextended($3, 0))" : ""
-      }`,
-      [
-        context,
-        `pg_catalog, ${place.schema}, pg_temp`,
-        ...(mode === "write" ? [`${place.name} ${tenant}`] : []),
-      ],
-    );
+    const searchPath = `pg_catalog, ${place.schema}, pg_temp`;
+    const lock = `pg_advisory_xact_lock_shared(hashtextextended(${pg.escapeLiteral(`${place.name} ${tenant}`)}, 0))`;
+    return `select set_config('app.tenant', ${pg.escapeLiteral(context)}, true),
+      set_config('search_path', ${pg.escapeLiteral(searchPath)}, true)${mode === "write" ? `, ${lock}` : ""}`;
   }
 
   #name({ name }: Table): string {
@@ -369,7 +428,26 @@ export class SiteEnd implements End, AsyncDisposable {
 const parsed = (key: string): Key => v.parse(v.array(v.string()), JSON.parse(key));
 const quoted = (name: string) => pg.escapeIdentifier(name);
 const isReferredTo = (error: unknown) => error instanceof pg.DatabaseError && error.code === "23503";
+/** What load_rows() puts right: a row that is there already, or that refers to what is not. */
+const isRefusal = (error: unknown) =>
+  error instanceof pg.DatabaseError && ["23503", "23505", "23P01"].includes(error.code ?? "");
 const jsonOf = (key: Key) => `[${key.map((value) => JSON.stringify(value)).join(", ")}]`;
+
+const TEXT_OID = 25;
+
+/** A text[] parameter in Postgres' binary format: written out, every quote and backslash would be escaped once more. */
+function textArray(texts: readonly string[]): Buffer {
+  const sizes = texts.map((text) => Buffer.byteLength(text));
+  const array = Buffer.allocUnsafe(20 + sizes.reduce((sum, size) => sum + 4 + size, 0));
+  // One dimension, no nulls, of texts, so many, counted from 1.
+  for (const [at, word] of [1, 0, TEXT_OID, texts.length, 1].entries()) array.writeInt32BE(word, at * 4);
+  let end = 20;
+  for (const [at, text] of texts.entries()) {
+    end = array.writeInt32BE(sizes[at] ?? 0, end);
+    end += array.write(text, end);
+  }
+  return array;
+}
 
 /** The columns of the key, of the alias t; a table with one row a tenant has none. */
 const keyOf = ({ key }: Table) => key.map(({ name }) => `t.${quoted(name)}`).join(", ") || "1";

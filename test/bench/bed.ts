@@ -73,6 +73,17 @@ export async function makeBed(
   };
 }
 
+/** A bed, and all variables, those of whoever migrates too. */
+export async function makeFleetBed(
+  bench: AsyncDisposableStack,
+  connections: number,
+): Promise<{ bed: Bed; variables: Migrated["variables"] }> {
+  let migrated: Migrated | undefined;
+  const bed = await makeBed(bench, connections, async (of) => (migrated = await startEmpty(of)));
+  if (!migrated) throw new Error("there is no database");
+  return { bed, variables: migrated.variables };
+}
+
 /** Runs SQL as the login of this connection string: one statement with values, or several without. */
 export async function runSql(url: string, text: string, values?: unknown[]): Promise<void> {
   const client = new pg.Client({ connectionString: url });

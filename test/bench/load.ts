@@ -17,6 +17,10 @@ type Load = ({ path: string } | { asks: readonly Ask[] }) & {
   seconds: number;
   /** A refused connection waits for so long before it asks again: 0 unless given. */
   pauseMs?: number;
+  /** A connection asks again so long after it last asked, or once it has its answer, if that is later. */
+  everyMs?: number;
+  /** A request that is answered with 503 is asked again, after `pauseMs`, until it is answered otherwise. */
+  insisting?: boolean;
   /** Notes when each admitted request was asked and answered; the Worker may then die under the load. */
   traced?: boolean;
 };
@@ -32,12 +36,20 @@ export type Outcome = {
   p50: number;
   p99: number;
   busy: number;
+  /** Requests of an insisting load that were answered with 503 at first. */
+  refused: number;
+  /** The longest time in ms from a request's first asking to its last answer. */
+  slowest: number;
   /** Of a traced load. */
   admitted: Admitted[];
 };
 
 type Reply = { outcome: Outcome } | { fault: string };
-export type Generator = { pid: number; run(load: Load): Promise<Outcome> };
+/** `stop` ends the load that runs before its time; what is under way is answered. */
+export type Generator = { pid: number; run(load: Load): Promise<Outcome>; stop(): void };
+
+/** To the generator: end the load that runs. */
+const STOP = "stop";
 
 /** Starts a load generator in a process of its own, which `bench` ends. */
 export function startLoad(bench: AsyncDisposableStack): Generator {
@@ -57,18 +69,26 @@ export function startLoad(bench: AsyncDisposableStack): Generator {
       if ("fault" in answer) throw new Error(`Under load: ${answer.fault}`);
       return answer.outcome;
     },
+    stop: () => void child.send(STOP),
   };
 }
 
+/** Whether the load that runs is to end. */
+let isStopped = false;
+
 /** Keeps every connection busy with one request after the other, for so many seconds. */
 async function generate(load: Load): Promise<Outcome> {
+  isStopped = false;
   const { connections, seconds, traced = false } = load;
   const latencies: number[] = [];
   const statuses: Record<number, number> = {};
   const admitted: Admitted[] = [];
-  const seen = (status: number, asked: number, answered: number): void => {
+  let [refused, slowest] = [0, 0];
+  const seen = (status: number, { first, asked, answered }: Times): void => {
     latencies.push(answered - asked);
     statuses[status] = (statuses[status] ?? 0) + 1;
+    slowest = Math.max(slowest, answered - first);
+    if (load.insisting && status === 503 && first === asked) refused += 1;
     if (traced && status === 200) admitted.push({ asked, answered });
   };
   const requests = requestsOf(load);
@@ -90,9 +110,14 @@ async function generate(load: Load): Promise<Outcome> {
     p50: quantile(0.5),
     p99: quantile(0.99),
     busy: performance.eventLoopUtilization(idle).utilization,
+    refused,
+    slowest,
     admitted,
   };
 }
+
+/** When a request was asked first, when it was asked last, and when that was answered. */
+type Times = { first: number; asked: number; answered: number };
 
 /** The requests of a load, which its connections take in turn: all with one token, then all with the next. */
 function requestsOf(load: Load): string[] {
@@ -117,20 +142,23 @@ function keepAsking(
   requests: readonly string[],
   connection: number,
   until: number,
-  seen: (status: number, asked: number, answered: number) => void,
+  seen: (status: number, times: Times) => void,
 ): Promise<void> {
-  const { port, connections, pauseMs = 0, traced = false } = load;
+  const { port, connections, pauseMs = 0, everyMs = 0, insisting = false, traced = false } = load;
   // Bare sockets: node:http would take more of the CPU time that the measured Worker shares with this process.
   return new Promise((resolve, reject) => {
     const socket = connect({ port, host: "127.0.0.1", noDelay: true });
     let turn = connection;
-    let asked = 0;
+    let [first, asked] = [0, 0];
     let answer = "";
-    const ask = (): void => {
+    const repeat = (): void => {
       answer = "";
       asked = performance.now();
       socket.write(requests[turn % requests.length] ?? "");
-      turn += connections;
+    };
+    const ask = (): void => {
+      repeat();
+      first = asked;
     };
     const end = (error: Error): void => (traced ? resolve() : reject(error));
     socket
@@ -142,11 +170,17 @@ function keepAsking(
         if (!isWhole(answer)) return;
         const now = performance.now();
         const status = Number(answer.slice(9, 12));
-        seen(status, asked, now);
-        if (now >= until) {
+        seen(status, { first, asked, answered: now });
+        if (insisting && status === 503) {
+          setTimeout(repeat, pauseMs);
+          return;
+        }
+        turn += connections;
+        const wait = Math.max(status === 200 ? 0 : pauseMs, asked + everyMs - now);
+        if (now >= until || isStopped) {
           resolve();
           socket.destroy();
-        } else if (pauseMs > 0 && status !== 200) setTimeout(ask, pauseMs);
+        } else if (wait > 0) setTimeout(ask, wait);
         else ask();
       })
       .on("error", end)
@@ -165,7 +199,11 @@ function isWhole(answer: string): boolean {
 if (import.meta.main) {
   process.on("disconnect", () => process.exit());
   process.on("SIGINT", () => undefined); // The parent ends this process, in its order.
-  process.on("message", (load: Load) => {
+  process.on("message", (load: Load | typeof STOP) => {
+    if (load === STOP) {
+      isStopped = true;
+      return;
+    }
     void generate(load)
       .then((outcome): Reply => ({ outcome }))
       .catch((error: unknown): Reply => ({ fault: error instanceof Error ? error.message : String(error) }))

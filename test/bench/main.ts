@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { fleet } from "./fleet.ts";
 import { limits } from "./limits.ts";
+import { move } from "./move.ts";
 import { neighbour } from "./neighbour.ts";
 import { pipeline } from "./pipeline.ts";
 import { profile } from "./profile.ts";
@@ -13,6 +14,7 @@ import { wall } from "./wall.ts";
 const SUBJECTS: Record<string, Subject> = {
   fleet,
   limits,
+  move,
   neighbour,
   pipeline,
   profile,
@@ -23,10 +25,10 @@ const SUBJECTS: Record<string, Subject> = {
 const BY_DEFAULT = ["limits", "neighbour", "pipeline", "tokens"];
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
-  [--only read,list,create,patch]
+  [--only read,list,create,patch | held,rate,copy,fence]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
-where tenants' content can be, and fleet, which migrates 300 sites.`;
+where tenants' content can be, fleet, which migrates 300 sites, and move, which moves a tenant of --rows rows (1000000).`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();
@@ -59,7 +61,7 @@ async function main(): Promise<void> {
       rounds: { type: "string", default: "12" },
       connections: { type: "string", default: "32" },
       seconds: { type: "string", default: "1.5" },
-      rows: { type: "string", default: "5000000" },
+      rows: { type: "string" },
       only: { type: "string", default: "" },
       help: { type: "boolean", default: false },
     },
@@ -69,7 +71,7 @@ async function main(): Promise<void> {
     rounds: wholeNumber("rounds", values.rounds),
     connections: wholeNumber("connections", values.connections),
     seconds: positive("seconds", values.seconds),
-    rows: wholeNumber("rows", values.rows),
+    rows: values.rows === undefined ? undefined : wholeNumber("rows", values.rows),
     only: values.only.split(",").filter((name) => name !== ""),
   };
   const names = positionals.length > 0 ? positionals : BY_DEFAULT;

@@ -6,7 +6,7 @@ import { startStack } from "../../drizzle/local/stack.ts";
 import { addSite } from "../../drizzle/site-add.ts";
 import { TESTS_MIGRATIONS } from "../support/node/product.ts";
 import { aimsTable } from "./aims.ts";
-import { ask, makeBed, runSql, startEmpty, type Bed, type Migrated } from "./bed.ts";
+import { ask, makeFleetBed, runSql } from "./bed.ts";
 import { cpuOf } from "./cpu.ts";
 import { ratio, shown, shownSpread, spread, table } from "./figures.ts";
 import { startLoad } from "./load.ts";
@@ -91,17 +91,6 @@ export async function sites(bench: AsyncDisposableStack, options: Options): Prom
 }
 
 type Side = { path: string; tokens: string[] };
-
-/** A bed, and all variables, those of whoever migrates too. */
-async function makeFleetBed(
-  bench: AsyncDisposableStack,
-  connections: number,
-): Promise<{ bed: Bed; variables: Migrated["variables"] }> {
-  let migrated: Migrated | undefined;
-  const bed = await makeBed(bench, connections, async (of) => (migrated = await startEmpty(of)));
-  if (!migrated) throw new Error("there is no database");
-  return { bed, variables: migrated.variables };
-}
 
 /** Resident memory of a process, in MiB. */
 function memoryOf(pid: number): number {

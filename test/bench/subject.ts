@@ -4,9 +4,9 @@ export type Options = {
   connections: number;
   /** Of each measurement. */
   seconds: number;
-  /** In the database, of a subject that fills it. */
-  rows: number;
-  /** Which requests of `pipeline` and `profile` to measure; empty for their defaults. */
+  /** In the database, of a subject that fills it; undefined for its default. */
+  rows: number | undefined;
+  /** Which requests of `pipeline` and `profile`, and parts of `move`, to measure; empty for their defaults. */
   only: readonly string[];
   /** Tells whoever waits how far it is. */
   say: (line: string) => void;

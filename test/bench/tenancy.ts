@@ -82,7 +82,7 @@ async function load(superuser: Client, which: string): Promise<void> {
 }
 
 /** Drops the indexes of `tasks`, which are faster to build than to keep; returns the statements that build them. */
-async function dropIndexes(superuser: Client): Promise<string[]> {
+export async function dropIndexes(superuser: Client): Promise<string[]> {
   const { rows } = await superuser.query<{ drop: string; build: string }>(
     `select format('alter table tasks drop constraint %I', conname) as drop,
        format('alter table tasks add constraint %I %s', conname, pg_get_constraintdef(oid)) as build

@@ -39,7 +39,10 @@ const PAGES = ["page of 50", "next page of 10", "filter without a match"];
 const WARNED_OF = "join by id alone";
 
 /** The figures, and for people with what is behind them. */
-export function reportWall({ rounds, rows }: Options, found: Found): Result {
+export function reportWall(
+  { rounds, rows }: Pick<Options, "rounds"> & { rows: number },
+  found: Found,
+): Result {
   const inside = found.inside.map(insideFigures);
   const requests = found.requests.map(requestFigures);
   const names = [...new Set(found.few.map(({ statement: { name } }) => name))];

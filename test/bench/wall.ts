@@ -10,12 +10,13 @@ import { measureRequests } from "./whole-requests.ts";
 
 /** The database as it was with ten tenants. */
 const FEW = "bench_few";
+const ROWS = 5_000_000;
 /** Asked at both numbers of tenants, in turn. */
 const SCALED = STATEMENTS.filter(({ name }) => name === "point read" || name === "page of 50");
 
 /** Statements behind the signed context, beside the same ones by hand through a role that RLS does not bind. */
 export async function wall(bench: AsyncDisposableStack, options: Options): Promise<Result> {
-  const { rounds, rows, say } = options;
+  const { rounds, rows = ROWS, say } = options;
   say("starting Postgres");
   const bed = await makeBed(bench, 20);
   const sides = await makeSides(bed);
@@ -48,7 +49,7 @@ export async function wall(bench: AsyncDisposableStack, options: Options): Promi
   }
   say("measuring whole requests");
   const requests = await measureRequests(bed.stack.endpoint, sides, STATEMENTS, tenants, rounds);
-  return reportWall(options, { tenants, plans, inside, few, all, requests });
+  return reportWall({ rounds, rows }, { tenants, plans, inside, few, all, requests });
 }
 
 function inDatabase(name: string, urls: Sides["urls"]): Sides["urls"] {

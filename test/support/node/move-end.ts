@@ -38,7 +38,7 @@ const keyOf = ({ id }: Row): Key => [id];
 const nameOf = ({ name }: Table): TableName => TABLES.find((each) => each === name) ?? "keys";
 const rowsOf = (rows: readonly Row[]): Rows => {
   const text = imagesOf(rows);
-  return { text, count: rows.length, bytes: text.length };
+  return { texts: [text], count: rows.length, bytes: text.length };
 };
 
 /** How much of anything an End gives at once, so that few rows are many pages. */
@@ -134,8 +134,12 @@ export class ModelEnd implements End {
     });
   }
 
-  async load(table: Table, { text, count }: Rows): Promise<readonly Key[]> {
-    if (count === 0) return [];
+  add(table: Table, rows: Rows): Promise<readonly Key[]> {
+    return this.load(table, rows);
+  }
+
+  async load(table: Table, { texts: [text], count }: Rows): Promise<readonly Key[]> {
+    if (text === undefined || count === 0) return [];
     const name = nameOf(table);
     const rows = rowsIn(text);
     return this.#write(
@@ -148,6 +152,16 @@ export class ModelEnd implements End {
           return [];
         }),
     );
+  }
+
+  async erase(table: Table, after: Key | null, most: number) {
+    const { keys, last } = await this.#read("looks where to erase", (tx) => {
+      const found = tx.all(nameOf(table)).filter(({ id }) => after === null || id > idOf(after));
+      const some = found.slice(0, Math.min(most, this.#sizes.page)).map(keyOf);
+      return { keys: some, last: some.length < found.length ? (some.at(-1) ?? null) : null };
+    });
+    const refused = await this.remove(table, keys);
+    return { erased: keys.length - refused.length, last, isReferredTo: refused.length > 0 };
   }
 
   async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {
