@@ -875,7 +875,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a move compares the first rows of a table alone",
     MODEL,
-    edit(COPY, "after = here.upto;", "after = null;"),
+    edit(COPY, "if (here.upto === null) break;", "if (here.count >= 0) break;"),
   ),
   broken(
     "a move sends the tenant before its source is closed",
