@@ -66,10 +66,11 @@ export async function measureHeld(
       const acknowledged = statuses[200] ?? 0;
       if (acknowledged + (statuses[503] ?? 0) !== outcome.answers)
         throw new Error(`A write was answered neither 200 nor 503: ${JSON.stringify(statuses)}`);
+      const gap = longestGap(outcome.admitted);
       held.push({
         ...moved,
-        gapMs: longestGap(outcome.admitted),
-        calmGapMs: longestGap(calm.admitted),
+        gapMs: gap.ms,
+        calmGapMs: longestGap(calm.admitted).ms,
         acknowledged,
         refused,
         slowestMs: slowest,
@@ -77,7 +78,7 @@ export async function measureHeld(
       const { heldMs, seconds } = moved;
       options.say(
         `${shown(tenant.rows)} rows to ${to}: held ${shown(heldMs)} ms, ${shown(refused)} of ${shown(acknowledged)} writes refused, ` +
-          `longest gap ${shown(held.at(-1)?.gapMs ?? NaN)} ms, slowest ${shown(slowest)} ms; ${inPhases(seconds)}`,
+          `longest gap ${shown(gap.ms)} ms after ${shown(gap.since / 1000, 1)} s, slowest ${shown(slowest)} ms; ${inPhases(seconds)}`,
       );
     }
   return found;
@@ -94,10 +95,16 @@ const inPhases = (seconds: Moved["seconds"]): string =>
     .map(([phase, took]) => `${phase} ${shown(took, 1)} s`)
     .join(", ");
 
-/** The longest time without an acknowledged write, in ms. */
-function longestGap(admitted: readonly Admitted[]): number {
+/** The longest time without an acknowledged write, in ms, and how many ms after the first one it began. */
+function longestGap(admitted: readonly Admitted[]): { ms: number; since: number } {
   const times = admitted.map(({ answered }) => answered).toSorted((a, b) => a - b);
-  return Math.max(...times.slice(1).map((time, at) => time - (times[at] ?? Number.NaN)));
+  const [first = Number.NaN] = times;
+  let longest = { ms: 0, since: 0 };
+  for (const [at, time] of times.entries()) {
+    const before = times[at - 1] ?? time;
+    if (time - before > longest.ms) longest = { ms: time - before, since: before - first };
+  }
+  return longest;
 }
 
 /** Rows a second of a copying at the default rate, and another tenant's requests before and during it. */
