@@ -113,6 +113,15 @@ describe("a tenant's requests", () => {
       );
   });
 
+  it("go on there all together, more of them than may be at the database at once", async () => {
+    await newProject(ada.token);
+    await moveToShared();
+    await setFence({ mode: "closed" });
+    const made = await Promise.all(Array.from({ length: 40 }, (_, at) => create(`${at}`)));
+    expect(new Set(made.map(({ status }) => status))).toEqual(new Set([201]));
+    expect(await namesOf(request("GET", "/v1/projects?limit=100", { token: ada.token }))).toHaveLength(40);
+  });
+
   it("are refused for as long as nobody knows where it is, and never served from where it was", async () => {
     await newProject(ada.token);
     await setFence({ mode: "closed" });

@@ -144,14 +144,17 @@ export class JobControl implements MoveControl {
     // One after the other, so that the last one holds. Within a phase nobody waits: the next call throws what went wrong.
     await this.#noted;
     const { id, token } = this.#job;
-    this.#noted = this.#query(
-      "update control.jobs set progress = $3, worked_at = now() where id = $1 and token = $2",
-      [id, token, structuredClone(progress)],
-    ).then(({ rowCount }) => {
-      if (rowCount === 0) throw new Superseded();
-    });
+    this.#noted = this.#noteProgress([id, token, structuredClone(progress)]);
     this.#noted.catch(() => undefined);
     if (isNew) await this.#noted;
+  }
+
+  async #noteProgress(params: unknown[]): Promise<void> {
+    const { rowCount } = await this.#query(
+      "update control.jobs set progress = $3, worked_at = now() where id = $1 and token = $2",
+      params,
+    );
+    if (rowCount === 0) throw new Superseded();
   }
 
   async commit(): Promise<void> {

@@ -168,27 +168,32 @@ export function openTenantDb(
   /** Runs all in one transaction, after `before` in the tenant's context, and returns the results by the statements' names. */
   const send = async (mode: "reader" | "writer", before: Batch, inside: Batch): Promise<never> => {
     const started = performance.now();
-    const leave = await turns.take(tenant, deadline, mode === "reader");
     // A statement without a name has no result.
     const named = [...Object.entries(before), ["", undefined] as const, ...Object.entries(inside)];
-    const ask = (at: Opening) => {
+    const ask = async (at: Opening) => {
       const { over, path, place, isSite } = at;
-      const context = contextOf(at, tenant, actor);
-      const entering =
-        mode === "reader"
-          ? enter({ context, path })
-          : isSite
-            ? enterToWrite({ context, path, request: id, lock: `${place.name} ${tenant}` })
-            : enter({ context, path, request: id });
-      const items = named.map(([, item]) => item ?? entering);
-      return over((client) => runBatch(client[mode], items, deadline));
+      const leave = await turns.take(tenant, deadline, mode === "reader");
+      try {
+        deadline.check();
+        const context = contextOf(at, tenant, actor);
+        const entering =
+          mode === "reader"
+            ? enter({ context, path })
+            : isSite
+              ? enterToWrite({ context, path, request: id, lock: `${place.name} ${tenant}` })
+              : enter({ context, path, request: id });
+        const items = named.map(([, item]) => item ?? entering);
+        return await over((client) => runBatch(client[mode], items, deadline));
+      } finally {
+        leave();
+      }
     };
     try {
-      deadline.check();
       const results = await ask(opening).catch(async (error: unknown) => {
         const state = sqlState(error);
         if (!findHome || !isSiteLane(lane) || (state !== MOVED && state !== OTHER_EPOCH))
           return rethrow(error);
+        // Without a turn: the object may be in this isolate, and needs one to find out.
         const found = await findHome(opening.epoch, state === MOVED);
         if (found.epoch === opening.epoch) return rethrow(error);
         // The site has refused the whole transaction, so nothing happens twice.
@@ -198,7 +203,6 @@ export function openTenantDb(
       const answers = named.flatMap(([name], index) => (name ? [[name, results[index]]] : []));
       return Object.fromEntries(answers) as never;
     } finally {
-      leave();
       onAnswer(started);
     }
   };
