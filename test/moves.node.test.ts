@@ -434,6 +434,7 @@ describe("a restore", () => {
             (await client.query("select from pg_namespace where nspname ~ '^site_undo_'")).rowCount,
         );
       expect(await undos()).toBe(2);
+      expect((await house.run("drizzle/doctor.ts")).out).not.toContain("undo");
       await house.root.query("update control.jobs set kept_until = now() where kind = 'restore'");
       await house.tenants("moves", "clear");
       expect(await undos()).toBe(0);

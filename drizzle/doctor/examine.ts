@@ -33,11 +33,13 @@ const QUERY = `${HOUSE} ${CHECKS.map(
 
 type Row = Record<string, unknown>;
 
-/** The schemas of a database's sites, and the names that their verifiers know. */
+/** The schemas of a database's sites, and the names that their functions know, the verifier's first. */
 const SITES = `
-select n.nspname::text as schema, coalesce(substring(p.prosrc from '[.]site ([a-z0-9-]+)[.]'), '') as name
+select n.nspname::text as schema,
+  array_agg(coalesce(substring(p.prosrc from '[.'']site ([a-z0-9-]+)[. ]'), '') order by p.proname) as names
 from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-where p.proname = 'current_tenant_id' and (n.nspname = 'public' or n.nspname ^@ '${SITE_SCHEMA}') order by 1`;
+where p.proname in ('current_tenant_id', 'set_fence') and (n.nspname = 'public' or n.nspname ^@ '${SITE_SCHEMA}')
+group by 1 order by 1`;
 
 /**
  * What is wrong with the database that the client is in, in the order of CHECKS, site after site. Reads the catalog alone,
@@ -47,12 +49,13 @@ where p.proname = 'current_tenant_id' and (n.nspname = 'public' or n.nspname ^@ 
 export async function examine(client: ClientBase, only?: string): Promise<Finding[]> {
   await client.query("set local search_path = pg_catalog, pg_temp");
   await client.query("set local jit = off");
-  const { rows: found } = await client.query<Target>(SITES);
+  const { rows } = await client.query<{ schema: string; names: string[] }>(SITES);
+  const found = rows.map(named);
   const { rowCount } = await client.query("select from pg_namespace where nspname = 'control'");
   const withControl = rowCount !== 0;
   // Beside the control plane is the shared site; only in a database of its own does a site's name stand in its verifier alone.
   const main = (!withControl && found.find(isMain)) || SHARED_SITE;
-  const others = found.filter((site) => !isMain(site)).map(named);
+  const others = found.filter((site) => !isMain(site));
   const chosen = only === undefined ? others : others.filter(({ schema }) => schema === only);
   const findings: Finding[] = [];
   // What is of no site is examined with the one in schema public, for which every database of partywall's has room.
@@ -64,9 +67,12 @@ export async function examine(client: ClientBase, only?: string): Promise<Findin
 
 const isMain = ({ schema }: Target) => schema === SHARED_SITE.schema;
 
-/** A site in a schema of its own is called as that is: what its verifier says instead, another site's would have said. */
-function named({ name, schema }: Target): Target {
-  return schemaOf(name) === schema ? { name, schema } : { name: schema.slice(SITE_SCHEMA.length), schema };
+/** A site in a schema of its own is called as that is: what one of its functions says instead, another site's would have said. */
+function named({ names, schema }: { names: readonly string[]; schema: string }): Target {
+  const [said = ""] = names;
+  if (schema === SHARED_SITE.schema) return { name: said, schema };
+  const name = names.find((each) => schemaOf(each) === schema) ?? schema.slice(SITE_SCHEMA.length);
+  return { name, schema };
 }
 
 async function examineSite(

@@ -4,7 +4,7 @@ import { SHARED_SITE, type Site } from "../../src/db/places.ts";
 import type { NamedKey } from "../../src/settings.ts";
 import { connected } from "../connected.ts";
 import { inControl } from "../fleet.ts";
-import { dropJournals, SITE_SCHEMA } from "../lineage.ts";
+import { dropJournals, schemaOf } from "../lineage.ts";
 import { migrateSite, prepareDatabase, type MigrationOptions } from "../migrate.ts";
 import { MOVER } from "../sites.ts";
 import type { Difference } from "./differences.ts";
@@ -135,11 +135,10 @@ export async function dropOldUndos(variables: JobVariables): Promise<number> {
 }
 
 /** A schema beside the tenant's, for what is there before a restore. It is in no list of sites: no tenant works there. */
-const undoSite = (site: Site, { id }: Pick<Job, "id">): Site => ({
-  ...site,
-  name: `undo ${id}`,
-  schema: `${SITE_SCHEMA}undo_${id.replaceAll("-", "")}`,
-});
+function undoSite(site: Site, { id }: Pick<Job, "id">): Site {
+  const name = `undo-${id.replaceAll("-", "")}`;
+  return { ...site, name, schema: schemaOf(name) };
+}
 
 const dropUndo = ({ site, migrator }: SiteLogins): Promise<void> =>
   connected(migrator, async (client) => {

@@ -182,7 +182,7 @@ export async function measureCopy(
 
 /** What the fences of the shared site say while requests are measured. */
 export const FENCES = ["no fence", "200 others fenced", "logged"] as const;
-export type Fences = (typeof FENCES)[number];
+type Fences = (typeof FENCES)[number];
 export const FENCED_REQUESTS = ["read", "create", "patch"] as const satisfies readonly RequestName[];
 /** Requests a second, round by round. */
 export type Fenced = Record<(typeof FENCED_REQUESTS)[number], Record<Fences, number[]>>;
