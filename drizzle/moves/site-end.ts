@@ -367,13 +367,12 @@ export class SiteEnd implements End, AsyncDisposable {
     const client = await (this.#client ??= this.#connect());
     // Again in a larger transaction, as a context lives for a minute.
     if (this.#isAtomic) {
-      await client.query(this.#entering(mode));
+      await client.query(...this.#entering(mode));
       return (await client.query<Row>(text, params)).rows;
     }
     try {
-      await client.query(
-        `begin isolation level read committed${mode === "read" ? ", read only" : ""}; ${this.#entering(mode)}`,
-      );
+      await client.query(`begin isolation level read committed${mode === "read" ? ", read only" : ""}`);
+      await client.query(...this.#entering(mode));
       const { rows } = await client.query<Row>(text, params);
       await client.query("commit");
       return rows;
@@ -393,18 +392,25 @@ export class SiteEnd implements End, AsyncDisposable {
     return client;
   }
 
-  /** What enters as the Worker does: in the tenant's context, and with its lock before a write. */
-  #entering(mode: Mode): string {
+  /**
+   * What enters as the Worker does: in the tenant's context, and with its lock before a write. The context is a parameter: as
+   * text of the statement it would be in pg_stat_activity, and in a log.
+   */
+  #entering(mode: Mode): [text: string, params: string[]] {
     const { site, key, mover } = this.#of;
     const { tenant, job, token } = this.#attempt;
     const place = placeOf(site);
     const actor = { id: job, as: "job" } as const;
     const role = decodeURIComponent(new URL(mover).username);
     const context = signContext(key, place, role, tenant, actor, Date.now(), token);
-    const searchPath = `pg_catalog, ${place.schema}, pg_temp`;
-    const lock = `pg_advisory_xact_lock_shared(hashtextextended(${pg.escapeLiteral(`${place.name} ${tenant}`)}, 0))`;
-    return `select set_config('app.tenant', ${pg.escapeLiteral(context)}, true),
-      set_config('search_path', ${pg.escapeLiteral(searchPath)}, true)${mode === "write" ? `, ${lock}` : ""}`;
+    const entering = "select set_config('app.tenant', $1, true), set_config('search_path', $2, true)";
+    const params = [context, `pg_catalog, ${place.schema}, pg_temp`];
+    return mode === "write"
+      ? [
+          `${entering}, pg_advisory_xact_lock_shared(hashtextextended($3, 0))`,
+          [...params, `${place.name} ${tenant}`],
+        ]
+      : [entering, params];
   }
 
   #name({ name }: Table): string {
