@@ -86,7 +86,7 @@ export async function move(of: Move): Promise<void> {
   for (let outcome: Outcome = "changed"; outcome !== "done";) {
     if (outcome === "changed") catalog = await compare(of);
     await note(of, { phase: "switching" });
-    await catchUp(of, catalog, ({ read }) => of.around.pace(read, 0), FEW_CHANGES);
+    await catchUp(of, catalog, () => of.around.pause(0), FEW_CHANGES);
     outcome = await switchOver(of, catalog);
     if (outcome !== "done") await of.around.pause(RETRY_MS);
   }
@@ -152,7 +152,7 @@ async function alikeCatalog({ source, target, around }: Move): Promise<Catalog> 
 async function compare(of: Move): Promise<Catalog> {
   await note(of, { phase: "comparing" });
   const catalog = await alikeCatalog(of);
-  await catchUp(of, catalog, ({ read }) => of.around.pace(read, 0));
+  await catchUp(of, catalog, () => of.around.pause(0));
   const repaired = await compareRows(of, catalog, ({ rows }) => of.around.pace(rows, 0));
   if (repaired > 0) of.around.say(`copied ${repaired} rows again that a migration has changed`);
   return catalog;

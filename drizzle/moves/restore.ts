@@ -71,9 +71,9 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   const since = new SeenChanges(live);
   const toUndo = { source: live, target: undo, log: since };
   await copyRows(toUndo, whole, undefined, pace, around.rowsAtOnce);
-  await catchUp(toUndo, whole, ({ read }) => around.pace(read, 0));
+  await catchUp(toUndo, whole, () => around.pause(0));
   await compareRows(toUndo, whole, pace);
-  await catchUp(toUndo, whole, ({ read }) => around.pace(read, 0), FEW_CHANGES);
+  await catchUp(toUndo, whole, () => around.pause(0), FEW_CHANGES);
   await of.beforeHold();
   const heldFrom = around.now();
   await live.setFence("frozen", epoch, HELD_MS);
