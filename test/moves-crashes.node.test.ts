@@ -92,7 +92,7 @@ it.each(Array.from({ length: RUNS }, (_, run) => SEED + run))(
     const writers = Array.from({ length: WRITERS }, (_, writer) => write(token, `${writer}`, over.signal));
 
     const what: string[] = [];
-    const begin = ["move", slug, "--to", to, "--yes", "--rate", "200"];
+    const begin = ["move", slug, "--to", to, "--yes", "--rate", "1000"];
     for (let attempt = 0; attempt < 4; attempt++) {
       const verb =
         attempt === 0 ? begin : ["moves", dice.pick(["resume", "resume", "abandon"]), slug, "--yes"];
