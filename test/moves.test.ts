@@ -1,3 +1,4 @@
+import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { signContext } from "../src/db/signed-context.ts";
 import type { FENCE_MODES } from "../src/db/site.ts";
@@ -61,6 +62,12 @@ describe("a tenant's requests", () => {
     ["under a level that the role has chosen for itself", "repeatable read"],
   ])("wait for whoever changes the fence, and see what was changed: %s", async (_, level) => {
     const role = AT_SITE.stage;
+    // A session of its own, as those that are there know what the role had chosen before.
+    const { fetchFunction: send } = neonConfig;
+    neonConfig.fetchFunction = (url: string, init: { headers: Record<string, string> }) => {
+      const login = `${init.headers["Neon-Connection-String"]}?application_name=fence${level ? 1 : 0}`;
+      return send(url, { ...init, headers: { ...init.headers, "Neon-Connection-String": login } });
+    };
     await role.query(
       `alter role partywall_app in database ${SITE.database ?? "partywall"} ${level ? `set default_transaction_isolation = '${level}'` : "reset default_transaction_isolation"}`,
     );
@@ -81,6 +88,7 @@ describe("a tenant's requests", () => {
       expect(status).toBe(503);
       expect(await namesOf(list())).toEqual([]);
     } finally {
+      neonConfig.fetchFunction = send;
       await role.query(
         `alter role partywall_app in database ${SITE.database ?? "partywall"} reset default_transaction_isolation`,
       );
