@@ -28,7 +28,7 @@ export type Job = {
 
 const JOB = `j.id, j.kind, j.tenant_id as tenant, t.slug, j.source, j.target, j.epoch, j.token::int as token, j.progress`;
 
-/** So that the object of no other attempt or change comes between: every change of a tenant's control plane takes this lock. */
+/** Every change of a tenant's control plane takes this lock first, so no other one runs meanwhile. */
 const LOCK = "select control.lock_outbox($1)";
 
 /** How a job begins. */

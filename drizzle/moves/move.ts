@@ -15,9 +15,9 @@ const LOCK_TIMEOUT = "55P03";
 /** How far a move is, as the control plane keeps it, so that whoever resumes it goes on from there. */
 export type Progress = {
   phase: "preparing" | "copying" | "comparing" | "switching";
-  /** What an earlier tenant's life left at the target is deleted: what is there now, the job has brought. */
+  /** What earlier jobs left at the target is deleted: the rows that are there now were brought by this job. */
   prepared: boolean;
-  /** What is at the target before that, earlier jobs of the tenant have left there. */
+  /** Earlier jobs of the tenant were at the target, so rows that are there may be deleted. */
   isLeftover: boolean;
   position?: Position | undefined;
   rows: number;

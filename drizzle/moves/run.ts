@@ -1,5 +1,4 @@
 import pg from "pg";
-import { setTimeout as pause } from "node:timers/promises";
 import { messageOf } from "../connected.ts";
 import { CatalogChanged } from "./copy.ts";
 import { stateOf, SUPERSEDED } from "./end.ts";
@@ -16,8 +15,8 @@ const RETRY_MS = 2000;
 const MISSHAPEN = new Set(["22P02", "42703", "42P01", "42804", "21000"]);
 
 /**
- * Has `work` done for the job, and again as a new attempt if a connection broke or the tables have changed. What an attempt
- * sent and got no answer to does nothing once the next one has begun.
+ * Has an attempt made at the job, and another one if a connection broke or the tables have changed; `job` is the last one
+ * afterwards. What an attempt sent and got no answer to does nothing once the next one has begun.
  */
 export async function work<Result>(
   variables: JobVariables,
@@ -26,32 +25,28 @@ export async function work<Result>(
   watch: (progress: Progress) => void,
   attempt: (of: Move) => Promise<Result>,
 ): Promise<Result> {
-  for (let current = job, time = 1; ; time++) {
+  const endAt = async (site: string) =>
+    new SiteEnd(loginsAtSite(variables, await siteNamed(variables, site)), {
+      tenant: job.tenant,
+      job: job.id,
+      token: job.token,
+    });
+  for (let time = 1; ; time++) {
     try {
-      return await once(variables, current, pace, watch, attempt);
+      await using source = await endAt(job.source);
+      await using target = await endAt(job.target);
+      const { epoch, progress } = job;
+      const control = new JobControl(variables, job, watch);
+      return await attempt({ source, target, epoch, progress, control, around: pace });
     } catch (error) {
       if (error instanceof Superseded || stateOf(error) === SUPERSEDED)
         throw new Error("Somebody else has taken this job over, and goes on with it.", { cause: error });
       if (!isPassing(error) || time === MAX_ATTEMPTS) throw error;
       pace.say(`going on after ${reasonOf(error)}`);
-      await pause(RETRY_MS);
-      current = await takeOver(variables, job.slug);
+      await pace.pause(RETRY_MS);
+      Object.assign(job, await takeOver(variables, job.slug));
     }
   }
-}
-
-async function once<Result>(
-  variables: JobVariables,
-  job: Job,
-  pace: Pace,
-  watch: (progress: Progress) => void,
-  attempt: (of: Move) => Promise<Result>,
-): Promise<Result> {
-  const as = { tenant: job.tenant, job: job.id, token: job.token };
-  await using source = new SiteEnd(loginsAtSite(variables, await siteNamed(variables, job.source)), as);
-  await using target = new SiteEnd(loginsAtSite(variables, await siteNamed(variables, job.target)), as);
-  const control = new JobControl(variables, job, watch);
-  return await attempt({ source, target, epoch: job.epoch, progress: job.progress, control, around: pace });
 }
 
 /** In words, without a row's text, which Postgres may quote. */

@@ -165,7 +165,7 @@ export function openTenantDb(
   home?: Home,
 ): IdentityDb {
   let opening = home && isSiteLane(lane) ? atSite(lane, home) : USUAL[lane];
-  /** Runs all in one transaction, after `before` in the tenant's context, and returns the results by the statements' names. */
+  /** Runs `before`, then `inside` in the tenant's context, in one transaction; returns the results by the statements' names. */
   const send = async (mode: "reader" | "writer", before: Batch, inside: Batch): Promise<never> => {
     const started = performance.now();
     // A statement without a name has no result.
