@@ -200,12 +200,22 @@ export async function compareRows(ends: Ends, catalog: Catalog, onPage: OnPage):
   throw new Error("Rows at the new place differ from those that were copied, again and again.");
 }
 
-async function noteDifferences(
-  { source, target, log = source }: Ends,
+async function noteDifferences(ends: Ends, catalog: Catalog, onPage: OnPage): Promise<number> {
+  const { log = ends.source } = ends;
+  let noted = 0;
+  for await (const { table, keys } of differingKeys(ends, catalog, onPage)) {
+    await log.note(table, keys);
+    noted += keys.length;
+  }
+  return noted;
+}
+
+/** The keys in each range whose rows differ, each once; what is in the source's change log is not looked at. */
+export async function* differingKeys(
+  { source, target }: Ends,
   { tables }: Catalog,
   onPage: OnPage,
-): Promise<number> {
-  let noted = 0;
+): AsyncGenerator<{ table: Table; keys: Key[] }> {
   for (const table of tables) {
     let reading = source.digestPage(table, null, RANGE_ROWS);
     for (;;) {
@@ -216,14 +226,12 @@ async function noteDifferences(
       const there = await target.digest(table, here, here.pending);
       if (here.count !== there.count || here.digest !== there.digest) {
         const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
-        await log.note(table, [...new Map(keys.map((key) => [idOf(key), key])).values()]);
-        noted += keys.length;
+        yield { table, keys: [...new Map(keys.map((key) => [idOf(key), key])).values()] };
       }
       await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after: here.upto });
       if (here.upto === null) break;
     }
   }
-  return noted;
 }
 
 /** Deletes all rows of the tenant at this end; returns how many there were. */

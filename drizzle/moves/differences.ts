@@ -1,43 +1,30 @@
 import { randomUUID } from "node:crypto";
+import { differingKeys, type Ends } from "./copy.ts";
 import type { Catalog, Change, ChangeLog, End, Key, Table } from "./end.ts";
 
-/** Rows that are compared by one digest, and one by one where the digests differ. */
-const RANGE_ROWS = 2000;
+/** Rows that are compared one by one, where the digests of their ranges differ. */
 const FOUND_AT_ONCE = 200;
 
 /** What making one place like another does to a table's rows. */
 export type Difference = { table: Table; added: Key[]; changed: Key[]; deleted: Key[] };
 
 /** What making `target` like `source` would do, table by table. */
-export async function differencesOf(
-  { source, target }: { source: End; target: End },
-  { tables }: Catalog,
-): Promise<Difference[]> {
-  const all: Difference[] = [];
-  for (const table of tables) {
-    const difference: Difference = { table, added: [], changed: [], deleted: [] };
-    for (let after: Key | null = null; ;) {
-      const here = await source.digestPage(table, after, RANGE_ROWS);
-      const there = await target.digest(table, here, here.pending);
-      if (here.count !== there.count || here.digest !== there.digest) {
-        const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
-        add(difference, await differenceOf({ source, target }, table, keys));
-      }
-      after = here.upto;
-      if (after === null) break;
-    }
-    all.push(difference);
-  }
-  return all;
+export async function differencesOf(ends: Ends, catalog: Catalog): Promise<Difference[]> {
+  const all = new Map(catalog.tables.map((table) => [table, differenceIn(table)]));
+  for await (const { table, keys } of differingKeys(ends, catalog, async () => undefined))
+    add(all.get(table) ?? differenceIn(table), await differenceOf(ends, table, keys));
+  return [...all.values()];
 }
+
+const differenceIn = (table: Table): Difference => ({ table, added: [], changed: [], deleted: [] });
 
 /** The same for these rows alone. */
 export async function differenceOf(
-  { source, target }: { source: End; target: End },
+  { source, target }: Ends,
   table: Table,
   keys: readonly Key[],
 ): Promise<Difference> {
-  const difference: Difference = { table, added: [], changed: [], deleted: [] };
+  const difference = differenceIn(table);
   const distinct = [...new Map(keys.map((key) => [JSON.stringify(key), key])).values()];
   for (let first = 0; first < distinct.length; first += FOUND_AT_ONCE) {
     const some = distinct.slice(first, first + FOUND_AT_ONCE);
