@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connect } from "../drizzle/connected.ts";
-import type { FenceMode, Table } from "../drizzle/moves/end.ts";
+import type { FenceMode, Table } from "../src/lifecycle/end.ts";
 import { beginJob, loginsAtSite, siteNamed, takeOver, type Job } from "../drizzle/moves/jobs.ts";
 import { SiteEnd } from "../drizzle/moves/site-end.ts";
 import { createTenant } from "../drizzle/create-tenant.ts";

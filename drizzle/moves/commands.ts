@@ -2,7 +2,7 @@ import { SHARED_SITE } from "../../src/db/places.ts";
 import { inControl } from "../fleet.ts";
 import type { MigrationOptions } from "../migrate.ts";
 import { addSite } from "../site-add.ts";
-import { eraseRows } from "./copy.ts";
+import { eraseRows } from "../../src/lifecycle/erase-rows.ts";
 import { beginJob, takeOver, type Job, type JobVariables } from "./jobs.ts";
 import { abandon, move, type Move, type Progress } from "./move.ts";
 import { Pace, Stopped } from "./pace.ts";

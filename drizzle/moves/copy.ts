@@ -1,4 +1,14 @@
-import type { Catalog, Change, ChangeLog, End, Key, Page, Table } from "./end.ts";
+import type {
+  Catalog,
+  Change,
+  ChangeLog,
+  End,
+  Key,
+  OnPage,
+  Page,
+  Position,
+  Table,
+} from "../../src/lifecycle/end.ts";
 
 // The engine under moves and restores: it brings one tenant's rows from one End to another while the tenant works at the
 // first. What it relies on: a row that is not in the source's change log is at the target as it is at the source.
@@ -6,8 +16,6 @@ import type { Catalog, Change, ChangeLog, End, Key, Page, Table } from "./end.ts
 /** Rows and bytes that are read at once; how many rows that are is found by starting with few. */
 const PAGE = { rows: 2000, bytes: 1_000_000 };
 const FIRST_ROWS = 200;
-/** Rows that are deleted at once. */
-const ERASED_AT_ONCE = 2000;
 /** Changed rows of a table that are brought by one statement. */
 const BROUGHT_AT_ONCE = 200;
 /** Rows that are compared by one digest. */
@@ -17,14 +25,8 @@ const CHANGES_AT_ONCE = 1000;
 /** How often all is compared, when what differs was copied again. */
 const MAX_COMPARISONS = 4;
 
-/** Where a copy stands: behind this row of the table. */
-export type Position = { table: string; after: Key | null };
-
 /** `log` says what was changed at the source: its own, if it is no other. */
 export type Ends = { source: End; target: End; log?: ChangeLog };
-
-/** Hears of each page that was brought, and delays or ends the work: it may throw. */
-export type OnPage = (page: { rows: number; bytes: number }, position: Position) => Promise<void>;
 
 /** Copies all rows, from a position on if the rest is there. What the target refuses is left to the change log. */
 export async function copyRows(
@@ -232,28 +234,6 @@ export async function* differingKeys(
       if (here.upto === null) break;
     }
   }
-}
-
-/** Deletes all rows of the tenant at this end; returns how many there were. */
-export async function eraseRows(end: End, { tables }: Catalog, onPage: OnPage): Promise<number> {
-  let erased = 0;
-  // Rows that refer to each other in a circle take more than one round.
-  for (let isLeft = true; isLeft;) {
-    isLeft = false;
-    const before = erased;
-    for (const table of tables.toReversed()) {
-      for (let after: Key | null = null; ;) {
-        const some = await end.erase(table, after, ERASED_AT_ONCE);
-        erased += some.erased;
-        isLeft ||= some.isReferredTo;
-        after = some.last;
-        await onPage({ rows: some.erased, bytes: 0 }, { table: table.name, after });
-        if (after === null) break;
-      }
-    }
-    if (isLeft && erased === before) throw new Error("Rows that refer to each other cannot be deleted.");
-  }
-  return erased;
 }
 
 /** A migration has changed the tables while they were copied. */

@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { differingKeys, type Ends } from "./copy.ts";
-import type { Catalog, Change, ChangeLog, End, Key, Table } from "./end.ts";
+import type { Catalog, Change, ChangeLog, End, Key, Table } from "../../src/lifecycle/end.ts";
 
 /** Rows that are compared one by one, where the digests of their ranges differ. */
 const FOUND_AT_ONCE = 200;

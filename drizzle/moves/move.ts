@@ -1,5 +1,13 @@
-import { catchUp, compareRows, copyChanges, copyRows, eraseRows, type Ends, type Position } from "./copy.ts";
-import { CANNOT_FOLLOW, stateOf, type Catalog, type End, type FenceMode } from "./end.ts";
+import { catchUp, compareRows, copyChanges, copyRows, type Ends } from "./copy.ts";
+import { eraseRows } from "../../src/lifecycle/erase-rows.ts";
+import {
+  CANNOT_FOLLOW,
+  stateOf,
+  type Catalog,
+  type End,
+  type FenceMode,
+  type Position,
+} from "../../src/lifecycle/end.ts";
 
 /** A tenant's writes are held so long at most; then they go on by themselves. */
 const HELD_MS = 10_000;

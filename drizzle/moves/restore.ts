@@ -1,6 +1,6 @@
 import { catchUp, compareRows, copyChanges, copyRows, type Ends } from "./copy.ts";
 import { differenceOf, differencesOf, ListedChanges, SeenChanges, type Difference } from "./differences.ts";
-import type { Catalog, ChangeLog, End, Key, Table } from "./end.ts";
+import type { Catalog, ChangeLog, End, Key, Table } from "../../src/lifecycle/end.ts";
 import type { Surroundings } from "./move.ts";
 import type { SiteEnd } from "./site-end.ts";
 

@@ -1,7 +1,7 @@
 import pg from "pg";
 import { messageOf } from "../connected.ts";
 import { CatalogChanged } from "./copy.ts";
-import { stateOf, SUPERSEDED } from "./end.ts";
+import { stateOf, SUPERSEDED } from "../../src/lifecycle/end.ts";
 import { JobControl, loginsAtSite, siteNamed, takeOver, type Job, type JobVariables } from "./jobs.ts";
 import { Superseded, type Move, type Progress } from "./move.ts";
 import { Pace } from "./pace.ts";

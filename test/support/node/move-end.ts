@@ -11,7 +11,7 @@ import type {
   Reference,
   Rows,
   Table,
-} from "../../../drizzle/moves/end.ts";
+} from "../../../src/lifecycle/end.ts";
 import type { Mover } from "./move-mover.ts";
 import { Refusal, Tx, type Site } from "./move-postgres.ts";
 import {

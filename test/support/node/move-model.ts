@@ -1,4 +1,4 @@
-import { stateOf } from "../../../drizzle/moves/end.ts";
+import { stateOf } from "../../../src/lifecycle/end.ts";
 import { abandon, move, Superseded } from "../../../drizzle/moves/move.ts";
 import { Control, ModelControl, TenantObject } from "./move-control.ts";
 import { drawOp, drawRead, fill } from "./move-draws.ts";

@@ -1,4 +1,4 @@
-import { CANNOT_FOLLOW, SUPERSEDED, type FenceMode } from "../../../drizzle/moves/end.ts";
+import { CANNOT_FOLLOW, SUPERSEDED, type FenceMode } from "../../../src/lifecycle/end.ts";
 import { Shelf, type Row, type TableName, type View } from "./move-rows.ts";
 import type { Process, Schedule } from "./move-schedule.ts";
 

@@ -1,4 +1,4 @@
-import type { FENCE_MODES } from "../../src/db/site.ts";
+import type { FENCE_MODES } from "../db/site.ts";
 
 export type FenceMode = (typeof FENCE_MODES)[number];
 
@@ -95,6 +95,12 @@ export type End = ChangeLog & {
   /** The keys of the rows that refer to these, by this reference. */
   referring(reference: Reference, table: Table, to: Table, keys: readonly Key[]): Promise<readonly Key[]>;
 };
+
+/** Where a copy stands: behind this row of the table. */
+export type Position = { table: string; after: Key | null };
+
+/** Hears of each page that was brought, and delays or ends the work: it may throw. */
+export type OnPage = (page: { rows: number; bytes: number }, position: Position) => Promise<void>;
 
 /** The SQLSTATE of what a call failed with; undefined when that was not Postgres' answer. */
 export const stateOf = (error: unknown): string | undefined =>

@@ -1,0 +1,331 @@
+import * as v from "valibot";
+import { stateOf } from "./end.ts";
+import type { Change, Digest, FenceMode, Found, Key, Page, Range, Reference, Rows, Table } from "./end.ts";
+
+/** Rows that are deleted or entered by one statement. */
+const KEYS_AT_ONCE = 1000;
+
+/** A write takes the tenant's lock shared; what flips the fence takes it alone, or none where it says so. */
+export type Mode = "read" | "write" | "flip";
+export type Statement = readonly [text: string, ...params: unknown[]];
+
+/**
+ * One tenant's rows at a site, as one attempt at a job sees them: the SQL of an End. How a statement gets there is another's
+ * to say: over a connection (drizzle/moves/site-end.ts), or over HTTP from the Worker (site.ts).
+ */
+export abstract class TenantRows {
+  /** The site's schema. */
+  protected abstract readonly schema: string;
+
+  /** Runs the statement in a transaction of its own, as the attempt, and returns its rows. */
+  protected abstract run<Row extends Record<string, unknown>>(
+    mode: Mode,
+    statement: Statement,
+  ): Promise<Row[]>;
+
+  /** A text[] parameter. */
+  protected textArray(texts: readonly string[]): unknown {
+    return texts;
+  }
+
+  /** Inside a larger transaction, what fails here is undone alone. */
+  protected async undoable(work: () => Promise<unknown>): Promise<void> {
+    await work();
+  }
+
+  async setFence(mode: FenceMode, epoch: number, heldMs = 0): Promise<FenceMode | ""> {
+    const { was } = await this.one<{ was: FenceMode | "" }>("flip", [
+      "select set_fence($1, $2, $3) as was",
+      mode,
+      epoch,
+      heldMs,
+    ]);
+    return was;
+  }
+
+  async page(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Page> {
+    const range = this.#within(table, { after, upto: null }, 3);
+    const keys = table.key.map((_, at) => `k${at}`);
+    const found = await this.run<Record<string, string>>("read", [
+      `select ${["image", ...keys.map((key) => `${key}::text`)].join(", ")}
+      from (select *, sum(octet_length(image)) over (order by ${keys.join(", ") || "1"} rows unbounded preceding)
+          - octet_length(image) as before
+        from (select t::text as image${table.key.map(({ name }, at) => `, t.${quoted(name)} as k${at}`).join("")}
+          from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) measured
+      where before < $2 order by ${keys.map((key) => `measured.${key}`).join(", ") || "1"}`,
+      most.rows,
+      most.bytes,
+      ...range.params,
+    ]);
+    const texts = found.map(({ image }) => image ?? "");
+    const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+    const last = found.at(-1);
+    // What stops short of both bounds has come to the end.
+    const isLast = table.key.length === 0 || !last || (found.length < most.rows && bytes < most.bytes);
+    return {
+      texts,
+      count: found.length,
+      bytes,
+      last: isLast ? null : keys.map((name) => last[name] ?? ""),
+    };
+  }
+
+  async digestPage(table: Table, after: Key | null, most: number) {
+    const range = this.#within(table, { after, upto: null }, 3);
+    const { count, digest, last, read, pending } = await this.one<
+      Digest & { last: string | null; read: number; pending: string }
+    >("read", [
+      `with pending as materialized (select to_jsonb(key)::text as key from changes(2147483647) where table_name = $2)
+      select (count(*) filter (where not is_pending))::int as count, ${digestOf("filter (where not is_pending)")} as digest,
+        (array_agg(key order by at desc))[1] as last, count(*)::int as read,
+        (select coalesce(json_agg(key::json), '[]')::text from pending) as pending
+      from (select p.*, exists (select from pending where pending.key = p.key) as is_pending
+        from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, ${SUM} as sum
+          from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) marked`,
+      most,
+      table.name,
+      ...range.params,
+    ]);
+    const isLast = table.key.length === 0 || read < most;
+    const upto = isLast || last === null ? null : parsed(last);
+    return {
+      count,
+      digest,
+      after,
+      upto,
+      pending: v.parse(v.array(v.array(v.string())), JSON.parse(pending)),
+    };
+  }
+
+  async digest(table: Table, range: Range, but: readonly Key[]): Promise<Digest> {
+    const within = this.#within(table, range, 2);
+    return this.one<Digest>("read", [
+      `select count(*)::int as count, ${digestOf()} as digest
+      from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, ${SUM} as sum
+        from ${this.#name(table)} t where ${within.sql}) p
+      where key <> all ($1::text[])`,
+      but.map(jsonOf),
+      ...within.params,
+    ]);
+  }
+
+  async keys(table: Table, range: Range): Promise<readonly Key[]> {
+    const within = this.#within(table, range, 1);
+    const found = await this.run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from ${this.#name(table)} t where ${within.sql}`,
+      ...within.params,
+    ]);
+    return found.map(({ key }) => parsed(key));
+  }
+
+  async find(table: Table, keys: readonly Key[]): Promise<Found> {
+    const found = await this.run<{ key: string; image: string; sum: string }>("read", [
+      `select ${keyJson(table)} as key, t::text as image, md5(t::text) as sum from ${this.#name(table)} t
+        ${among(table)} order by 1`,
+      ...columnsOf(table, keys),
+    ]);
+    const texts = found.map(({ image }) => image);
+    return {
+      texts,
+      count: found.length,
+      bytes: texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0),
+      keys: found.map(({ key }) => parsed(key)),
+      sums: found.map(({ sum }) => sum),
+    };
+  }
+
+  async add(table: Table, rows: Rows): Promise<readonly Key[]> {
+    if (rows.count === 0) return [];
+    try {
+      await this.undoable(() =>
+        this.run("write", [this.#inserting(table, "$1::text[]"), this.textArray(rows.texts)]),
+      );
+      return [];
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      return this.load(table, rows);
+    }
+  }
+
+  async load(table: Table, { texts, count }: Rows): Promise<readonly Key[]> {
+    if (count === 0) return [];
+    const key = ["tenant_id", ...table.key.map(({ name }) => name)].map(quoted);
+    const others = table.columns.map(quoted).filter((column) => !key.includes(column));
+    const update = others.map((column) => `${column} = excluded.${column}`).join(", ");
+    const loading = `${this.#inserting(table, "$1")}
+      on conflict (${key.join(", ")}) do ${update ? `update set ${update}` : "nothing"}`;
+    const { refused } = await this.one<{ refused: number[] }>("write", [
+      "select load_rows($1, $2::text[]) as refused",
+      loading,
+      this.textArray(texts),
+    ]);
+    if (refused.length === 0) return [];
+    const keys = await this.run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from unnest(($1::text[])::${this.#name(table)}[]) t`,
+      this.textArray(refused.map((at) => texts[at - 1] ?? "")),
+    ]);
+    return keys.map(({ key: one }) => parsed(one));
+  }
+
+  /** An INSERT of rows that come as an array of texts. */
+  #inserting(table: Table, texts: string): string {
+    const columns = table.columns.map(quoted);
+    // OFFSET keeps Postgres from parsing each text once a column.
+    return `insert into ${this.#name(table)} (${columns.join(", ")}) overriding system value
+      select ${columns.map((column) => `(r).${column}`).join(", ")}
+      from (select image::${this.#name(table)} as r from unnest(${texts}) image offset 0) read`;
+  }
+
+  async erase(table: Table, after: Key | null, most: number) {
+    const range = this.#within(table, { after, upto: null }, 2);
+    const [end] = await this.run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from (select * from ${this.#name(table)} t where ${range.sql}
+        order by ${keyOf(table)} offset $1 limit 1) t`,
+      most - 1,
+      ...range.params,
+    ]);
+    const last = end && table.key.length > 0 ? parsed(end.key) : null;
+    const some = { after, upto: last };
+    const within = this.#within(table, some, 1);
+    try {
+      let erased = 0;
+      await this.undoable(async () => {
+        const { count } = await this.one<{ count: number }>("write", [
+          `with gone as (delete from ${this.#name(table)} t where ${within.sql} returning 1)
+          select count(*)::int as count from gone`,
+          ...within.params,
+        ]);
+        erased = count;
+      });
+      return { erased, last, isReferredTo: false };
+    } catch (error) {
+      if (!isReferredTo(error)) throw error;
+      const keys = await this.keys(table, some);
+      const refused = await this.remove(table, keys);
+      return { erased: keys.length - refused.length, last, isReferredTo: refused.length > 0 };
+    }
+  }
+
+  async remove(table: Table, keys: readonly Key[]): Promise<readonly Key[]> {
+    const remove = (some: readonly Key[]) =>
+      this.undoable(() =>
+        this.run("write", [
+          `delete from ${this.#name(table)} t ${amongExists(table)}`,
+          ...columnsOf(table, some),
+        ]),
+      );
+    const refused: Key[] = [];
+    for (let at = 0; at < keys.length; at += KEYS_AT_ONCE) {
+      const some = keys.slice(at, at + KEYS_AT_ONCE);
+      try {
+        await remove(some);
+      } catch (error) {
+        if (!isReferredTo(error)) throw error;
+        for (const key of some)
+          await remove([key]).catch((one: unknown) => {
+            if (!isReferredTo(one)) throw one;
+            refused.push(key);
+          });
+      }
+    }
+    return refused;
+  }
+
+  async referring(
+    reference: Reference,
+    table: Table,
+    to: Table,
+    keys: readonly Key[],
+  ): Promise<readonly Key[]> {
+    const join = reference.columns.map(
+      (column, at) => `t.${quoted(column)} = r.${quoted(reference.keyColumns[at] ?? "")}`,
+    );
+    const found = await this.run<{ key: string }>("read", [
+      `select distinct ${keyJson(table)} as key from ${this.#name(table)} t
+      join (select t.* from ${this.#name(to)} t ${among(to)}) r on ${join.join(" and ")}`,
+      ...columnsOf(to, keys),
+    ]);
+    return found.map(({ key }) => parsed(key));
+  }
+
+  async changes(most: number): Promise<readonly Change[]> {
+    const found = await this.run<{ table_name: string; key: string[]; ids: string[] }>("read", [
+      "select * from changes($1)",
+      most,
+    ]);
+    return found.map(({ table_name: table, key, ids }) => ({ table, key, ids }));
+  }
+
+  async forget(ids: readonly string[]): Promise<void> {
+    if (ids.length > 0) await this.run("write", ["select forget_changes($1::uuid[])", ids]);
+  }
+
+  async note(table: Table, keys: readonly Key[]): Promise<void> {
+    if (keys.length > 0)
+      await this.run("write", ["select note_changes($1, $2)", table.name, JSON.stringify(keys)]);
+  }
+
+  async count(table: Table): Promise<number> {
+    const { count } = await this.one<{ count: number }>("read", [
+      `select count(*)::int as count from ${this.#name(table)}`,
+    ]);
+    return count;
+  }
+
+  protected async one<Row extends Record<string, unknown>>(mode: Mode, statement: Statement): Promise<Row> {
+    const [row] = await this.run<Row>(mode, statement);
+    if (!row) throw new Error("Postgres has returned no row.");
+    return row;
+  }
+
+  #name({ name }: Table): string {
+    return `${quoted(this.schema)}.${quoted(name)}`;
+  }
+
+  /** The condition for a table's rows in the range, with its parameters from this number on. */
+  #within(table: Table, { after, upto }: Range, first: number): { sql: string; params: readonly string[] } {
+    const bound = (values: Key | null, sign: string, from: number) =>
+      values === null || table.key.length === 0
+        ? []
+        : [
+            `(${keyOf(table)}) ${sign} (${table.key.map(({ type }, at) => `$${from + at}::text::${type}`).join(", ")})`,
+          ];
+    const params = table.key.length === 0 ? [] : [...(after ?? []), ...(upto ?? [])];
+    const sql = [...bound(after, ">", first), ...bound(upto, "<=", first + (after?.length ?? 0))];
+    return { sql: sql.join(" and ") || "true", params };
+  }
+}
+
+const parsed = (key: string): Key => v.parse(v.array(v.string()), JSON.parse(key));
+export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const isReferredTo = (error: unknown) => stateOf(error) === "23503";
+/** What load_rows() puts right: a row that is there already, or that refers to what is not. */
+const isRefusal = (error: unknown) => ["23503", "23505", "23P01"].includes(stateOf(error) ?? "");
+const jsonOf = (key: Key) => `[${key.map((value) => JSON.stringify(value)).join(", ")}]`;
+
+/** The columns of the key, of the alias t; a table with one row a tenant has none. */
+const keyOf = ({ key }: Table) => key.map(({ name }) => `t.${quoted(name)}`).join(", ") || "1";
+/** The key as Postgres prints jsonb, so that keys can be compared as texts. */
+const keyJson = ({ key }: Table) =>
+  key.length === 0
+    ? "'[]'"
+    : `to_jsonb(array[${key.map(({ name }) => `t.${quoted(name)}::text`).join(", ")}])::text`;
+
+/** Of a row of the alias t, and of all rows together, in the order of `at`. */
+const SUM = "sha256(convert_to(t::text, 'UTF8'))";
+const digestOf = (filter = "") =>
+  `encode(sha256(coalesce(string_agg(sum, ''::bytea order by at) ${filter}, '')), 'hex')`;
+
+/** Each key column's values, as one parameter. */
+const columnsOf = ({ key }: Table, keys: readonly Key[]) =>
+  key.map((_, at) => keys.map((values) => values[at]));
+
+const keyRows = ({ key }: Table) =>
+  `unnest(${key.map((_, at) => `$${at + 1}::text[]`).join(", ")}) k (${key.map((_, at) => `k${at}`).join(", ")})`;
+const isKey = ({ key }: Table) =>
+  key.map(({ name, type }, at) => `t.${quoted(name)} = k.k${at}::${type}`).join(" and ");
+
+/** Joins the rows of t whose keys are the parameters. */
+const among = (table: Table) => (table.key.length === 0 ? "" : `join ${keyRows(table)} on ${isKey(table)}`);
+const amongExists = (table: Table) =>
+  table.key.length === 0 ? "" : `using ${keyRows(table)} where ${isKey(table)}`;
