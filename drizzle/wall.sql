@@ -18,7 +18,7 @@ GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenan
 GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
 -- What takes a tenant's rows elsewhere, behind the wall as well.
 GRANT EXECUTE ON FUNCTION current_tenant_id(), set_fence(text, integer, integer), extend_hold(integer), changes(integer), forget_changes(uuid[]),
-	note_changes(text, jsonb), load_rows(text, text[]) TO partywall_mover;
+	note_changes(text, jsonb), load_rows(text, text[]), keep_images(integer), images(text), left_behind() TO partywall_mover;
 
 $$ WHEN 'control' THEN $$
 
@@ -32,7 +32,7 @@ GRANT EXECUTE ON FUNCTION control.acting_as(), control.current_actor_id(), contr
 
 -- Requests that know their tenant. updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes. Of a
 -- user no request of a tenant sees the password, and only an issuer's users are made and changed.
-GRANT SELECT, UPDATE (name, slug, status, updated_at) ON control.tenants TO partywall_account;
+GRANT SELECT, UPDATE (name, slug, status, closes_at, updated_at) ON control.tenants TO partywall_account;
 GRANT SELECT, INSERT, UPDATE, DELETE ON control.invitations, control.api_keys TO partywall_account;
 -- Columns, where others would reach beyond the tenant: a membership handed to another user, a session of a member turned
 -- into one that leads into their other tenants, a claim on a domain dated before another tenant's, an upsert onto the row
@@ -48,6 +48,11 @@ GRANT SELECT (id, email, issuer_id, subject, version), INSERT (email, issuer_id,
 -- tell() and drop_outbox() write them, as their owner. A tenant sees where its own content is.
 GRANT SELECT ON control.outbox, control.outbox_heads, control.sites TO partywall_account;
 GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint), control.commit_move(uuid, integer) TO partywall_account;
+-- Exports and imports: a tenant sees its own, and begin_job() and what follows it write them.
+GRANT SELECT (id, tenant_id, kind, progress, result, started_at, finished_at, outcome, kept_until)
+	ON control.jobs TO partywall_account;
+GRANT EXECUTE ON FUNCTION control.begin_job(uuid, text), control.claim_job(uuid), control.note_job(uuid, bigint, jsonb),
+	control.finish_job(uuid, bigint, text, jsonb, integer), control.drop_export(uuid) TO partywall_account;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;
@@ -55,9 +60,14 @@ GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_a
 GRANT SELECT, INSERT, UPDATE ON control.sessions TO partywall_identity;
 GRANT SELECT, DELETE ON control.invitations TO partywall_identity;
 GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads, control.sites TO partywall_identity;
+-- What has to be done for tenants without a request of theirs, and the erasures that are done.
+GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
+GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid, uuid), control.erase_tenant(uuid),
+	control.note_erasure(uuid, jsonb, text) TO partywall_identity;
 
-GRANT SELECT, UPDATE (plan, status, limits) ON control.tenants TO partywall_operator;
-GRANT SELECT ON control.memberships, control.outbox_heads, control.sites TO partywall_operator;
+GRANT SELECT, UPDATE (plan, status, limits, closes_at) ON control.tenants TO partywall_operator;
+GRANT SELECT ON control.memberships, control.outbox_heads, control.sites, control.erasures TO partywall_operator;
+GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid, uuid) TO partywall_operator;
 
 $$ END, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 

@@ -69,10 +69,30 @@ export const PROBLEMS = {
     title: "The tenant is suspended",
     help: "Nothing can be done in this tenant until its suspension is lifted.",
   },
+  tenant_read_only: {
+    status: 403,
+    title: "The tenant can only be read",
+    help: "Whoever runs this service has ended the tenant's changes for now. Reading and exporting go on.",
+  },
   tenant_closing: {
     status: 403,
     title: "The tenant is being closed",
-    help: "An owner has asked for this tenant to be deleted.",
+    help: "It will be erased at closes_at. Until then an owner can restore it, and export what it has.",
+  },
+  tenant_erasing: {
+    status: 403,
+    title: "The tenant is being erased",
+    help: "All that it has is deleted for good.",
+  },
+  tenant_state: {
+    status: 409,
+    title: "The tenant's status does not allow this",
+    help: "Its status is not one that this can follow. Read the tenant for what it is now.",
+  },
+  job_under_way: {
+    status: 409,
+    title: "Something else is done with the tenant's content",
+    help: "The tenant is moved, restored, exported or imported. Try again when that has ended.",
   },
   not_found: {
     status: 404,

@@ -93,6 +93,14 @@ const VARIABLES = {
     ),
     "32 random bytes in base64url, never to be changed",
   ],
+  CLOSING_GRACE_DAYS: [
+    v.pipe(v.optional(v.string(), "30"), v.regex(/^\d{1,4}$/), v.transform(Number)),
+    "the days for which a tenant that closes can be restored, such as 30",
+  ],
+  BACKUP_DAYS: [
+    v.pipe(v.optional(v.string(), "30"), v.regex(/^\d{1,4}$/), v.transform(Number)),
+    "the days for which the databases' backups and history go back, such as 30",
+  ],
   ISSUER: [v.pipe(v.string(), v.url()), "the URL of this API, such as https://api.example.com"],
   API_KEY_ENVIRONMENT: [
     v.pipe(v.string(), v.regex(/^[a-z]{1,16}$/)),

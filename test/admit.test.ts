@@ -119,7 +119,7 @@ it("obeys an operator's token alone", async () => {
 
 it("lets an owner close the tenant, and nobody in after that", async () => {
   const { token } = await newTenant();
-  expect((await request("DELETE", "/v1/tenant", { token })).status).toBe(204);
+  expect((await request("DELETE", "/v1/tenant", { token })).status).toBe(202);
   expect((await request("GET", "/v1/projects", { token })).status).toBe(403);
 });
 

@@ -342,8 +342,9 @@ describe("whatever is sent", () => {
     const end = (method: string, path: string, token: string) => request(method, path, { token });
     expect((await end("DELETE", "/v1/sessions/current", staying.token)).status).toBe(204);
     expect((await end("DELETE", "/v1/sessions", leaving.token)).status).toBe(204);
-    expect((await end("DELETE", "/v1/tenant", closing.token)).status).toBe(204);
-    expect((await end("GET", "/v1/tenant", closing.token)).status).toBe(403);
+    expect((await end("DELETE", "/v1/tenant", closing.token)).status).toBe(202);
+    expect((await end("GET", "/v1/projects", closing.token)).status).toBe(403);
+    expect((await end("POST", "/v1/tenant/restore", closing.token)).status).toBe(200);
   });
 });
 

@@ -1,5 +1,6 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
 import type { Builder } from "../tenant-db.ts";
+import { statesWhere } from "../tenant-states.ts";
 import { identityDb, rethrow, type ForRequest } from "./client.ts";
 import { invitations, issuers, sessions, tenants } from "./control.ts";
 import { edgeRecord } from "./edge-record.ts";
@@ -14,6 +15,10 @@ const REFRESH_TTL_S = 30 * 24 * 3600;
 
 /** What a statement that starts a session answers of its member, from the aliases u, m and t. */
 export const member = sql`u.id as user_id, u.email, u.version, m.role, ${edgeRecord} as tenant`;
+/** The statuses of tenants that members sign in to, and of those that owners do if there is no other. */
+export const OPEN = statesWhere(({ signsIn }) => signsIn === "members");
+const LEAVING = statesWhere(({ signsIn }) => signsIn === "owners");
+
 const head = sql`(select h.head::float8 from outbox_heads h where h.tenant_id = t.id) as head`;
 
 const hex = (bytes: Uint8Array) => `\\x${Buffer.from(bytes).toString("hex")}`;
@@ -75,9 +80,9 @@ export const WHO = {
 };
 
 /**
- * Starts a session for the one member in an active tenant that the condition finds. Returns one row: all members that it
- * finds, by slug, and whether there is a tenant of the slug `host`. Violates `sessions_membership` when that member is
- * being removed.
+ * Starts a session for the one member that the condition finds in a tenant that can be entered; where there is none, in one
+ * that closes, for its owner. Returns one row: all members that it finds, by slug, those among them that can be entered, and
+ * whether there is a tenant of the slug `host`. Violates `sessions_membership` when that member is being removed.
  */
 export async function startSession(who: SQL, refresh: Refresh, userAgent: string, host: string | null) {
   const { rows } = await identityDb
@@ -85,11 +90,17 @@ export async function startSession(who: SQL, refresh: Refresh, userAgent: string
       with who as (
         select ${member}, ${head} from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
         where ${who}
+      ), open as (
+        select * from who where tenant->>'status' in ${OPEN}
+      ), enterable as (
+        select * from open union all
+        select * from who where tenant->>'status' in ${LEAVING} and role = 'owner' and not exists (select from open)
       ), s as (
         ${newSession(refresh, userAgent, { tenant: sql`(tenant->>'id')::uuid`, user: sql`user_id` })}
-        from who where tenant->>'status' = 'active' and (select count(*) from who where tenant->>'status' = 'active') = 1
+        from enterable where (select count(*) from enterable) = 1
       )
       select coalesce((select json_agg(who order by tenant->>'slug') from who), '[]') as members,
+        coalesce((select json_agg(enterable order by tenant->>'slug') from enterable), '[]') as enterable,
         ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
     .catch(rethrow);
   return rows;
@@ -116,7 +127,8 @@ export async function replaceRefreshToken(presented: Refresh, successor: Refresh
           generation = case when ${isNewest} then ${successor.generation} else s.generation end,
           refresh_hash = case when ${isNewest} then ${hex(successor.hash)}::bytea else s.refresh_hash end
         from users u, memberships m, tenants t
-        where ${isThis} and s.revoked_at is null and s.expires_at > now() and t.status = 'active'
+        where ${isThis} and s.revoked_at is null and s.expires_at > now()
+          and (t.status in ${OPEN} or t.status in ${LEAVING} and m.role = 'owner' and t.restores_to <> 'suspended')
           and (${host ?? null}::text is null or t.slug = ${host ?? null})
           and u.id = s.user_id and m.user_id = s.user_id and m.tenant_id = s.tenant_id and t.id = s.tenant_id
         returning ${member}, ${head}`),
@@ -217,7 +229,7 @@ export async function tenantsOfUser(
       select u.email as name, json_agg(json_build_object('id', t.id, 'slug', t.slug, 'name', t.name,
         'role', m.role) order by t.slug) as tenants
       from users u join memberships m on m.user_id = u.id join tenants t on t.id = m.tenant_id
-      where u.id = ${of.id} and (t.id = ${of.tenantId} or t.status = 'active' and exists (select from sessions
+      where u.id = ${of.id} and (t.id = ${of.tenantId} or t.status in ${OPEN} and exists (select from sessions
         where id = ${of.sessionId} and issuer_id is null)) group by u.id`)
     .catch(rethrow)
     .finally(() => onAnswer(started));

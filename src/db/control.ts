@@ -16,6 +16,7 @@ import {
   type AnyPgColumn,
 } from "drizzle-orm/pg-core";
 import type { Policy } from "../policy.ts";
+import { TENANT_STATUSES } from "../tenant-states.ts";
 import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { bytea, instant, newId, oneOf, rowHistory } from "./columns.ts";
@@ -29,7 +30,6 @@ const control = pgSchema("control");
 type Plan = keyof typeof PLAN_POLICIES;
 /** No CHECK knows them: a product changes its plans without a migration. */
 export const PLANS = Object.keys(PLAN_POLICIES) as [Plan, ...Plan[]];
-export const TENANT_STATUSES = ["active", "suspended", "closing"] as const;
 
 const current = sql`(select control.current_tenant_id())`;
 
@@ -91,6 +91,9 @@ export const tenants = control.table(
     name: text("name").notNull(),
     plan: text("plan", { enum: PLANS }).notNull(),
     status: text("status", { enum: TENANT_STATUSES }).notNull().default("active"),
+    /** While it is closing: when its erasure begins, and the status that restoring it brings back. */
+    closes_at: instant("closes_at"),
+    restores_to: text("restores_to", { enum: ["active", "read_only", "suspended"] }),
     /** This tenant's own policies, set by an operator; they replace its plan's. */
     limits: jsonb("limits").$type<Policy[]>(),
     /** Where its content is, and since how many moves. */
@@ -105,16 +108,25 @@ export const tenants = control.table(
     uniqueIndex("tenants_slug").on(t.slug),
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("status", TENANT_STATUSES),
+    check(
+      "closing_ends",
+      sql`(status = 'closing') = (closes_at is not null) and (status = 'closing') = (restores_to is not null)`,
+    ),
+    index("tenants_closing")
+      .on(t.closes_at)
+      .where(sql`closes_at is not null`),
     index("tenants_site").on(t.site),
     ...policies(sql`id = ${current}`),
   ],
 );
 
-export const JOB_KINDS = ["move", "clear", "restore"] as const;
+export const JOB_KINDS = ["move", "clear", "restore", "export", "import", "erasure"] as const;
+export const JOB_OUTCOMES = ["done", "failed", "abandoned"] as const;
 
 /**
  * What is done to a tenant's content as a whole, one job at a time: a move to `target`, the deletion of what one left at
- * `source`, a restore. Whoever works on it, from whatever machine, does so as one attempt, with a fencing token of its own.
+ * `source`, a restore; an export, an import, the tenant's erasure. Whoever works on it, from whatever machine, does so as one
+ * attempt, with a fencing token of its own.
  */
 export const jobs = control.table(
   "jobs",
@@ -139,7 +151,9 @@ export const jobs = control.table(
     started_at: instant("started_at").notNull().defaultNow(),
     worked_at: instant("worked_at").notNull().defaultNow(),
     finished_at: instant("finished_at"),
-    outcome: text("outcome", { enum: ["done", "abandoned"] }),
+    outcome: text("outcome", { enum: JOB_OUTCOMES }),
+    /** Of an export, what its archive is; why it failed. */
+    result: jsonb("result"),
     /** When what it left behind is deleted: the rows at a move's source, a restore's undo schema. Null: nothing is left. */
     kept_until: instant("kept_until"),
   },
@@ -150,6 +164,42 @@ export const jobs = control.table(
       .on(t.tenant_id)
       .where(sql`finished_at is null`),
     index("jobs_of_tenant").on(t.tenant_id, t.token),
+    index("jobs_newest").on(t.tenant_id, t.kind, t.started_at, t.id),
+    // What a sweep looks for.
+    index("jobs_open")
+      .on(t.worked_at)
+      .where(sql`finished_at is null`),
+    index("jobs_kept")
+      .on(t.kept_until)
+      .where(sql`kept_until is not null`),
+    ...tenantPolicies(),
+  ],
+);
+
+/**
+ * The ledger of tenants that are erased, or are being: it outlives them, and has no personal data. The receipt is a signed
+ * statement of what was deleted (src/lifecycle/receipt.ts).
+ */
+export const erasures = control.table(
+  "erasures",
+  {
+    id: newId().primaryKey(),
+    tenant_id: uuid("tenant_id").notNull(),
+    requested_at: instant("requested_at").notNull().defaultNow(),
+    worked_at: instant("worked_at").notNull().defaultNow(),
+    /** The sites where the tenant ever had rows, as they were when it began. */
+    places: jsonb("places").$type<unknown[]>().notNull(),
+    /** Rows that were deleted, by table. */
+    erased: jsonb("erased").$type<Record<string, number>>().notNull().default({}),
+    finished_at: instant("finished_at"),
+    receipt: text("receipt"),
+  },
+  (t) => [
+    uniqueIndex("erasures_tenant").on(t.tenant_id),
+    index("erasures_open")
+      .on(t.worked_at)
+      .where(sql`finished_at is null`),
+    check("finished_with_a_receipt", sql`(finished_at is null) = (receipt is null)`),
     ...tenantPolicies(),
   ],
 );

@@ -2,9 +2,9 @@ import { sql } from "drizzle-orm";
 
 // What the edge knows of a tenant, as SQL that makes JSON. Its schemas are in src/tenant/record.ts.
 
-/** An EdgeRecord, of the tenants row with the alias t. */
+/** An EdgeRecord, of the tenants row with the alias t. To its people a suspended tenant that is closing is suspended still. */
 export const edgeRecord = sql`json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan,
-  'status', t.status, 'limits', t.limits, 'version', t.version, 'epoch', t.epoch,
+  'status', case when t.restores_to = 'suspended' then 'suspended' else t.status end, 'limits', t.limits, 'version', t.version, 'epoch', t.epoch,
   'site', (select json_build_object('name', a.name, 'schema', a.schema, 'server', a.server, 'host', a.host,
     'database', a.database, 'secret', a.secret, 'generation', a.generation)
     from sites a where a.name = t.site and a.kind <> 'shared'))`;

@@ -134,11 +134,16 @@ export const fences = pgTable(
     token: bigint("token", { mode: "number" }).notNull(),
     /** From then on, `frozen` means `logged`. */
     until: instant("until"),
+    /** The export, if one is under way, for which the change log keeps rows as they were before their first change. */
+    exported_by: text("exported_by"),
   },
   () => [oneOf("mode", FENCE_MODES), check("frozen_ends", sql`(mode = 'frozen') = (until is not null)`)],
 ).enableRLS();
 
-/** What was changed while a tenant is `logged`: the table, and the values of its key without the tenant's. */
+/**
+ * What was changed while a tenant is `logged`: the table, and the values of its key without the tenant's. For an export,
+ * each key once, with the row before its first change, as Postgres prints it; null for one that was not there.
+ */
 export const changeLog = pgTable(
   "change_log",
   {
@@ -148,6 +153,10 @@ export const changeLog = pgTable(
     tenant: text("tenant").notNull(),
     table_name: text("table_name").notNull(),
     key: text("key").array().notNull(),
+    image: text("image"),
   },
-  (t) => [index("change_log_of_tenant").on(t.tenant)],
+  (t) => [
+    index("change_log_of_tenant").on(t.tenant),
+    index("change_log_of_row").on(t.tenant, t.table_name, t.key),
+  ],
 ).enableRLS();

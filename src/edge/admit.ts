@@ -11,8 +11,10 @@ import type { Decision } from "../policy.ts";
 import { Problem } from "../problem.ts";
 import type { Proof } from "../tenant/credentials.ts";
 import { refusalAt } from "../tenant/denials.ts";
+import { closedFor } from "../identity/refused.ts";
 import type { Admission } from "../tenant/object.ts";
 import { askTenant, findHome, knownDenial, lastKnownSlug, outOfReach } from "../tenant/stub.ts";
+import { accessOf } from "./access.ts";
 import { costOf, rememberCost } from "./cost.ts";
 import { refuseGuessedKey, rememberKey, wasValid } from "./guessing.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
@@ -76,7 +78,7 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
   const { tenantId } = credential;
   const started = performance.now();
   try {
-    const demand = [cost, ...proofOf(credential)] as const;
+    const demand = [cost, accessOf(c, credential), ...proofOf(credential)] as const;
     return await askTenant(tenantId, demand, c.get("deadline"), (call) => c.executionCtx.waitUntil(call));
   } catch (cause) {
     c.get("deadline").check();
@@ -91,7 +93,7 @@ const proofOf = (credential: Credential): Proof =>
     ? [credential.userId, credential.sessionId, credential.version]
     : [credential.hash];
 
-type Admitted = Extract<Admission, { status: "active" }>;
+type Admitted = Extract<Admission, { decision: Decision }>;
 
 /** The admission of a request that the tenant's object lets on. Throws when it does not, and remembers why. */
 async function admitted(
@@ -100,11 +102,12 @@ async function admitted(
   admission: Admission,
   cost: number,
 ): Promise<Admitted> {
-  const isValid = admission.status !== "revoked" && admission.status !== "unknown";
+  const { refused } = admission;
+  const isValid = refused !== "revoked" && refused !== "unknown";
   if (credential.kind === "api_key") await rememberKey(c, credential.hash, isValid);
-  if (admission.status === "revoked") revoked.add(credential);
-  if (admission.status === "revoked" || admission.status === "unknown") throw invalidToken();
-  if (admission.status !== "active") throw new Problem(`tenant_${admission.status}`);
+  if (refused === "revoked") revoked.add(credential);
+  if (!isValid) throw invalidToken();
+  if (refused) throw closedFor(refused);
   obey(c, admission.decision, cost);
   return admission;
 }

@@ -2,12 +2,13 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { IssuedRole } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
-import { member } from "../db/across-tenants.ts";
+import { member, OPEN } from "../db/across-tenants.ts";
 import { edgeRecord } from "../db/edge-record.ts";
-import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
+import { STATES } from "../tenant-states.ts";
 import { change } from "../tenant/change.ts";
 import { EdgeRecord } from "../tenant/record.ts";
+import { closedFor } from "./refused.ts";
 import { mintAccessToken } from "./access-token.ts";
 import { Member } from "./session.ts";
 import { NO_MEMBER, refusedToken, type Subject } from "./subject-token.ts";
@@ -23,7 +24,7 @@ const Vouched = v.object({ ...Member.entries, session_id: v.string() });
  * Starts a session of whoever the issuer says has come, all or nothing: its own user of that subject; else the
  * tenant's member with that email; else, where the tenant wants it, a new user. No user of another tenant, ever: that
  * email may be anyone's. `db` is the trusting tenant's, in the issuer's name. Undefined when the trust is not, or no
- * longer, what it was taken for. Throws `subject_token_refused`, `tenant_suspended` or `tenant_closing`.
+ * longer, what it was taken for. Throws `subject_token_refused`, and the problem of a tenant that cannot be entered.
  */
 export async function exchange(
   db: TenantDb,
@@ -32,8 +33,8 @@ export async function exchange(
   role: IssuedRole,
   of: { slug: string | undefined; userAgent: string },
 ): Promise<Exchange | undefined> {
-  // The issuer as it was taken for, in a tenant that is open.
-  const trusted = sql`issuers i join tenants t on t.id = i.tenant_id and t.status = 'active'
+  // The issuer as it was taken for, in a tenant that can be entered.
+  const trusted = sql`issuers i join tenants t on t.id = i.tenant_id and t.status in ${OPEN}
     and (${of.slug ?? null}::text is null or t.slug = ${of.slug ?? null})
     and i.id = ${issuerId} and i.version = ${version} and i.suspended_at is null`;
   const own = sql`(select f.id from users f where f.issuer_id = ${issuerId} and f.subject = ${subject})`;
@@ -72,8 +73,8 @@ export async function exchange(
 
   const [trust] = v.parse(v.array(Held), held.rows);
   if (trust?.version !== version) return undefined;
-  if (trust.tenant.status !== "active")
-    throw new Problem(`tenant_${trust.tenant.status}`, { error: "invalid_target" });
+  if (STATES[trust.tenant.status].signsIn !== "members")
+    throw closedFor(trust.tenant.status, { error: "invalid_target" });
   const [who] = v.parse(v.array(Vouched), vouched.rows);
   if (!who) throw refusedToken(NO_MEMBER);
   // Otherwise an admin could register an issuer and become owner by it.

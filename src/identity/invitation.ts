@@ -3,8 +3,9 @@ import { stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { Deadline } from "../deadline.ts";
 import { acceptance } from "../db/across-tenants.ts";
-import { TENANT_STATUSES } from "../db/control.ts";
+import { TENANT_STATUSES } from "../tenant-states.ts";
 import { settings } from "../env.ts";
+import { closedFor } from "./refused.ts";
 import { Problem } from "../problem.ts";
 import type { IdentityDb } from "../tenant-db.ts";
 import { newsOf, readNews } from "../tenant/news.ts";
@@ -57,8 +58,8 @@ const Head = v.object({ tenant_id: v.string(), head: v.number() });
  * email, so whoever holds it owns the account: a password becomes the account's, and ends its earlier sessions in all
  * tenants; without one, the account has to be known as its email's already. `db` is the tenant's, in the name of the
  * invitation. Accepted again, it gives the same session until that is first refreshed. Returns when the objects of all
- * these tenants have confirmed it. Throws `invitation_gone`, `tenant_suspended`, `tenant_closing`, or `invalid_input` when
- * it takes a password; the invitation then stays as it was.
+ * these tenants have confirmed it. Throws `invitation_gone`, `invalid_input` when it takes a
+ * password, and the problem of a tenant that takes no members; the invitation then stays as it was.
  */
 export async function acceptInvitation(
   db: IdentityDb,
@@ -87,7 +88,7 @@ export async function acceptInvitation(
   const [held] = v.parse(v.array(Held), open.rows);
   const status = who?.tenant.status ?? held?.status;
   if (!status) throw new Problem("invitation_gone");
-  if (status !== "active") throw new Problem(`tenant_${status}`);
+  if (status !== "active") throw closedFor(status);
   if (!who) {
     const detail =
       "Choose a password of at least 8 characters: nobody has shown yet that this email is theirs.";

@@ -12,6 +12,7 @@ import { SIGNUP_PLAN } from "../product/plans.ts";
 import { newsOf, readNews } from "../tenant/news.ts";
 import { EdgeRecord } from "../tenant/record.ts";
 import { introduceTenant, tellTenant, updateTenant } from "../tenant/stub.ts";
+import { closedFor } from "./refused.ts";
 import { mintAccessToken } from "./access-token.ts";
 import { firstRefreshToken, readRefreshToken, type RefreshToken } from "./refresh-token.ts";
 
@@ -48,8 +49,8 @@ export const Member = v.object({
 });
 /** A member, and how far the tenant's outbox goes. */
 const Entering = v.object({ ...Member.entries, head: v.number() });
-const Found = v.object({ members: v.array(Entering), is_host: v.boolean() });
-const NOBODY: v.InferOutput<typeof Found> = { members: [], is_host: true };
+const Found = v.object({ members: v.array(Entering), enterable: v.array(Entering), is_host: v.boolean() });
+const NOBODY: v.InferOutput<typeof Found> = { members: [], enterable: [], is_host: true };
 
 type SignUp = { email: string; hash: string; slug: string; name: string; userAgent: string };
 
@@ -127,9 +128,9 @@ export async function switchTenant(of: {
 }
 
 /**
- * Starts a session for the one member that the condition finds, of the aliases u, m and t, in an active tenant.
- * Returns all those in active tenants, by slug. Throws `tenant_suspended` or `tenant_closing` when only others are found,
- * and `not_found` when no tenant has the slug of the request's host.
+ * Starts a session for the one member that the condition finds, of the aliases u, m and t, in a tenant that can be entered.
+ * Returns all those in such tenants, by slug. Throws `tenant_suspended`, `tenant_closing` or `tenant_erasing` when only others
+ * are found, and `not_found` when no tenant has the slug of the request's host.
  */
 async function start(who: SQL, userAgent: string, host: string | null = null) {
   const refresh = firstRefreshToken(uuidv7());
@@ -138,12 +139,10 @@ async function start(who: SQL, userAgent: string, host: string | null = null) {
     if (violatedConstraint(error) === "sessions_membership") return [NOBODY];
     throw error;
   });
-  const [{ members, is_host }] = v.parse(v.tuple([Found]), rows);
+  const [{ members, enterable, is_host }] = v.parse(v.tuple([Found]), rows);
   if (!is_host) throw new Problem("not_found");
-  const enterable = members.filter(({ tenant }) => tenant.status === "active");
   const [first] = members;
-  if (first && first.tenant.status !== "active" && enterable.length === 0)
-    throw new Problem(`tenant_${first.tenant.status}`);
+  if (first && enterable.length === 0) throw closedFor(first.tenant.status);
   return { members: enterable, refresh };
 }
 

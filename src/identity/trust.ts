@@ -3,6 +3,7 @@ import type { IssuedRole } from "../authority.ts";
 import { homesOf, isRegistered, registrations } from "../db/across-tenants.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
+import { STATES } from "../tenant-states.ts";
 import { NO_MEMBER, refusedToken, unknownToken, type Origin, type Subject } from "./subject-token.ts";
 
 /** How long this isolate remembers an answer. */
@@ -76,8 +77,8 @@ export async function chooseTrust(
     return role ? [{ trust, role }] : [];
   });
   // A tenant that cannot be entered counts only where there is no other.
-  const active = fitting.filter(({ trust }) => trust.status === "active");
-  const [first, ...others] = active.length > 0 ? active : fitting;
+  const enterable = fitting.filter(({ trust }) => STATES[trust.status].signsIn === "members");
+  const [first, ...others] = enterable.length > 0 ? enterable : fitting;
   if (!first) throw refusedToken("Nothing that the token says stands for a role in the tenant.");
   if (others.length === 0) return first;
 

@@ -297,7 +297,7 @@ export abstract class TenantRows {
 }
 
 const parsed = (key: string): Key => v.parse(v.array(v.string()), JSON.parse(key));
-export const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
+const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`;
 const isReferredTo = (error: unknown) => stateOf(error) === "23503";
 /** What load_rows() puts right: a row that is there already, or that refers to what is not. */
 const isRefusal = (error: unknown) => ["23503", "23505", "23P01"].includes(stateOf(error) ?? "");

@@ -46,7 +46,7 @@ export const acceptanceRoutes = factory.createApp().post(
     summary: "Accept an invitation; a password becomes that of the account, and ends its earlier sessions",
     tag,
     answers: { 201: Session },
-    problems: ["tenant_suspended", "tenant_closing", "invitation_gone"],
+    problems: ["tenant_read_only", "tenant_suspended", "tenant_closing", "tenant_erasing", "invitation_gone"],
     token: false,
   }),
   valid("json", Acceptance),

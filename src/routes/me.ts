@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { ROLES } from "../authority.ts";
 import { factory, forRequest } from "../context.ts";
 import { tenantsOfUser } from "../db/across-tenants.ts";
+import { whileClosing } from "../edge/access.ts";
 import { query, type Given } from "../db/query.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
@@ -33,6 +34,7 @@ export const meRoutes = factory
   .get(
     "/",
     operation("getMe", { summary: "Who is calling", tag: "Sessions", answers: { 200: Me } }),
+    whileClosing,
     async (c) => {
       const caller = c.get("caller");
       const { id, tenantId } = caller;

@@ -1,69 +1,112 @@
-import { sql } from "drizzle-orm";
+import type { Context } from "hono";
+import { sql, type SQL } from "drizzle-orm";
 import * as v from "valibot";
-import { factory, timed } from "../context.ts";
-import { operatorDb, rethrow } from "../db/client.ts";
-import { PLANS, TENANT_STATUSES } from "../db/control.ts";
-import { edgeRecord } from "../db/edge-record.ts";
+import { factory, timed, type Edge } from "../context.ts";
+import { PLANS } from "../db/control.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { settings } from "../env.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { ById, valid } from "../http/valid.ts";
-import { Problem } from "../problem.ts";
-import { updateTenant } from "../tenant/stub.ts";
+import { CLOSING, operateTenant, RESTORED } from "../lifecycle/closing.ts";
+import { TENANT_STATUSES } from "../tenant-states.ts";
 import { EdgeRecord, Policies } from "../tenant/record.ts";
 
+const tag = "Operator";
+
+const Reason = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500));
 const TenantChange = v.partial(
   v.strictObject({
     plan: v.picklist(PLANS),
-    status: v.picklist(TENANT_STATUSES),
+    status: v.picklist(["active", "read_only", "suspended", "closing"]),
     /** Null for the plan's own. */
     limits: v.nullable(Policies),
+    reason: Reason,
   }),
 );
-/** Without its site, whose address is nobody's to know. */
-const TenantRecord = v.omit(EdgeRecord, ["site", "epoch"]);
-nameSchemas({ TenantChange, TenantRecord });
+const WithReason = v.strictObject({ reason: Reason });
+const TenantRecord = v.object({
+  ...v.omit(EdgeRecord, ["site", "epoch"]).entries,
+  status: v.picklist(TENANT_STATUSES),
+});
+nameSchemas({ TenantChange, TenantRecord, WithReason });
+
+/** Changes the tenant, and writes down what was done and why. */
+async function operate(c: Context<Edge>, id: string, set: SQL, done: object) {
+  const started = performance.now();
+  const tenant = await operateTenant(id, set).finally(() => timed(c, "db", started));
+  log(c, id, done);
+  return tenant;
+}
+
+function log(c: Context<Edge>, tenant: string, change: object): void {
+  if (!settings.LOG_REQUESTS) return;
+  console.log(JSON.stringify({ message: "operator", request_id: c.get("requestId"), tenant, change }));
+}
 
 /** What the operator of this deployment does to tenants. In force, wherever they are called, once it is answered. */
-export const operatorRoutes = factory.createApp().patch(
-  "/tenants/:id",
-  floodGuard,
-  operatorOnly,
-  operation("updateOperatorTenant", {
-    summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
-    tag: "Operator",
-    answers: { 200: TenantRecord },
-    problems: ["unauthenticated", "not_found"],
-    token: "operator",
-  }),
-  valid("param", ById),
-  valid("json", TenantChange),
-  async (c) => {
-    const { id } = c.req.valid("param");
-    const change = c.req.valid("json");
-    const started = performance.now();
-    // An operator sees no API keys, so the tenant's object reads the news by itself.
-    const [, changed, heads] = await operatorDb
-      .batch([
-        operatorDb.execute(sql`select lock_outbox(${id})`),
-        operatorDb.execute(sql`
-          update tenants t set plan = coalesce(${change.plan ?? null}, plan),
-            status = coalesce(${change.status ?? null}, status),
-            limits = case when ${change.limits === undefined} then limits else ${JSON.stringify(change.limits ?? null)}::jsonb end
-          where t.id = ${id} returning ${edgeRecord} as tenant`),
-        operatorDb.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
-      ])
-      .catch(rethrow);
-    timed(c, "db", started);
-    const [row] = v.parse(v.array(v.object({ tenant: TenantRecord })), changed.rows);
-    const [told] = v.parse(v.array(v.object({ head: v.number() })), heads.rows);
-    if (!row || !told) throw new Problem("not_found");
-    await updateTenant(id, told.head);
-    if (settings.LOG_REQUESTS)
-      console.log(
-        JSON.stringify({ message: "operator", request_id: c.get("requestId"), tenant: id, change }),
-      );
-    return c.json(row.tenant);
-  },
-);
+export const operatorRoutes = factory
+  .createApp()
+  .patch(
+    "/tenants/:id",
+    floodGuard,
+    operatorOnly,
+    operation("updateOperatorTenant", {
+      summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
+      tag,
+      answers: { 200: TenantRecord },
+      problems: ["unauthenticated", "not_found", "tenant_state"],
+      token: "operator",
+    }),
+    valid("param", ById),
+    valid("json", TenantChange),
+    async (c) => {
+      const change = c.req.valid("json");
+      const { plan, status, limits } = change;
+      const set = [
+        // Named though it stays, so that an empty change is an UPDATE too.
+        sql`plan = coalesce(${plan ?? null}, plan)`,
+        ...(limits === undefined
+          ? []
+          : [sql`limits = ${limits === null ? null : JSON.stringify(limits)}::jsonb`]),
+        ...(status === undefined ? [] : [status === "closing" ? CLOSING : sql`status = ${status}`]),
+      ];
+      return c.json(await operate(c, c.req.valid("param").id, sql.join(set, sql`, `), change));
+    },
+  )
+  .delete(
+    "/tenants/:id",
+    floodGuard,
+    operatorOnly,
+    operation("deleteOperatorTenant", {
+      summary: "Start closing a tenant: it is erased after a grace period",
+      tag,
+      answers: { 202: TenantRecord },
+      problems: ["unauthenticated", "not_found", "tenant_state"],
+      token: "operator",
+    }),
+    valid("param", ById),
+    valid("json", WithReason),
+    async (c) => {
+      const done = { status: "closing", ...c.req.valid("json") };
+      return c.json(await operate(c, c.req.valid("param").id, CLOSING, done), 202);
+    },
+  )
+  .post(
+    "/tenants/:id/restore",
+    floodGuard,
+    operatorOnly,
+    operation("restoreOperatorTenant", {
+      summary: "Keep a tenant after all: end its closing",
+      tag,
+      answers: { 200: TenantRecord },
+      problems: ["unauthenticated", "not_found", "tenant_state"],
+      token: "operator",
+    }),
+    valid("param", ById),
+    valid("json", WithReason),
+    async (c) => {
+      const done = { status: "restored", ...c.req.valid("json") };
+      return c.json(await operate(c, c.req.valid("param").id, RESTORED, done));
+    },
+  );

@@ -4,6 +4,7 @@ import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
 import { memberships, sessions } from "../db/control.ts";
 import { userAgent } from "../edge/client.ts";
+import { whileClosing } from "../edge/access.ts";
 import { signedIn } from "../edge/needs.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
@@ -74,6 +75,7 @@ export const sessionRoutes = factory
       answers: { 201: Session },
       problems: ["not_found"],
     }),
+    whileClosing,
     valid("json", Switch),
     async (c) => {
       const { id: userId, sessionId } = signedIn(c.get("caller"));
@@ -90,6 +92,7 @@ export const sessionRoutes = factory
       tag,
       answers: { 204: null },
     }),
+    whileClosing,
     async (c) => {
       const { tenantId, id } = signedIn(c.get("caller"));
       await change(c.get("account"), tenantId, (q) => ({
@@ -114,6 +117,7 @@ export const sessionRoutes = factory
       answers: { 204: null },
       problems: ["not_found"],
     }),
+    whileClosing,
     valid("param", v.object({ id: v.union([ById.entries.id, v.literal("current")]) })),
     async (c) => {
       const { tenantId, id: userId, sessionId } = signedIn(c.get("caller"));

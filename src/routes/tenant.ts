@@ -1,15 +1,19 @@
-import { ne, sql } from "drizzle-orm";
+import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { query } from "../db/query.ts";
-import { PLANS, TENANT_STATUSES, tenants } from "../db/control.ts";
+import { PLANS, tenants } from "../db/control.ts";
 import { SITE_KINDS } from "../db/places.ts";
+import { whileClosing } from "../edge/access.ts";
 import { needs } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
+import { closeOwnTenant, restoreOwnTenant } from "../lifecycle/closing.ts";
 import { Problem } from "../problem.ts";
+import type { TenantDb } from "../tenant-db.ts";
+import { TENANT_STATUSES } from "../tenant-states.ts";
 import { NewSlug } from "../tenant/slug.ts";
 import { change } from "../tenant/change.ts";
 import { TenantName } from "../tenant/record.ts";
@@ -22,6 +26,8 @@ const Tenant = v.object({
   name: v.string(),
   plan: v.picklist(PLANS),
   status: v.picklist(TENANT_STATUSES),
+  /** While it is closing: when it is erased. */
+  closes_at: v.nullable(v.string()),
   /** How its content is kept, and where. */
   placement: v.object({ kind: v.picklist(SITE_KINDS), region: v.nullable(v.string()) }),
   created_at: v.string(),
@@ -47,6 +53,7 @@ const shown = {
   name: tenants.name,
   plan: tenants.plan,
   status: tenants.status,
+  closes_at: tenants.closes_at,
   placement: sql<{ kind: (typeof SITE_KINDS)[number]; region: string | null }>`(
     select json_build_object('kind', a.kind, 'region', a.region) from sites a where a.name = tenants.site)`,
   created_at: tenants.created_at,
@@ -56,6 +63,18 @@ const shown = {
 
 const ownTenant = query((db) => db.select(shown).from(tenants));
 
+async function shownTenant(account: TenantDb) {
+  const { own } = await account.read({ own: ownTenant({}) });
+  if (!own[0]) throw new Problem("not_found");
+  return own[0];
+}
+
+/** Without the version, where the answer has no ETag. */
+const plain = async (account: TenantDb) => {
+  const { version: _, ...tenant } = await shownTenant(account);
+  return tenant;
+};
+
 /** The caller's own tenant; the wall shows a request no other. */
 export const tenantRoutes = factory
   .createApp()
@@ -63,11 +82,8 @@ export const tenantRoutes = factory
     "/",
     operation("getTenant", { summary: "The tenant", tag, row: Tenant }),
     needs("tenant:read"),
-    async (c) => {
-      const { own } = await c.get("account").read({ own: ownTenant({}) });
-      if (!own[0]) throw new Problem("not_found");
-      return answerRow(c, own[0]);
-    },
+    whileClosing,
+    async (c) => answerRow(c, await shownTenant(c.get("account"))),
   )
   .patch(
     "/",
@@ -99,24 +115,36 @@ export const tenantRoutes = factory
   )
   .delete(
     "/",
-    operation("deleteTenant", { summary: "Start closing the tenant", tag, answers: { 204: null } }),
+    operation("deleteTenant", {
+      summary: "Start closing the tenant: it is erased after a grace period",
+      tag,
+      answers: { 202: Tenant },
+    }),
     needs("tenant:delete"),
+    whileClosing,
     async (c) => {
-      const { tenantId } = c.get("caller");
-      const { closed } = await change(c.get("account"), tenantId, (q) => ({
-        closed: q
-          .update(tenants)
-          .set({ status: "closing" })
-          .where(ne(tenants.status, "suspended"))
-          .returning({ id: tenants.id }),
-      }));
-      if (!closed[0]) throw new Problem("tenant_suspended");
-      return c.body(null, 204);
+      await closeOwnTenant(c.get("account"), c.get("caller").tenantId);
+      return c.json(await plain(c.get("account")), 202);
+    },
+  )
+  .post(
+    "/restore",
+    operation("restoreTenant", {
+      summary: "Keep the tenant after all: end its closing",
+      tag,
+      answers: { 200: Tenant },
+    }),
+    needs("tenant:delete"),
+    whileClosing,
+    async (c) => {
+      await restoreOwnTenant(c.get("account"), c.get("caller").tenantId);
+      return c.json(await plain(c.get("account")), 200);
     },
   )
   .get(
     "/limits",
     operation("getTenantLimits", { summary: "What is left of each limit", tag, answers: { 200: Limits } }),
+    whileClosing,
     (c) =>
       c.json({
         data: c.get("standings").map(({ resetMs, ...standing }) => ({

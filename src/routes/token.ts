@@ -63,6 +63,7 @@ export const tokenRoutes = factory.createApp().post(
       "subject_token_refused",
       "tenant_suspended",
       "tenant_closing",
+      "tenant_erasing",
       "wrong_host",
       "unsupported_media_type",
     ],

@@ -2,6 +2,7 @@ import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
 import { FIRST_EPOCH, type Home } from "../db/places.ts";
 import type { Decision, Policy } from "../policy.ts";
+import { admits, type Access, type TenantStatus } from "../tenant-states.ts";
 import { Courier } from "./courier.ts";
 import { Credentials, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
@@ -21,16 +22,16 @@ const RELOCATION_RETRY_MS = 1000;
 /** Calls whose answers are kept, for one that is made again because its answer was lost. */
 const REMEMBERED_CALLS = 64;
 
-/** What a request asks of its tenant: so many units, on the strength of this credential. */
-export type Demand = readonly [cost: number, ...proof: Proof];
+/** What a request asks of its tenant: so many units, for what it is to the tenant, on the strength of this credential. */
+export type Demand = readonly [cost: number, access: Access, ...proof: Proof];
 
 /**
  * May a request pass, by its credential, the tenant's status and its limits? An unknown key is also `revoked`. `key` is
  * set when an API key was shown, `home` when the tenant's content is not where most tenants' is.
  */
 export type Admission =
-  | { status: "active"; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes">; home?: Home }
-  | { status: Exclude<EdgeRecord["status"], "active"> | "unknown" | "revoked" };
+  | { refused?: never; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes">; home?: Home }
+  | { refused: TenantStatus | "unknown" | "revoked" };
 
 /** The answers to a call's requests, in their order, with the tenant's slug. */
 export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "slug">>;
@@ -92,11 +93,11 @@ export class Tenant extends DurableObject<Env> {
     if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
       const refreshed = this.#refresh();
       // With any record a request need not wait for a newer one; a key, only once the keys were read.
-      if (!this.#record || (this.#confirmed === 0 && demands.some(([, ...proof]) => proof.length === 1)))
+      if (!this.#record || (this.#confirmed === 0 && demands.some(([, , ...proof]) => proof.length === 1)))
         await refreshed;
     }
     if (!this.#record) {
-      const admissions = demands.map((): Admission => ({ status: "unknown" }));
+      const admissions = demands.map((): Admission => ({ refused: "unknown" }));
       return JSON.stringify({ admissions } satisfies Answers);
     }
     const { slug, status } = this.#record;
@@ -104,13 +105,13 @@ export class Tenant extends DurableObject<Env> {
     // From here to the last decision nothing is awaited: no other request comes between.
     const now = Date.now();
     let waitFor = 0;
-    const admissions = demands.map(([cost, ...proof]): Admission => {
+    const admissions = demands.map(([cost, access, ...proof]): Admission => {
       const credential = this.#credentials.judge(proof, now);
-      if (!credential) return { status: "revoked" };
-      if (status !== "active") return { status };
+      if (!credential) return { refused: "revoked" };
+      if (!admits(status, access)) return { refused: status };
       const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, now);
       if (wait) waitFor = mark;
-      const admission = { status, decision, ...(this.#home && { home: this.#home }) };
+      const admission = { decision, ...(this.#home && { home: this.#home }) };
       if (credential === true) return admission;
       this.#keyUsage.note(credential.id, now);
       return { ...admission, key: { id: credential.id, scopes: credential.scopes } };

@@ -1,8 +1,9 @@
 import * as v from "valibot";
 import { API_KEY_SCOPES } from "../authority.ts";
-import { PLANS, TENANT_STATUSES } from "../db/control.ts";
+import { PLANS } from "../db/control.ts";
 import { FIRST_EPOCH, SHARED_SITE, Site, type Home } from "../db/places.ts";
 import type { Policy } from "../policy.ts";
+import { TENANT_STATUSES } from "../tenant-states.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { listOf } from "../list-of.ts";
 import { MAX_WINDOW_S } from "./limits/limits.ts";

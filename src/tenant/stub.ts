@@ -46,7 +46,7 @@ export async function askTenant(
     (demands) => callObject(tenantId, demands),
     keepAlive,
   );
-  if (answer.status === "active" && answer.decision.outcome === "refused")
+  if (!answer.refused && answer.decision.outcome === "refused")
     denials.remember(tenantId, demand[0], answer.decision, askedAt, Date.now());
   return answer;
 }

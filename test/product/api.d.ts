@@ -360,11 +360,29 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        delete?: never;
+        /** Start closing a tenant: it is erased after a grace period */
+        delete: operations["deleteOperatorTenant"];
         options?: never;
         head?: never;
         /** Suspend or reinstate a tenant, or change its plan or its own limits */
         patch: operations["updateOperatorTenant"];
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keep a tenant after all: end its closing */
+        post: operations["restoreOperatorTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/projects": {
@@ -573,7 +591,7 @@ export interface paths {
         get: operations["getTenant"];
         put?: never;
         post?: never;
-        /** Start closing the tenant */
+        /** Start closing the tenant: it is erased after a grace period */
         delete: operations["deleteTenant"];
         options?: never;
         head?: never;
@@ -592,6 +610,23 @@ export interface paths {
         get: operations["getTenantLimits"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Keep the tenant after all: end its closing */
+        post: operations["restoreTenant"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1130,6 +1165,7 @@ export interface components {
             title?: string;
         };
         Tenant: {
+            closes_at: string | null;
             /**
              * Format: date-time
              * @example 2026-11-23T09:30:00.000Z
@@ -1152,7 +1188,7 @@ export interface components {
             /** @example acme */
             slug: string;
             /** @enum {string} */
-            status: "active" | "suspended" | "closing";
+            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
             /**
              * Format: date-time
              * @example 2026-11-23T09:30:00.000Z
@@ -1168,8 +1204,9 @@ export interface components {
             }[] | null;
             /** @enum {string} */
             plan?: "solo" | "startup" | "enterprise";
+            reason?: string;
             /** @enum {string} */
-            status?: "active" | "suspended" | "closing";
+            status?: "active" | "read_only" | "suspended" | "closing";
         };
         TenantMembership: {
             /**
@@ -1208,7 +1245,7 @@ export interface components {
             /** @example acme */
             slug: string;
             /** @enum {string} */
-            status: "active" | "suspended" | "closing";
+            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
             version: number;
         };
         TokenRequest: {
@@ -1221,6 +1258,9 @@ export interface components {
             subject_token: string;
             /** @enum {string} */
             subject_token_type: "urn:ietf:params:oauth:token-type:jwt" | "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:access_token";
+        };
+        WithReason: {
+            reason: string;
         };
     };
     responses: {
@@ -1347,8 +1387,8 @@ export interface components {
                 };
             };
         };
-        /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`) */
-        "insufficient_scope.wrong_host.tenant_suspended.tenant_closing": {
+        /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1362,7 +1402,7 @@ export interface components {
                     /** @constant */
                     status?: 403;
                     /** @enum {unknown} */
-                    type?: "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing";
+                    type?: "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -1683,8 +1723,27 @@ export interface components {
                 };
             };
         };
-        /** @description The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`) */
-        "tenant_suspended.tenant_closing": {
+        /** @description The tenant's status does not allow this (`tenant_state`) */
+        tenant_state: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/tenant_state";
+                };
+            };
+        };
+        /** @description The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1698,7 +1757,7 @@ export interface components {
                     /** @constant */
                     status?: 403;
                     /** @enum {unknown} */
-                    type?: "/problems/tenant_suspended" | "/problems/tenant_closing";
+                    type?: "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -1812,8 +1871,8 @@ export interface components {
                 };
             };
         };
-        /** @description The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`) */
-        "wrong_host.tenant_suspended.tenant_closing": {
+        /** @description The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "wrong_host.tenant_suspended.tenant_closing.tenant_erasing": {
             headers: {
                 RateLimit: components["headers"]["RateLimit"];
                 "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
@@ -1827,7 +1886,7 @@ export interface components {
                     /** @constant */
                     status?: 403;
                     /** @enum {unknown} */
-                    type?: "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing";
+                    type?: "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -2070,7 +2129,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_closing" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -2148,7 +2207,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2189,7 +2248,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["too_many_api_keys"];
@@ -2242,7 +2301,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -2276,7 +2335,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             412: components["responses"]["precondition_failed"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2319,7 +2378,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["too_many_api_keys.api_key_expired"];
@@ -2367,7 +2426,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2406,7 +2465,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2443,7 +2502,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["already_member"];
@@ -2496,7 +2555,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -2530,7 +2589,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             412: components["responses"]["precondition_failed"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2562,7 +2621,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
-            403: components["responses"]["tenant_suspended.tenant_closing"];
+            403: components["responses"]["tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             408: components["responses"]["body_timeout"];
             410: components["responses"]["invitation_gone"];
             413: components["responses"]["body_too_large"];
@@ -2604,7 +2663,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2641,7 +2700,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["issuer_exists"];
@@ -2694,7 +2753,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -2728,7 +2787,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             409: components["responses"]["last_owner"];
             412: components["responses"]["precondition_failed"];
@@ -2772,7 +2831,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
@@ -2807,7 +2866,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -2845,7 +2904,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -2894,7 +2953,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -2928,7 +2987,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             409: components["responses"]["last_owner"];
             412: components["responses"]["precondition_failed"];
@@ -2972,7 +3031,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["last_owner"];
@@ -2981,6 +3040,45 @@ export interface operations {
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Start closing a tenant: it is erased after a grace period */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TenantRecord"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
         };
@@ -3016,6 +3114,46 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    restoreOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Keep a tenant after all: end its closing */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TenantRecord"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -3060,7 +3198,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -3101,7 +3239,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["idempotency_key_in_use"];
@@ -3154,7 +3292,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3188,7 +3326,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             409: components["responses"]["row_in_use"];
             412: components["responses"]["precondition_failed"];
@@ -3232,7 +3370,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
@@ -3283,7 +3421,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -3327,7 +3465,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["idempotency_key_in_use"];
@@ -3380,7 +3518,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["idempotency_key_in_use"];
@@ -3423,7 +3561,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -3456,7 +3594,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -3488,7 +3626,7 @@ export interface operations {
             };
             400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3519,7 +3657,7 @@ export interface operations {
             };
             400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3587,7 +3725,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -3671,7 +3809,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
@@ -3720,7 +3858,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3754,7 +3892,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             409: components["responses"]["row_in_use"];
             412: components["responses"]["precondition_failed"];
@@ -3798,7 +3936,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
@@ -3848,7 +3986,7 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3864,19 +4002,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Done */
-            204: {
+            /** @description Start closing the tenant: it is erased after a grace period */
+            202: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
                     "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
             };
             400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3915,7 +4055,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];
@@ -3951,7 +4091,37 @@ export interface operations {
             };
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    restoreTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Keep the tenant after all: end its closing */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3982,7 +4152,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["idempotency_key_unsupported.invalid_token_request.unsupported_grant_type.subject_token_refused"];
-            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing"];
+            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];

@@ -46,7 +46,7 @@ async function saturate(parameters: URLSearchParams): Promise<object> {
     Number(parameters.get(name)),
   );
   const object = tenantObject(parameters.get("tenant") ?? "");
-  const demand = [1, crypto.randomUUID(), crypto.randomUUID(), 1] as const;
+  const demand = [1, "read", crypto.randomUUID(), crypto.randomUUID(), 1] as const;
   const demands = Array.from({ length: batch }, () => demand);
   const started = Date.now();
   let [calls, admitted] = [0, 0];
@@ -55,7 +55,7 @@ async function saturate(parameters: URLSearchParams): Promise<object> {
       const { admissions }: Answers = JSON.parse(await object.admit(crypto.randomUUID(), demands));
       calls += 1;
       admitted += admissions.filter(
-        (answer) => answer.status === "active" && answer.decision.outcome === "admitted",
+        (answer) => !answer.refused && answer.decision.outcome === "admitted",
       ).length;
     }
   };
