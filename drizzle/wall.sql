@@ -62,12 +62,12 @@ GRANT SELECT, DELETE ON control.invitations TO partywall_identity;
 GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads, control.sites TO partywall_identity;
 -- What has to be done for tenants without a request of theirs, and the erasures that are done.
 GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
-GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid, uuid), control.erase_tenant(uuid),
-	control.note_erasure(uuid, jsonb, text) TO partywall_identity;
+GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid), control.note_erasure(uuid, text, jsonb),
+	control.finish_erasure(uuid, text) TO partywall_identity;
 
 GRANT SELECT, UPDATE (plan, status, limits, closes_at) ON control.tenants TO partywall_operator;
 GRANT SELECT ON control.memberships, control.outbox_heads, control.sites, control.erasures TO partywall_operator;
-GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid, uuid) TO partywall_operator;
+GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid) TO partywall_operator;
 
 $$ END, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 

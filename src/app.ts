@@ -10,6 +10,9 @@ import { productRoutes } from "./product/routes.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { auditEventRoutes } from "./routes/audit-events.ts";
 import { docsRoutes } from "./routes/docs.ts";
+import { erasureRoutes } from "./routes/erasures.ts";
+import { exportRoutes } from "./routes/exports.ts";
+import { importRoutes } from "./routes/imports.ts";
 import { acceptanceRoutes, invitationRoutes } from "./routes/invitations.ts";
 import { issuerRoutes } from "./routes/issuers.ts";
 import { meRoutes } from "./routes/me.ts";
@@ -36,12 +39,15 @@ export const app = factory
   .route("/v1/sessions", signInRoutes)
   .route("/v1/token", tokenRoutes)
   .route("/v1/invitations", acceptanceRoutes)
+  .route("/v1/erasures", erasureRoutes)
   .route("/v1/operator", operatorRoutes)
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", meRoutes)
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
+  .route("/v1/tenant/exports", exportRoutes)
+  .route("/v1/tenant/imports", importRoutes)
   .route("/v1/issuers", issuerRoutes)
   .route("/v1/members", memberRoutes)
   .route("/v1/invitations", invitationRoutes)

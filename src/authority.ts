@@ -23,10 +23,11 @@ const OWN_SCOPES = {
     "api_keys:read",
     "api_keys:write",
     "audit:read",
+    "export",
     "tenant:write",
   ],
-  owner: [...PRODUCT_SCOPES.owner, "tenant:delete"],
-} as const satisfies Record<Role, readonly `${string}:${string}`[]>;
+  owner: [...PRODUCT_SCOPES.owner, "import", "tenant:delete"],
+} as const satisfies Record<Role, readonly string[]>;
 
 export type Scope = (typeof OWN_SCOPES)[Role][number];
 
@@ -36,6 +37,7 @@ export const API_KEY_SCOPES = [
   "members:read",
   "audit:read",
   "usage:read",
+  "export",
 ] as const satisfies Scope[];
 export type ApiKeyScope = (typeof API_KEY_SCOPES)[number];
 

@@ -1,6 +1,5 @@
 CREATE TABLE "control"."erasures" (
 	"id" uuid PRIMARY KEY NOT NULL,
-	"tenant_id" uuid NOT NULL,
 	"requested_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"worked_at" timestamp (3) with time zone DEFAULT now() NOT NULL,
 	"places" jsonb NOT NULL,
@@ -16,7 +15,6 @@ ALTER TABLE "control"."tenants" DROP CONSTRAINT "status_known";--> statement-bre
 ALTER TABLE "control"."jobs" ADD COLUMN "result" jsonb;--> statement-breakpoint
 ALTER TABLE "control"."tenants" ADD COLUMN "closes_at" timestamp (3) with time zone;--> statement-breakpoint
 ALTER TABLE "control"."tenants" ADD COLUMN "restores_to" text;--> statement-breakpoint
-CREATE UNIQUE INDEX "erasures_tenant" ON "control"."erasures" USING btree ("tenant_id");--> statement-breakpoint
 CREATE INDEX "erasures_open" ON "control"."erasures" USING btree ("worked_at") WHERE finished_at is null;--> statement-breakpoint
 CREATE INDEX "jobs_newest" ON "control"."jobs" USING btree ("tenant_id","kind","started_at","id");--> statement-breakpoint
 CREATE INDEX "jobs_open" ON "control"."jobs" USING btree ("worked_at") WHERE finished_at is null;--> statement-breakpoint
@@ -26,5 +24,5 @@ ALTER TABLE "control"."jobs" ADD CONSTRAINT "kind_known" CHECK (kind in ('move',
 UPDATE "control"."tenants" SET closes_at = now() + interval '30 days', restores_to = 'active' WHERE status = 'closing';--> statement-breakpoint
 ALTER TABLE "control"."tenants" ADD CONSTRAINT "closing_ends" CHECK ((status = 'closing') = (closes_at is not null) and (status = 'closing') = (restores_to is not null));--> statement-breakpoint
 ALTER TABLE "control"."tenants" ADD CONSTRAINT "status_known" CHECK (status in ('active', 'read_only', 'suspended', 'closing', 'erasing'));--> statement-breakpoint
-CREATE POLICY "tenant_only" ON "control"."erasures" AS PERMISSIVE FOR ALL TO public USING (tenant_id = (select control.current_tenant_id())) WITH CHECK (tenant_id = (select control.current_tenant_id()));--> statement-breakpoint
+CREATE POLICY "tenant_only" ON "control"."erasures" AS PERMISSIVE FOR ALL TO public USING (id = (select control.current_tenant_id())) WITH CHECK (id = (select control.current_tenant_id()));--> statement-breakpoint
 CREATE POLICY "across_tenants" ON "control"."erasures" AS PERMISSIVE FOR ALL TO "partywall_identity", "partywall_operator", "partywall_owner" USING ((select control.current_tenant_id()) is null) WITH CHECK ((select control.current_tenant_id()) is null);

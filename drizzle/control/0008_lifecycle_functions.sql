@@ -136,37 +136,40 @@ BEGIN
 	RETURN true;
 END $$;
 --> statement-breakpoint
--- Begins the erasure of a tenant, and returns its id in the ledger; null when there is no such tenant. At once when whoever
--- operates the deployment says so, and after the grace period (change_status()). It takes the place of any job under way,
--- and its token is greater: what that still sends to a site does nothing once the erasure was there. The ledger has every
--- place where the tenant ever had rows: its sites, and what restores have kept beside them.
-CREATE FUNCTION control.begin_erasure(tenant uuid, erasure uuid) RETURNS uuid
+-- A site as src/db/places.ts has it.
+CREATE FUNCTION control.site_json(site control.sites) RETURNS jsonb LANGUAGE sql IMMUTABLE SET search_path = '' AS $$
+	SELECT pg_catalog.jsonb_build_object('name', site.name, 'schema', site.schema, 'server', site.server, 'host', site.host,
+		'database', site.database, 'secret', site.secret, 'generation', site.generation)
+$$;
+--> statement-breakpoint
+-- Begins the erasure of a tenant: at once when whoever operates the deployment says so, and after the grace period
+-- (change_status()). Returns false when there is no such tenant. It takes the place of any job under way, and its token is
+-- greater: what that still sends to a site does nothing once the erasure was there. The ledger has every place where the
+-- tenant ever had rows: its sites, and what restores have kept beside them.
+CREATE FUNCTION control.begin_erasure(tenant uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
-	known uuid;
+	was text;
 BEGIN
 	IF control.current_tenant_id() IS NOT NULL THEN
 		RAISE EXCEPTION 'no tenant erases itself' USING ERRCODE = '42501', TABLE = 'erasures';
 	END IF;
 	PERFORM control.lock_outbox(tenant);
-	SELECT e.id INTO known FROM control.erasures e WHERE e.tenant_id = tenant AND e.finished_at IS NULL;
-	IF FOUND THEN
-		RETURN known;
+	SELECT t.status INTO was FROM control.tenants t WHERE t.id = tenant;
+	IF was IS NULL OR was = 'erasing' THEN
+		RETURN was IS NOT NULL;
 	END IF;
 	UPDATE control.tenants t SET status = 'erasing' WHERE t.id = tenant;
-	IF NOT FOUND THEN
-		RETURN NULL;
-	END IF;
 	UPDATE control.jobs j SET finished_at = pg_catalog.now(), outcome = 'abandoned'
 		WHERE j.tenant_id = tenant AND j.finished_at IS NULL;
 	INSERT INTO control.jobs (id, tenant_id, kind, source, target, epoch, token)
-		SELECT erasure, t.id, 'erasure', t.site, t.site, t.epoch,
+		SELECT tenant, tenant, 'erasure', t.site, t.site, t.epoch,
 			1 + COALESCE((SELECT max(j.token) FROM control.jobs j WHERE j.tenant_id = t.id), 0)
 		FROM control.tenants t WHERE t.id = tenant;
 	-- A tenant that came back from a backup has been erased before.
-	DELETE FROM control.erasures e WHERE e.tenant_id = tenant;
-	INSERT INTO control.erasures (id, tenant_id, places)
-		SELECT erasure, tenant, pg_catalog.jsonb_agg(place ORDER BY place ->> 'name') FROM (
+	DELETE FROM control.erasures e WHERE e.id = tenant;
+	INSERT INTO control.erasures (id, places)
+		SELECT tenant, pg_catalog.jsonb_agg(place ORDER BY place ->> 'name') FROM (
 			SELECT control.site_json(s) AS place FROM control.sites s
 				WHERE s.name IN (SELECT t.site FROM control.tenants t WHERE t.id = tenant)
 					OR s.name IN (SELECT pg_catalog.unnest(ARRAY[j.source, j.target]) FROM control.jobs j WHERE j.tenant_id = tenant)
@@ -174,29 +177,21 @@ BEGIN
 			SELECT control.site_json(s) || pg_catalog.jsonb_build_object('name', 'undo-' || hex, 'schema', 'site_undo_' || hex)
 				FROM control.jobs j JOIN control.sites s ON s.name = j.source, pg_catalog.replace(j.id::text, '-', '') hex
 				WHERE j.tenant_id = tenant AND j.kind = 'restore' AND j.kept_until IS NOT NULL) p;
-	RETURN erasure;
+	RETURN true;
 END $$;
 --> statement-breakpoint
--- A site as src/db/places.ts has it.
-CREATE FUNCTION control.site_json(site control.sites) RETURNS jsonb LANGUAGE sql IMMUTABLE SET search_path = '' AS $$
-	SELECT pg_catalog.jsonb_build_object('name', site.name, 'schema', site.schema, 'server', site.server, 'host', site.host,
-		'database', site.database, 'secret', site.secret, 'generation', site.generation)
-$$;
---> statement-breakpoint
--- Deletes all that the control plane has of a tenant that is being erased, and the people who are in no other one. Returns
--- how many rows of each table; nothing when that was done before.
-CREATE FUNCTION control.erase_tenant(erasure uuid) RETURNS jsonb
+-- Deletes all that the control plane has of a tenant that is being erased, and the people who are in no other one. The ledger
+-- says how many rows of each table. Nothing is left to do when that was done before.
+CREATE FUNCTION control.erase_tenant(tenant uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
-	tenant uuid;
 	people uuid[];
 	counts jsonb;
 BEGIN
-	SELECT e.tenant_id INTO tenant FROM control.erasures e WHERE e.id = erasure AND e.finished_at IS NULL;
 	PERFORM control.lock_outbox(tenant);
 	PERFORM FROM control.tenants t WHERE t.id = tenant AND t.status = 'erasing';
 	IF NOT FOUND THEN
-		RETURN '{}';
+		RETURN;
 	END IF;
 	-- Locked, so that nobody becomes a member elsewhere meanwhile.
 	people := ARRAY(SELECT u.id FROM control.users u
@@ -205,14 +200,14 @@ BEGIN
 		ORDER BY u.id FOR UPDATE);
 	people := ARRAY(SELECT p FROM pg_catalog.unnest(people) p
 		WHERE NOT EXISTS (SELECT FROM control.memberships m WHERE m.user_id = p AND m.tenant_id <> tenant));
-	SELECT pg_catalog.jsonb_object_agg(name, rows) INTO counts FROM (
-		SELECT 'api_keys' AS name, count(*) AS rows FROM control.api_keys WHERE tenant_id = tenant
+	SELECT pg_catalog.jsonb_object_agg(name, found) INTO counts FROM (
+		SELECT 'api_keys' AS name, count(*) AS found FROM control.api_keys WHERE tenant_id = tenant
 		UNION ALL SELECT 'invitations', count(*) FROM control.invitations WHERE tenant_id = tenant
 		UNION ALL SELECT 'issuers', count(*) FROM control.issuers WHERE tenant_id = tenant
 		UNION ALL SELECT 'jobs', count(*) FROM control.jobs WHERE tenant_id = tenant
 		UNION ALL SELECT 'memberships', count(*) FROM control.memberships WHERE tenant_id = tenant
-		UNION ALL SELECT 'sessions', count(*) FROM control.sessions WHERE tenant_id = tenant
 		UNION ALL SELECT 'outbox', count(*) FROM control.outbox WHERE tenant_id = tenant
+		UNION ALL SELECT 'sessions', count(*) FROM control.sessions WHERE tenant_id = tenant
 		UNION ALL SELECT 'tenants', 1
 		UNION ALL SELECT 'users', pg_catalog.cardinality(people)) c;
 	-- First: without it the triggers of what follows have nobody to tell.
@@ -220,15 +215,23 @@ BEGIN
 	DELETE FROM control.jobs WHERE tenant_id = tenant;
 	DELETE FROM control.tenants WHERE id = tenant;
 	DELETE FROM control.users WHERE id = ANY (people);
-	RETURN counts;
+	UPDATE control.erasures e SET worked_at = pg_catalog.now(),
+			erased = e.erased || pg_catalog.jsonb_build_object('control', counts)
+		WHERE e.id = tenant;
 END $$;
 --> statement-breakpoint
--- Notes what an erasure has deleted by now; with a receipt, that it is done.
-CREATE FUNCTION control.note_erasure(erasure uuid, of_erased jsonb, of_receipt text) RETURNS boolean
+-- Notes how many rows there were at a place, the first time that they were counted.
+CREATE FUNCTION control.note_erasure(tenant uuid, place text, counts jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
-	UPDATE control.erasures e SET worked_at = pg_catalog.now(), erased = of_erased, receipt = of_receipt,
-			finished_at = CASE WHEN of_receipt IS NOT NULL THEN pg_catalog.now() END
-		WHERE e.id = erasure AND e.finished_at IS NULL;
-	RETURN FOUND;
+	UPDATE control.erasures e SET worked_at = pg_catalog.now(), erased = pg_catalog.jsonb_build_object(place, counts) || e.erased
+		WHERE e.id = tenant AND e.finished_at IS NULL;
+END $$;
+--> statement-breakpoint
+-- An erasure is done, and this is its receipt; the first one stays.
+CREATE FUNCTION control.finish_erasure(tenant uuid, of_receipt text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+BEGIN
+	UPDATE control.erasures e SET worked_at = pg_catalog.now(), finished_at = pg_catalog.now(), receipt = of_receipt
+		WHERE e.id = tenant AND e.finished_at IS NULL AND NOT EXISTS (SELECT FROM control.tenants t WHERE t.id = tenant);
 END $$;

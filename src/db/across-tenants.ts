@@ -306,3 +306,62 @@ export async function homesOf(of: { subject: string; email: string }, ids: strin
     .catch(rethrow);
   return rows;
 }
+
+/** The places and counts of an erasure that is under way; no row when there is none. */
+export async function erasedPlaces(tenant: string) {
+  const { rows } = await identityDb
+    .execute(sql`select places, erased from erasures where id = ${tenant} and finished_at is null`)
+    .catch(rethrow);
+  return rows;
+}
+
+/** Notes how many rows there were of a tenant that is being erased, at this place. */
+export async function noteErasure(tenant: string, place: string, counts: object): Promise<void> {
+  const noted = sql`select note_erasure(${tenant}, ${place}, ${JSON.stringify(counts)}::jsonb)`;
+  await identityDb.execute(noted).catch(rethrow);
+}
+
+/** Deletes the control plane of a tenant that is being erased, and the people who are in no other one. */
+export async function eraseTenant(tenant: string): Promise<void> {
+  await identityDb.execute(sql`select erase_tenant(${tenant})`).catch(rethrow);
+}
+
+/** Enters the receipt of an erasure that is done. */
+export async function finishErasure(tenant: string, receipt: string): Promise<void> {
+  await identityDb.execute(sql`select finish_erasure(${tenant}, ${receipt})`).catch(rethrow);
+}
+
+/** What is due for tenants without a request of theirs, some of each kind: see src/lifecycle/sweep.ts. */
+export async function dueWork(idleMinutes: number) {
+  const idle = sql`now() - ${idleMinutes} * interval '1 minute'`;
+  const { rows } = await identityDb
+    .execute(sql`
+      select
+        (select coalesce(json_agg(t.id), '[]') from (select id from tenants where status = 'closing' and closes_at <= now() limit 100) t)
+          as closed,
+        (select coalesce(json_agg(json_build_object('kind', j.kind, 'tenant', j.tenant_id, 'job', j.id)), '[]') from (
+          select * from jobs where finished_at is null and kind in ('export', 'import') and worked_at < ${idle} limit 100) j)
+          as stopped,
+        (select coalesce(json_agg(e.id), '[]') from (
+          select id from erasures where finished_at is null and worked_at < ${idle} limit 100) e) as erasing,
+        (select coalesce(json_agg(json_build_object('tenant', j.tenant_id, 'job', j.id)), '[]') from (
+          select * from jobs where kind = 'export' and kept_until < now() limit 100) j) as expired`)
+    .catch(rethrow);
+  return rows;
+}
+
+/** Those of these tenants that there are. */
+export async function tenantsAmong(ids: readonly string[]) {
+  const { rows } = await identityDb
+    .execute(sql`select id from tenants where id in ${ids} and status <> 'erasing'`)
+    .catch(rethrow);
+  return rows;
+}
+
+/** The receipt of a tenant's erasure; null while it is under way. No row when there is none. */
+export async function erasureOf(tenant: string) {
+  const { rows } = await identityDb
+    .execute(sql`select id, receipt from erasures where id = ${tenant}`)
+    .catch(rethrow);
+  return rows;
+}

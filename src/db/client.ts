@@ -101,12 +101,23 @@ const CONTROL_LANES = {
   identity,
 };
 
+/** The login that takes a tenant's rows elsewhere. Its password is derived at the control plane's server too. */
+const moverUrl = (() => {
+  const url = new URL(settings.DATABASE_URL);
+  url.username = "partywall_mover";
+  const of = { server: null, secret: settings.SITE_KEYS[0].kid, generation: 0 };
+  url.password = passwordOf(settings.SITE_KEYS, of, url.username);
+  return url.href;
+})();
+
 /** As what a tenant's site is opened: with which login at the shared one, and elsewhere with its role. */
 const SITE_LANES = {
   /** The tenant's content. */
   app: { url: settings.DATABASE_URL, shared: app },
   /** What the control plane tells the tenant's site. */
   courier: { url: settings.ACCOUNT_DATABASE_URL, shared: account },
+  /** A job's: exports, imports and erasures. Its epoch is its attempt's token. */
+  mover: { url: moverUrl, shared: connect(moverUrl) },
 };
 
 const isSiteLane = (lane: Lane): lane is keyof typeof SITE_LANES => lane in SITE_LANES;
@@ -287,6 +298,7 @@ const USUAL: Record<Lane, Opening> = {
   identity: inControl("identity"),
   app: atSite("app", SHARED_HOME),
   courier: atSite("courier", SHARED_HOME),
+  mover: atSite("mover", SHARED_HOME),
 };
 
 /** Sends these as one transaction, as Drizzle's batch() does, within the request's deadline. */
@@ -382,7 +394,7 @@ export function rethrow(error: unknown): never {
     });
   if (fault?.code === HELD || fault?.code === MOVED || fault?.code === OTHER_EPOCH)
     throw new Problem("unavailable", {
-      detail: "The tenant's content is being moved.",
+      detail: "The tenant's content is being moved or imported.",
       headers: { "retry-after": "1" },
       cause: fault,
     });

@@ -177,30 +177,29 @@ export const jobs = control.table(
 );
 
 /**
- * The ledger of tenants that are erased, or are being: it outlives them, and has no personal data. The receipt is a signed
- * statement of what was deleted (src/lifecycle/receipt.ts).
+ * The ledger of tenants that are erased, or are being, by their ids: it outlives them, and has no personal data. The receipt is
+ * a signed statement of what was deleted (src/lifecycle/erasure.ts).
  */
 export const erasures = control.table(
   "erasures",
   {
+    /** The tenant's. */
     id: newId().primaryKey(),
-    tenant_id: uuid("tenant_id").notNull(),
     requested_at: instant("requested_at").notNull().defaultNow(),
     worked_at: instant("worked_at").notNull().defaultNow(),
     /** The sites where the tenant ever had rows, as they were when it began. */
     places: jsonb("places").$type<unknown[]>().notNull(),
-    /** Rows that were deleted, by table. */
-    erased: jsonb("erased").$type<Record<string, number>>().notNull().default({}),
+    /** How many rows there were to delete, by place and table. */
+    erased: jsonb("erased").$type<Record<string, Record<string, number>>>().notNull().default({}),
     finished_at: instant("finished_at"),
     receipt: text("receipt"),
   },
   (t) => [
-    uniqueIndex("erasures_tenant").on(t.tenant_id),
     index("erasures_open")
       .on(t.worked_at)
       .where(sql`finished_at is null`),
     check("finished_with_a_receipt", sql`(finished_at is null) = (receipt is null)`),
-    ...tenantPolicies(),
+    ...policies(sql`id = ${current}`),
   ],
 );
 

@@ -71,6 +71,16 @@ const placeholdersOf = (values: Values) =>
     ),
   );
 
+/** A statement that no types describe, such as one about tables of the catalog; its result is its rows. */
+export const statement = (text: string, params: readonly unknown[]): BatchItem<"pg"> =>
+  ({
+    _prepare: (): Prepared => ({
+      getQuery: () => ({ sql: text, params: [...params] }),
+      isResponseInArrayMode: () => false,
+      mapResult: (result) => (result as { rows: unknown[] }).rows,
+    }),
+  }) as unknown as BatchItem<"pg">;
+
 /** What Drizzle makes of a query, or of one that query() has filled in. */
 export const prepare = (item: BatchItem<"pg">): Prepared => (item as unknown as Preparable)._prepare();
 

@@ -20,10 +20,10 @@ const LETTERS = {
 } as const satisfies Record<ActingAs | "job", string>;
 
 /**
- * On whose behalf a request acts: the id of a user, API key, invitation or issuer, or of the tenant for its own object, and
- * the rights of its credential.
+ * On whose behalf a request acts: the id of a user, API key, invitation or issuer, of the tenant for its own object, or of a
+ * job that is done to its content, and the rights of its credential.
  */
-export type Actor = { readonly id: string; readonly as: ActingAs };
+export type Actor = { readonly id: string; readonly as: ActingAs | "job" };
 
 const EPOCH_DIGITS = 8;
 
@@ -37,7 +37,7 @@ export function signContext(
   { name }: Pick<Place, "name">,
   role: string,
   tenant: string,
-  actor: Actor | { id: string; as: "job" },
+  actor: Actor,
   now: number,
   epoch = FIRST_EPOCH,
 ): string {

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { factory, type Edge } from "../context.ts";
 import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
+import { timeOf } from "./lasting.ts";
 import { SAFE } from "./methods.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 
@@ -28,7 +29,7 @@ export function requestIdOf(headers: Headers): string {
 export const observe = factory.createMiddleware(async function observe(c, next) {
   const requestId = requestIdOf(c.req.raw.headers);
   c.set("requestId", requestId);
-  c.set("deadline", new Deadline(c.req.raw.signal));
+  c.set("deadline", new Deadline(c.req.raw.signal, timeOf(c)));
   // Before there is an answer, so that it is built with them once.
   c.header("X-Request-Id", requestId);
   for (const [name, value] of secureHeaders) c.header(name, value);

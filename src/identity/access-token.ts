@@ -1,4 +1,4 @@
-import { errors, importJWK, jwtVerify, SignJWT } from "jose";
+import { errors, importJWK, jwtVerify, SignJWT, type JWTPayload } from "jose";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import { settings } from "../env.ts";
@@ -51,27 +51,40 @@ type AccessCredential = Extract<Credential, { kind: "user" }>;
 
 /** A JWT access token (RFC 9068) that says this of its bearer, good for ACCESS_TOKEN_TTL_S. */
 export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promise<string> {
-  const token = await new SignJWT({
-    client_id: CLIENT_ID,
-    tid: of.tenantId,
-    sid: of.sessionId,
-    role: of.role,
-    ver: of.version,
-    scope: SCOPES[of.role].join(" "),
-  })
-    .setProtectedHeader({ alg: current.alg, typ: "at+jwt", kid: current.kid })
-    .setIssuer(settings.ISSUER)
-    .setAudience(settings.ISSUER)
-    .setSubject(of.userId)
-    .setIssuedAt()
-    .setExpirationTime(`${ACCESS_TOKEN_TTL_S}s`)
-    .setJti(uuidv7())
-    .sign(signer);
-  return current.alg === "ES256" ? respelled(token) : token;
+  return spelled(
+    await new SignJWT({
+      client_id: CLIENT_ID,
+      tid: of.tenantId,
+      sid: of.sessionId,
+      role: of.role,
+      ver: of.version,
+      scope: SCOPES[of.role].join(" "),
+    })
+      .setProtectedHeader({ alg: current.alg, typ: "at+jwt", kid: current.kid })
+      .setIssuer(settings.ISSUER)
+      .setAudience(settings.ISSUER)
+      .setSubject(of.userId)
+      .setIssuedAt()
+      .setExpirationTime(`${ACCESS_TOKEN_TTL_S}s`)
+      .setJti(uuidv7())
+      .sign(signer),
+  );
 }
 
-/** An ES256 token with the one spelling of its signature that is accepted here. */
-function respelled(token: string): string {
+/** A signed statement of this server's, of a type of its own: a JWS that the JWK Set verifies, for as long as its key is there. */
+export async function signStatement(typ: string, claims: JWTPayload): Promise<string> {
+  return spelled(
+    await new SignJWT(claims)
+      .setProtectedHeader({ alg: current.alg, typ, kid: current.kid })
+      .setIssuer(settings.ISSUER)
+      .setIssuedAt()
+      .sign(signer),
+  );
+}
+
+/** The token with the one spelling of an ES256 signature that is accepted here. */
+function spelled(token: string): string {
+  if (current.alg !== "ES256") return token;
   const at = token.lastIndexOf(".") + 1;
   return token.slice(0, at) + withLowS(Buffer.from(token.slice(at), "base64url")).toString("base64url");
 }

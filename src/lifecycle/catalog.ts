@@ -55,6 +55,7 @@ function tableOf({ name, columns, key }: FoundTable): Table {
     name,
     key: key.flatMap((part) => own.find((column) => column.name === part) ?? []),
     columns: columns.filter(({ generated }) => !generated).map((column) => column.name),
+    types: Object.fromEntries(columns.map((column) => [column.name, column.type])),
   };
 }
 

@@ -76,6 +76,25 @@ export async function operateTenant(id: string, set: SQL): Promise<Operated> {
   return row.tenant;
 }
 
+const Begun = v.array(v.object({ begun: v.boolean() }));
+
+/**
+ * Begins the erasure of a tenant for good, and has nobody get in from now on. Whatever is under way for it ends. Throws
+ * `not_found`, and nothing when it is being erased already.
+ */
+export async function eraseTenantNow(id: string): Promise<void> {
+  const [erased, heads] = await operatorDb
+    .batch([
+      operatorDb.execute(sql`select begin_erasure(${id}) as begun`),
+      operatorDb.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
+    ])
+    .catch(rethrow);
+  const [row] = v.parse(Begun, erased.rows);
+  const [told] = v.parse(Told, heads.rows);
+  if (!row?.begun || !told) throw new Problem("not_found");
+  await updateTenant(id, told.head);
+}
+
 /** What an UPDATE says to close a tenant; again, it closes when it was to. */
 export const CLOSING = sql`status = 'closing', closes_at = ${closesAt}`;
 /** To bring back what was before it was closing; of a tenant that is not, nothing. */

@@ -10,8 +10,9 @@ export type Table = {
   name: string;
   /** The columns of its primary key without the tenant's, with their types. */
   key: readonly { name: string; type: string }[];
-  /** The columns that an INSERT may name. */
+  /** The columns that an INSERT may name, and the types of each, as Postgres prints them. */
   columns: readonly string[];
+  types: Readonly<Record<string, string>>;
 };
 
 /** A foreign key: the rows of `of` whose `columns` have the values of `keyColumns` of a row in `to`. */
@@ -30,6 +31,9 @@ export type Rows = { texts: readonly string[]; count: number; bytes: number };
 
 /** A table's rows behind one key up to another, in the order of their keys: from the first, or to the last, where null. */
 export type Range = { after: Key | null; upto: Key | null };
+
+/** The next rows of a table as NDJSON: a JSON object a line, without the tenant. `last` is as of a Page. */
+export type Lines = { lines: readonly string[]; last: Key | null };
 
 /** The next rows of a table; `last` is where they end, and null behind the last of all. */
 export type Page = Rows & { last: Key | null };

@@ -1,6 +1,18 @@
 import * as v from "valibot";
 import { stateOf } from "./end.ts";
-import type { Change, Digest, FenceMode, Found, Key, Page, Range, Reference, Rows, Table } from "./end.ts";
+import type {
+  Change,
+  Digest,
+  FenceMode,
+  Found,
+  Key,
+  Lines,
+  Page,
+  Range,
+  Reference,
+  Rows,
+  Table,
+} from "./end.ts";
 
 /** Rows that are deleted or entered by one statement. */
 const KEYS_AT_ONCE = 1000;
@@ -68,6 +80,63 @@ export abstract class TenantRows {
       bytes,
       last: isLast ? null : keys.map((name) => last[name] ?? ""),
     };
+  }
+
+  /** Has the site keep, from this moment on, what lines() needs to read the rows as they are now. */
+  async keepImages(epoch: number): Promise<void> {
+    await this.run("flip", ["select keep_images($1)", epoch]);
+  }
+
+  /**
+   * At most so many rows, of so many bytes or a little more, as they were when keepImages() was first called by this job. Numbers
+   * have all their digits: nothing on the way may parse them.
+   */
+  async lines(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Lines> {
+    const range = this.#within(table, { after, upto: null }, 4);
+    const keys = table.key.map((_, at) => `k${at}`);
+    const inOrder = keys.join(", ") || "1";
+    const found = await this.run<Record<string, string>>("read", [
+      // One statement, so one snapshot: what is changed after it is read here is in the log by then, or not changed yet.
+      `with logged as materialized (select key, image from images($3)),
+      found as (
+        (select t.* from ${this.#name(table)} t
+          where ${range.sql} and not exists (select from logged where logged.key = ${keyTexts(table)})
+          order by ${keyOf(table)} limit $1)
+        union all
+        select t.* from (select (r).* from (select image::${this.#name(table)} as r from logged where image is not null offset 0) i) t
+          where ${range.sql}
+      )
+      select ${["line", ...keys.map((key) => `${key}::text`)].join(", ")}
+      from (select *, sum(octet_length(line)) over (order by ${inOrder} rows unbounded preceding) - octet_length(line) as before
+        from (select ${lineOf(table)} as line${table.key.map(({ name }, at) => `, t.${quoted(name)} as k${at}`).join("")}
+          from found t order by ${keyOf(table)} limit $1) p) measured
+      where before < $2 order by ${keys.map((key) => `measured.${key}`).join(", ") || "1"}`,
+      most.rows,
+      most.bytes,
+      table.name,
+      ...range.params,
+    ]);
+    const lines = found.map(({ line }) => line ?? "");
+    const bytes = lines.reduce((sum, line) => sum + Buffer.byteLength(line), 0);
+    const last = found.at(-1);
+    const isLast = table.key.length === 0 || !last || (found.length < most.rows && bytes < most.bytes);
+    return { lines, last: isLast ? null : keys.map((name) => last[name] ?? "") };
+  }
+
+  /** Adds rows as lines() gives them; one whose key is there stays. Returns the places of those that are refused. */
+  async loadLines(table: Table, lines: readonly string[]): Promise<readonly number[]> {
+    if (lines.length === 0) return [];
+    const columns = table.columns.filter((name) => name !== "tenant_id");
+    const values = columns.map((name) => (isJson(table, name) ? jsonIn(table, name) : `r.${quoted(name)}`));
+    const loading = `insert into ${this.#name(table)} (${["tenant_id", ...columns].map(quoted).join(", ")}) overriding system value
+      select (select current_tenant_id()), ${values.join(", ")} from unnest($1) line, json_populate_record(null::${this.#name(table)}, line::json) r
+      on conflict (${["tenant_id", ...table.key.map(({ name }) => name)].map(quoted).join(", ")}) do nothing`;
+    const { refused } = await this.one<{ refused: number[] }>("write", [
+      "select load_rows($1, $2::text[]) as refused",
+      loading,
+      this.textArray(lines),
+    ]);
+    return refused.map((at) => at - 1);
   }
 
   async digestPage(table: Table, after: Key | null, most: number) {
@@ -310,6 +379,27 @@ const keyJson = ({ key }: Table) =>
   key.length === 0
     ? "'[]'"
     : `to_jsonb(array[${key.map(({ name }) => `t.${quoted(name)}::text`).join(", ")}])::text`;
+
+/** The key's values as texts, as the change log has them. */
+const keyTexts = ({ key }: Table) =>
+  `array[${key.map(({ name }) => `t.${quoted(name)}::text`).join(", ")}]::text[]`;
+
+const isJson = ({ types }: Table, name: string) => types[name] === "json" || types[name] === "jsonb";
+const literal = (text: string) => `'${text.replaceAll("'", "''")}'`;
+/** SQL's null and JSON's differ, so a JSON column that is null is left out of a line. */
+const jsonIn = ({ types }: Table, name: string) => `(line::json -> ${literal(name)})::${types[name]}`;
+
+/** The row of the alias t as JSON in one line, without its tenant. Only JSON's own white space can break a line. */
+function lineOf(table: Table): string {
+  const columns = table.columns.filter((name) => name !== "tenant_id");
+  const plain = columns.filter((name) => !isJson(table, name)).map((name) => `t.${quoted(name)}`);
+  const json = columns
+    .filter((name) => isJson(table, name))
+    .map((name) => `coalesce(${literal(`,${JSON.stringify(name)}:`)} || t.${quoted(name)}::text, '')`);
+  const object = `row_to_json((select p from (select ${plain.join(", ")}) p))::text`;
+  const line = json.length === 0 ? object : `left(${object}, -1) || ${json.join(" || ")} || '}'`;
+  return `translate(${line}, E'\n\r', '  ')`;
+}
 
 /** Of a row of the alias t, and of all rows together, in the order of `at`. */
 const SUM = "sha256(convert_to(t::text, 'UTF8'))";

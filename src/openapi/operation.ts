@@ -19,7 +19,7 @@ type Operation = {
   /** The row that it makes and answers, with its ETag and Location. */
   made?: v.GenericSchema;
   /** Other answers that are no problem, by status. Whoever declares 304 answers an ETag, and heeds If-None-Match. */
-  answers?: Partial<Record<200 | 201 | 202 | 204 | 304, Answer>>;
+  answers?: Partial<Record<200 | 201 | 202 | 204 | 206 | 304, Answer>>;
   /** Its own problems; document.ts adds those that follow from its method, token, body and parameters. */
   problems?: readonly ProblemCode[];
   /** False for a route that takes no token; else a tenant's, unless it is the operator's. */

@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { sql, type SQL } from "drizzle-orm";
 import * as v from "valibot";
 import { factory, timed, type Edge } from "../context.ts";
+import { operatorDb, rethrow } from "../db/client.ts";
 import { PLANS } from "../db/control.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
@@ -9,6 +10,7 @@ import { settings } from "../env.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { ById, valid } from "../http/valid.ts";
 import { CLOSING, operateTenant, RESTORED } from "../lifecycle/closing.ts";
+import { beginErasure } from "../lifecycle/sweep.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { EdgeRecord, Policies } from "../tenant/record.ts";
 
@@ -29,7 +31,15 @@ const TenantRecord = v.object({
   ...v.omit(EdgeRecord, ["site", "epoch"]).entries,
   status: v.picklist(TENANT_STATUSES),
 });
-nameSchemas({ TenantChange, TenantRecord, WithReason });
+const Erasing = v.object({ id: v.string(), receipt: v.null() });
+const Listed = v.object({
+  id: v.string(),
+  receipt: v.nullable(v.string()),
+  requested_at: v.string(),
+  finished_at: v.nullable(v.string()),
+});
+const Erasures = v.object({ data: v.array(Listed), next_cursor: v.null() });
+nameSchemas({ TenantChange, TenantRecord, WithReason, Erasing, Erasures });
 
 /** Changes the tenant, and writes down what was done and why. */
 async function operate(c: Context<Edge>, id: string, set: SQL, done: object) {
@@ -108,5 +118,47 @@ export const operatorRoutes = factory
     async (c) => {
       const done = { status: "restored", ...c.req.valid("json") };
       return c.json(await operate(c, c.req.valid("param").id, RESTORED, done));
+    },
+  )
+  .post(
+    "/tenants/:id/erase",
+    floodGuard,
+    operatorOnly,
+    operation("eraseOperatorTenant", {
+      summary: "Erase a tenant at once, for good",
+      tag,
+      answers: { 202: Erasing },
+      problems: ["unauthenticated", "not_found"],
+      token: "operator",
+    }),
+    valid("param", ById),
+    valid("json", WithReason),
+    async (c) => {
+      const { id } = c.req.valid("param");
+      await beginErasure(id);
+      log(c, id, { status: "erasing", ...c.req.valid("json") });
+      return c.json({ id, receipt: null }, 202);
+    },
+  )
+  .get(
+    "/erasures",
+    floodGuard,
+    operatorOnly,
+    operation("listOperatorErasures", {
+      summary: "List the latest 100 erasures",
+      tag,
+      answers: { 200: Erasures },
+      problems: ["unauthenticated"],
+      token: "operator",
+    }),
+    async (c) => {
+      const started = performance.now();
+      const { rows } = await operatorDb
+        .execute(sql`
+        select id, receipt, to_json(requested_at) as requested_at, to_json(finished_at) as finished_at
+        from erasures order by requested_at desc, id desc limit 100`)
+        .catch(rethrow);
+      timed(c, "db", started);
+      return c.json({ data: v.parse(v.array(Listed), rows), next_cursor: null });
     },
   );

@@ -178,6 +178,18 @@ export class Tenant extends DurableObject<Env> {
     await this.#courier.deliver(this.#confirmed);
   }
 
+  /** Deletes all that is kept here, and ends: what is remembered of the tenant is not stored again. No answer comes. */
+  async erase(): Promise<void> {
+    await this.ctx.storage.deleteAll();
+    await this.ctx.storage.sync();
+    this.ctx.abort("the tenant is erased");
+  }
+
+  /** Whether nothing is kept here. */
+  async isEmpty(): Promise<boolean> {
+    return [...this.ctx.storage.kv.list()].length === 0 && (await this.ctx.storage.getAlarm()) === null;
+  }
+
   /** Does nothing, to tell whether objects answer. */
   async ping(): Promise<void> {}
 

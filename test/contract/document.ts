@@ -14,16 +14,16 @@ export async function readDocument(): Promise<string> {
     ...makeDatabaseUrls("localhost"),
     ISSUER: "https://api.example.com",
   };
-  const stub = `export const env = ${JSON.stringify(env)}; export class DurableObject {}`;
+  const stub = `export const env = ${JSON.stringify(env)};
+    export class DurableObject {} export class NonRetryableError extends Error {}`;
+  const isRuntimes = (specifier: string) => specifier.startsWith("cloudflare:");
   registerHooks({
     resolve: (specifier, context, next) =>
-      specifier === "cloudflare:workers"
+      isRuntimes(specifier)
         ? { url: specifier, format: "module", shortCircuit: true }
         : next(specifier, context),
     load: (url, context, next) =>
-      url === "cloudflare:workers"
-        ? { format: "module", source: stub, shortCircuit: true }
-        : next(url, context),
+      isRuntimes(url) ? { format: "module", source: stub, shortCircuit: true } : next(url, context),
   });
   Object.assign(globalThis, { Cloudflare: { compatibilityFlags: {} } });
   // Named so that the checker does not read them: they are the Worker's, and this is Node's.

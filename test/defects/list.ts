@@ -171,7 +171,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant may choose its plan",
     ["wall"],
-    edit(WALL, "UPDATE (name, slug, status, closes_at, updated_at) ON control.tenants", "UPDATE ON control.tenants"),
+    edit(
+      WALL,
+      "UPDATE (name, slug, status, closes_at, updated_at) ON control.tenants",
+      "UPDATE ON control.tenants",
+    ),
   ),
   broken(
     "the app role reads the context keys",

@@ -207,6 +207,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/erasures/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The receipt of a tenant's erasure: a JWS, null while it is under way */
+        get: operations["getErasure"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/invitations": {
         parameters: {
             query?: never;
@@ -350,6 +367,23 @@ export interface paths {
         patch: operations["updateMember"];
         trace?: never;
     };
+    "/v1/operator/erasures": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the latest 100 erasures */
+        get: operations["listOperatorErasures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/tenants/{id}": {
         parameters: {
             query?: never;
@@ -366,6 +400,23 @@ export interface paths {
         head?: never;
         /** Suspend or reinstate a tenant, or change its plan or its own limits */
         patch: operations["updateOperatorTenant"];
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/erase": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Erase a tenant at once, for good */
+        post: operations["eraseOperatorTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/operator/tenants/{id}/restore": {
@@ -599,6 +650,93 @@ export interface paths {
         patch: operations["updateTenant"];
         trace?: never;
     };
+    "/v1/tenant/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the exports */
+        get: operations["listExports"];
+        put?: never;
+        /** Export all that the tenant has, as of now */
+        post: operations["createExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/exports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an export is */
+        get: operations["getExport"];
+        put?: never;
+        post?: never;
+        /** Delete an export's archive */
+        delete: operations["deleteExport"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/exports/{id}/archive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Download an export: a ZIP of NDJSON files and manifest.json */
+        get: operations["getExportArchive"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Import an archive into the empty tenant: all or nothing */
+        post: operations["createImport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/imports/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far an import is */
+        get: operations["getImport"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenant/limits": {
         parameters: {
             query?: never;
@@ -679,7 +817,7 @@ export interface components {
             last_used_at: string | null;
             /** @example Acme */
             name: string;
-            scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read")[];
+            scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
         ApiKeyRotation: {
             /**
@@ -719,6 +857,39 @@ export interface components {
              */
             resource_id: string;
         };
+        Erasing: {
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            receipt: null;
+        };
+        Erasure: {
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            receipt: string | null;
+        };
+        Erasures: {
+            data: {
+                finished_at: string | null;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                receipt: string | null;
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                requested_at: string;
+            }[];
+            next_cursor: null;
+        };
         ExchangedToken: {
             access_token: string;
             expires_in: number;
@@ -728,9 +899,47 @@ export interface components {
             /** @constant */
             token_type: "Bearer";
         };
+        Export: {
+            bytes: number | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            expires_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            rows: number;
+            sha256: string | null;
+            /** @enum {string} */
+            status: "queued" | "running" | "done" | "failed";
+        };
+        Exports: {
+            data: components["schemas"]["Export"][];
+            next_cursor: null;
+        };
         Health: {
             /** @constant */
             status: "ok";
+        };
+        Import: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            reason: string | null;
+            rows: number;
+            /** @enum {string} */
+            status: "queued" | "running" | "done" | "failed";
         };
         Invitation: {
             /**
@@ -867,7 +1076,7 @@ export interface components {
             last_used_at: string | null;
             /** @example Acme */
             name: string;
-            scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read")[];
+            scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
         Me: {
             api_key: {
@@ -938,7 +1147,7 @@ export interface components {
             expires_at?: string | null;
             /** @example Acme */
             name: string;
-            scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read")[];
+            scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
         NewInvitation: {
             /**
@@ -1595,6 +1804,25 @@ export interface components {
                 };
             };
         };
+        /** @description Something else is done with the tenant's content (`job_under_way`) */
+        job_under_way: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/job_under_way";
+                };
+            };
+        };
         /** @description A tenant keeps an owner (`last_owner`) */
         last_owner: {
             headers: {
@@ -1739,6 +1967,25 @@ export interface components {
                     status?: 409;
                     /** @enum {unknown} */
                     type?: "/problems/tenant_state";
+                };
+            };
+        };
+        /** @description The tenant's status does not allow this (`tenant_state`); Something else is done with the tenant's content (`job_under_way`) */
+        "tenant_state.job_under_way": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/tenant_state" | "/problems/job_under_way";
                 };
             };
         };
@@ -2434,6 +2681,34 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getErasure: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The receipt of a tenant's erasure: a JWS, null while it is under way */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasure"];
+                };
+            };
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     listInvitations: {
         parameters: {
             query?: {
@@ -3044,6 +3319,31 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    listOperatorErasures: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the latest 100 erasures */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasures"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     deleteOperatorTenant: {
         parameters: {
             query?: never;
@@ -3115,6 +3415,44 @@ export interface operations {
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    eraseOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Erase a tenant at once, for good */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erasing"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -4063,6 +4401,243 @@ export interface operations {
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listExports: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the exports */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Exports"];
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Export all that the tenant has, as of now */
+            202: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["tenant_state.job_under_way"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How far an export is */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Export"];
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["job_under_way"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getExportArchive: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Download an export: a ZIP of NDJSON files and manifest.json */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            /** @description Download an export: a ZIP of NDJSON files and manifest.json */
+            206: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/zip": string;
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Import an archive into the empty tenant: all or nothing */
+            202: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["tenant_state.job_under_way"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getImport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description How far an import is */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Import"];
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];

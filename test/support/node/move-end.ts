@@ -29,7 +29,7 @@ import {
 } from "./move-rows.ts";
 
 const CATALOG = {
-  tables: TABLES.map((name) => ({ name, key: [{ name: "id", type: "text" }], columns: [] })),
+  tables: TABLES.map((name) => ({ name, key: [{ name: "id", type: "text" }], columns: [], types: {} })),
   references: [{ of: "children", to: "parents", columns: ["ref"], keyColumns: ["id"] }],
 };
 

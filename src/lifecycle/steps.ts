@@ -1,0 +1,39 @@
+import type { WorkflowStep, WorkflowStepConfig } from "cloudflare:workers";
+import { stateOf } from "./end.ts";
+
+/** A step that fails is tried again, for about an hour in all: a database may be away that long. */
+const STEP = {
+  retries: { limit: 12, delay: "1 second", backoff: "exponential" },
+  timeout: "10 minutes",
+} as const satisfies WorkflowStepConfig;
+
+/** A step of a job: done once, as far as anybody can tell, or again until it is. It returns plain values. */
+export type Do = <T>(name: string, work: () => Promise<T>) => Promise<T>;
+
+/** The platform's steps. Its types do not know that plain values are what it takes, and its `do` is no function to bind. */
+export const stepOf =
+  (step: WorkflowStep): Do =>
+  (name, work) =>
+    (step as unknown as { do: (name: string, config: object, work: unknown) => Promise<never> }).do(
+      name,
+      STEP,
+      work,
+    );
+
+/** How often a fence is tried to be set while the tenant's writers keep its lock. */
+const MAX_FLIPS = 20;
+const FLIP_PAUSE_MS = 100;
+/** Postgres waited for the tenant's writers for as long as others may wait behind it. */
+const LOCK_TIMEOUT = "55P03";
+
+/** Sets a fence, and again while the tenant's writers keep it from being set. */
+export async function flipping<T>(flip: () => Promise<T>): Promise<T> {
+  for (let time = 1; ; time++) {
+    try {
+      return await flip();
+    } catch (error) {
+      if (stateOf(error) !== LOCK_TIMEOUT || time === MAX_FLIPS) throw error;
+      await scheduler.wait(FLIP_PAUSE_MS);
+    }
+  }
+}
