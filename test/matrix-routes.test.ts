@@ -5,7 +5,8 @@ import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
 import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
-import { anotherSession, answered, newMember, newTenant, request } from "./support/client.ts";
+import { anotherSession, answered, newMember, newTenant, request, stage } from "./support/client.ts";
+import { exportTenant, sendArchive } from "./support/lifecycle.ts";
 import { matching } from "./support/matching.ts";
 import { AT_SITE, PLACE } from "./support/site.ts";
 import type { SignedIn } from "./support/client.ts";
@@ -219,6 +220,13 @@ const MAKERS: Required<Taught>["MAKERS"] = {
   sessions: async (who) => (await anotherSession(who, who.tenant.slug)).session.id,
   // Each change is one; no route takes the id of an event.
   "audit-events": (who) => make("api-keys", who),
+  exports: async ({ token }) => (await exportTenant(token)).id,
+  imports: async ({ tenant }) => {
+    const [row] = await stage`
+      insert into control.jobs (id, tenant_id, kind, source, target, epoch, token, finished_at, outcome)
+      values (gen_random_uuid(), ${tenant.id}, 'import', 'shared', 'shared', 1, 1, now(), 'failed') returning id`;
+    return String(row?.["id"]);
+  },
   ...taught.MAKERS,
 };
 
@@ -251,9 +259,12 @@ function isViewers({ method, path, operation }: Route): boolean {
 }
 const VIEWERS: readonly string[] = SCOPES.viewer;
 
-/** Only a route that deletes the tenant itself, or all of a kind, needs a tenant that nobody else uses. */
-const callerOf = async ({ method, path }: Route, usual: SignedIn): Promise<SignedIn> =>
-  method === "DELETE" && !path.includes("{") ? newTenant() : usual;
+/** Takes an archive, which no JSON is. */
+const IMPORT = "POST /v1/tenant/imports";
+
+/** A route that deletes the tenant itself, or all of a kind, or needs an empty one, gets a tenant that nobody else uses. */
+const callerOf = async ({ name, method, path }: Route, usual: SignedIn): Promise<SignedIn> =>
+  name === IMPORT || (method === "DELETE" && !path.includes("{")) ? newTenant() : usual;
 
 const described = ({ operation }: Route) => Object.keys(operation.responses).map(Number);
 
@@ -331,7 +342,10 @@ describe("every route that takes a token", () => {
       const path = await own(route, caller);
       const body = await bodyOf(route, caller);
       const host = `${caller.tenant.slug}.${settings.BASE_DOMAIN}`;
-      const response = await request(route.method, path, { token: caller.token, body, host });
+      const response =
+        route.name === IMPORT
+          ? await sendArchive(caller.token, Buffer.from("not checked yet"))
+          : await request(route.method, path, { token: caller.token, body, host });
       expect(response.ok).toBe(true);
       expect(described(route)).toContain(response.status);
     });
@@ -368,7 +382,7 @@ describe("every route that takes a token", () => {
     "%s answers another tenant's ids as missing ones, and touches nothing",
     async (_, route) => {
       const target = await own(route, alice);
-      const [, list = "", row = ""] = /^(\/v1\/[\w-]+)(\/[\w-]{36})/.exec(target) ?? [];
+      const [, list = "", row = ""] = /^(\/v1(?:\/[\w-]+)+?)(\/[\w-]{36})/.exec(target) ?? [];
       const isShown = routes.some(
         ({ method, path }) => method === "GET" && path.replace(/\{\w+\}$/, row.slice(1)) === list + row,
       );

@@ -54,7 +54,7 @@ const ROLES = ["partywall_app", "partywall_account", "partywall_identity"];
 const CATALOG = `
   select n.nspname || '.' || c.relname as name,
     case when exists (select from pg_attribute where attrelid = c.oid and attname = 'tenant_id') then 'tenant_id'
-      when c.oid = to_regclass('control.tenants') then 'id' end as tenant,
+      when c.oid in (to_regclass('control.tenants'), to_regclass('control.erasures')) then 'id' end as tenant,
     (select json_object_agg(role, json_build_object('delete', has_table_privilege(role, c.oid, 'delete'),
         'columns', (select json_object_agg(attname, json_build_object(
             'select', has_column_privilege(role, c.oid, attnum, 'select'),

@@ -200,8 +200,8 @@ BEGIN
 		ORDER BY u.id FOR UPDATE);
 	people := ARRAY(SELECT p FROM pg_catalog.unnest(people) p
 		WHERE NOT EXISTS (SELECT FROM control.memberships m WHERE m.user_id = p AND m.tenant_id <> tenant));
-	SELECT pg_catalog.jsonb_object_agg(name, found) INTO counts FROM (
-		SELECT 'api_keys' AS name, count(*) AS found FROM control.api_keys WHERE tenant_id = tenant
+	SELECT pg_catalog.jsonb_object_agg(c.name, c.many) INTO counts FROM (
+		SELECT 'api_keys' AS name, count(*) AS many FROM control.api_keys WHERE tenant_id = tenant
 		UNION ALL SELECT 'invitations', count(*) FROM control.invitations WHERE tenant_id = tenant
 		UNION ALL SELECT 'issuers', count(*) FROM control.issuers WHERE tenant_id = tenant
 		UNION ALL SELECT 'jobs', count(*) FROM control.jobs WHERE tenant_id = tenant

@@ -121,24 +121,24 @@ END $$;
 --> statement-breakpoint
 -- Counts what is here of the context's tenant after its erasure: by every table that has a column tenant_id, whatever its
 -- policies say, and by the log of its changes, as their owner. Only those of which there is something.
-CREATE FUNCTION public.left_behind() RETURNS TABLE (table_name text, found bigint)
+CREATE FUNCTION public.left_behind() RETURNS TABLE (table_name text, left_over bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
-	tenant uuid := public.current_tenant_id();
+	of_tenant uuid := public.current_tenant_id();
 	t record;
 BEGIN
 	FOR t IN SELECT c.relname, c.oid::pg_catalog.regclass AS name FROM pg_catalog.pg_class c
 			JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' AND NOT a.attisdropped
 			WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relnamespace =
 				(SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = 'public.fences'::pg_catalog.regclass) LOOP
-		EXECUTE pg_catalog.format('SELECT count(*) FROM %s WHERE tenant_id = $1', t.name) INTO found USING tenant;
-		IF found > 0 THEN
+		EXECUTE pg_catalog.format('SELECT count(*) FROM %s WHERE tenant_id = $1', t.name) INTO left_over USING of_tenant;
+		IF left_over > 0 THEN
 			table_name := t.relname;
 			RETURN NEXT;
 		END IF;
 	END LOOP;
-	SELECT 'change_log', count(*) INTO table_name, found FROM public.change_log l WHERE l.tenant = tenant::text;
-	IF found > 0 THEN
+	SELECT 'change_log', count(*) INTO table_name, left_over FROM public.change_log l WHERE l.tenant = of_tenant::text;
+	IF left_over > 0 THEN
 		RETURN NEXT;
 	END IF;
 END $$;

@@ -117,10 +117,7 @@ async function check(place: Site, claim: Claim): Promise<void> {
 
 /** Has the tenant's object forget all that it keeps, and makes sure that it has. */
 async function eraseObject(tenant: string): Promise<void> {
-  // It ends itself, so that nothing that it remembers is stored again; no answer comes then.
-  await tenantObject(tenant)
-    .erase()
-    .catch(() => undefined);
+  await tenantObject(tenant).erase();
   if (!(await tenantObject(tenant).isEmpty())) throw new Error("the tenant's object still keeps something");
 }
 

@@ -87,7 +87,7 @@ async function begin(job: Job): Promise<Begun | null> {
       await putPart(job.tenant, job.job, controlFile(kind), parts++, lines);
     people.push({ name: controlFile(kind), parts });
   }
-  await noteJob(claim, { instant, rows: 0 });
+  await noteJob(claim, { rows: 0 });
   return { claim, instant, tables: exported(tables), people };
 }
 
@@ -102,7 +102,7 @@ async function copy(claim: Claim, table: Table, from: Place, rows: number) {
     copied += lines.length;
     [after, isLast] = [last, last === null];
   }
-  await noteJob(claim, { rows: copied, table: table.name });
+  await noteJob(claim, { rows: copied });
   return { after, part, isLast, rows: copied };
 }
 

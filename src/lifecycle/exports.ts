@@ -54,15 +54,15 @@ const begun = query((db, { job, kind }: Given<{ job: string; kind: string }>) =>
 const Begun = v.tuple([v.object({ id: v.string() })]);
 
 /**
- * Begins a job of the caller's tenant, and returns its id: that of the export under way, if there is one. Throws
- * `tenant_state` and `job_under_way`.
+ * Begins a job of the caller's tenant, and returns its id: that of the export under way, if there is one, which is not new.
+ * Throws `tenant_state` and `job_under_way`.
  */
 export async function beginJob(
   account: TenantDb,
   { tenantId }: Caller,
   kind: "export" | "import",
   id = uuidv7(),
-): Promise<string> {
+): Promise<{ id: string; isNew: boolean }> {
   const { made } = await change(account, tenantId, () => ({ made: begun({ job: id, kind }) })).catch(
     (error: unknown) => {
       const code = sqlState(error);
@@ -72,7 +72,7 @@ export async function beginJob(
     },
   );
   const [{ id: job }] = v.parse(Begun, made.rows);
-  return job;
+  return { id: job, isNew: job === id };
 }
 
 /** Has the job worked on. A sweep does it later where this fails. */

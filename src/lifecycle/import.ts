@@ -83,7 +83,8 @@ export async function runImport(job: Job, step: Do): Promise<void> {
       left = refused;
     }
     await step("members", () => settleMembers(claim, checked.control));
-    await step("finish", () => finish(job, checked.loads, rows));
+    const unlike = await step("finish", () => refusing(() => finish(job, checked.loads, rows)));
+    if (unlike) await step("refuse", () => giveUp(job, unlike.refused));
   } catch (error) {
     if (isSuperseded(error)) return;
     await step("give up", () => giveUp(job, "The import could not be carried out."));
@@ -158,9 +159,12 @@ async function begin(job: Job, loads: Loaded[]): Promise<Claim> {
   if (!claim) throw new BadArchive("The import has ended.");
   const site = new JobSite(claim.site, claim);
   await flipping(() => site.keepOthersOut([claim.epoch]));
+  // What an instance before this one has loaded goes first.
+  if (claim.progress.isLoading) await takeBack(site, job.tenant);
   for (const { table } of content(loads))
     if ((await site.count(table)) > 0)
       throw new BadArchive(`The tenant is not empty: it has rows in ${table.name}.`);
+  await noteJob(claim, { isLoading: true, rows: 0 });
   return claim;
 }
 
@@ -184,7 +188,7 @@ async function load(claim: Claim, table: Table, listed: Listed, from: number): P
     if (++at === from + LINES_A_STEP) break;
   }
   if (batch.length > 0) await flush();
-  await noteJob(claim, { rows: from, table: table.name });
+  await noteJob(claim, { isLoading: true, rows: from });
   return refused;
 }
 
@@ -229,19 +233,23 @@ async function inviteAll(tenant: string, people: readonly { email: string; role:
 }
 
 /** Opens the tenant's content again, once all of it is there. */
-async function finish(job: Job, loads: readonly Loaded[], rows: number): Promise<void> {
+async function finish(job: Job, loads: readonly Loaded[], rows: number) {
   const claim = await claimJob(job);
-  if (!claim) return;
+  if (!claim) return undefined;
   const site = new JobSite(claim.site, claim);
   // As a newer attempt: what an earlier one still sends is refused from here on.
   await flipping(() => site.setFence("loading", claim.epoch));
   for (const { table, listed } of content(loads)) {
     const count = await site.count(table);
-    if (count !== listed.rows) throw new Error(`${table.name} has ${count} rows in place of ${listed.rows}`);
+    if (count !== listed.rows)
+      throw new BadArchive(
+        `The archive has rows of the same key: ${listed.rows} in ${listed.file}, ${count} in the table.`,
+      );
   }
   await flipping(() => site.setFence("open", claim.epoch));
   await finishJob(claim, "done", { rows });
   await bindings.ARCHIVES.delete(keyOf(job));
+  return undefined;
 }
 
 /** Takes back what was loaded, and ends the import with the reason. */
@@ -249,14 +257,17 @@ async function giveUp(job: Job, reason: string): Promise<void> {
   const claim = await claimJob(job);
   if (!claim) return;
   const site = new JobSite(claim.site, claim);
-  const was = await flipping(() => site.setFence("logged", claim.epoch)).catch(() => "loading");
-  if (was === "loading") {
-    await flipping(() => site.setFence("loading", claim.epoch));
-    const tables = exported((await site.tables()).tables).filter(({ name }) => !isOwn(name));
-    await eraseRows(site, { tables }, async () => undefined);
-    await site.dismiss(await memberIds(job.tenant), { isForgotten: true });
-  }
+  await flipping(() => site.keepOthersOut([claim.epoch]));
+  // What is there is only the import's if the tenant was empty before.
+  if (claim.progress.isLoading) await takeBack(site, job.tenant);
   await flipping(() => site.setFence("open", claim.epoch));
   await finishJob(claim, "failed", { reason });
   await bindings.ARCHIVES.delete(keyOf(job));
+}
+
+/** Deletes the rows that were loaded, but for partywall's own, which come last. */
+async function takeBack(site: JobSite, tenant: string): Promise<void> {
+  const tables = exported((await site.tables()).tables).filter(({ name }) => !isOwn(name));
+  await eraseRows(site, { tables }, async () => undefined);
+  await site.dismiss(await memberIds(tenant), { isForgotten: true });
 }

@@ -64,10 +64,10 @@ export class JobSite extends TenantRows {
 
   /** What is left of the tenant after its erasure, counted by another path than that which has erased it. */
   async leftBehind(): Promise<Record<string, number>> {
-    const found = await this.run<{ table_name: string; found: number }>("read", [
-      "select table_name, found::int as found from left_behind()",
+    const found = await this.run<{ table_name: string; rows: number }>("read", [
+      "select table_name, left_over::int as rows from left_behind()",
     ]);
-    return Object.fromEntries(found.map((row) => [row.table_name, row.found]));
+    return Object.fromEntries(found.map((row) => [row.table_name, row.rows]));
   }
 
   protected async run<Row extends Record<string, unknown>>(

@@ -21,20 +21,32 @@ const CONTROL_TIMEOUT_MS = 10_000;
  */
 export const controlOf = (tenant: string) => openForObject("account", tenant, CONTROL_TIMEOUT_MS);
 
-/** An attempt at a job, and where the tenant's content is. */
-export type Claim = Attempt & Home;
+/** An attempt at a job, where the tenant's content is, and how far the attempts before have noted that they were. */
+export type Claim = Attempt & Home & { progress: Progress };
+/** `isLoading`: the tenant was empty, and may have rows of an import by now. */
+export type Progress = { rows?: number; isLoading?: boolean };
 
 const claiming = query((db, { job }: Given<{ job: string }>) =>
   db.execute(sql`
-    select c.token::float8 as token, c.epoch, ${edgeRecord} as tenant from claim_job(${job}) c, tenants t`),
+    select c.token::float8 as token, c.epoch, j.progress, ${edgeRecord} as tenant
+    from claim_job(${job}) c, tenants t, jobs j where j.id = ${job}`),
 );
-const Claimed = v.array(v.object({ token: v.number(), epoch: v.number(), tenant: EdgeRecord }));
+const Claimed = v.array(
+  v.object({
+    token: v.number(),
+    epoch: v.number(),
+    progress: v.object({ rows: v.exactOptional(v.number()), isLoading: v.exactOptional(v.boolean()) }),
+    tenant: EdgeRecord,
+  }),
+);
 
 /** Takes the job over, as a new attempt. Undefined when it has ended. */
 export async function claimJob({ tenant, job }: Pick<Job, "tenant" | "job">): Promise<Claim | undefined> {
   const { claimed } = await controlOf(tenant).write({ claimed: claiming({ job }) });
   const [found] = v.parse(Claimed, claimed.rows);
-  return found && { tenant, job, token: found.token, epoch: found.epoch, site: homeOf(found.tenant).site };
+  if (!found) return undefined;
+  const { token, epoch, progress } = found;
+  return { tenant, job, token, epoch, progress, site: homeOf(found.tenant).site };
 }
 
 const noting = query((db, given: Given<{ job: string; token: number; progress: string }>) =>
@@ -48,7 +60,7 @@ const finishing = query(
 const Done = v.tuple([v.object({ done: v.boolean() })]);
 
 /** Notes how far the attempt is, for people. Throws Superseded. */
-export async function noteJob({ tenant, job, token }: Attempt, progress: object): Promise<void> {
+export async function noteJob({ tenant, job, token }: Attempt, progress: Progress): Promise<void> {
   const { noted } = await controlOf(tenant).write({
     noted: noting({ job, token, progress: JSON.stringify(progress) }),
   });

@@ -16,13 +16,23 @@ class ObjectReader extends yauzl.RandomAccessReader {
     const key = this.#key;
     return Readable.from(
       (async function* () {
-        const object = await bindings.ARCHIVES.get(key, { range: { offset: start, length: end - start } });
-        if (!object) throw new Error("the archive is not there");
-        yield* object.body;
+        try {
+          const object = await bindings.ARCHIVES.get(key, { range: { offset: start, length: end - start } });
+          if (!object) throw new Error("the archive is not there");
+          yield* object.body;
+        } catch (error) {
+          throw new OutOfReach("R2 does not answer", { cause: error });
+        }
       })(),
     );
   }
 }
+
+/** R2 is, not the archive: another time it may be there. */
+class OutOfReach extends Error {}
+
+/** The files are read after their list. */
+const OPTIONS = { lazyEntries: true, autoClose: false };
 
 /** What is wrong with an archive, in a sentence for whoever sent it. */
 export class BadArchive extends Error {}
@@ -43,23 +53,19 @@ export class Archive {
     if (!head) throw new BadArchive("The archive is not there.");
     const entries = new Map<string, yauzl.Entry>();
     const zip = await new Promise<yauzl.ZipFile>((resolve, reject) => {
-      const refuse = () => reject(new BadArchive("This is not a ZIP archive."));
-      yauzl.fromRandomAccessReader(
-        new ObjectReader(key),
-        head.size,
-        { lazyEntries: true },
-        (error, opened) => {
-          if (error) return refuse();
-          opened.on("error", refuse);
-          opened.on("entry", (entry: yauzl.Entry) => {
-            if (entries.size === most) return reject(new BadArchive("The archive has too many files."));
-            entries.set(entry.fileName, entry);
-            opened.readEntry();
-          });
-          opened.on("end", () => resolve(opened));
+      const refuse = (error: Error) =>
+        reject(error instanceof OutOfReach ? error : new BadArchive("This is not a ZIP archive."));
+      yauzl.fromRandomAccessReader(new ObjectReader(key), head.size, OPTIONS, (error, opened) => {
+        if (error) return refuse(error);
+        opened.on("error", refuse);
+        opened.on("entry", (entry: yauzl.Entry) => {
+          if (entries.size === most) return reject(new BadArchive("The archive has too many files."));
+          entries.set(entry.fileName, entry);
           opened.readEntry();
-        },
-      );
+        });
+        opened.on("end", () => resolve(opened));
+        opened.readEntry();
+      });
     });
     return new Archive(zip, entries);
   }
@@ -83,6 +89,7 @@ export class Archive {
       );
       for await (const chunk of stream) yield chunk as Buffer;
     } catch (error) {
+      if (error instanceof OutOfReach) throw error;
       throw new BadArchive(`The file ${name} in the archive is damaged.`, { cause: error });
     }
   }

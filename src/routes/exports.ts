@@ -58,8 +58,8 @@ export const exportRoutes = factory
     whileClosing,
     async (c) => {
       const caller = c.get("caller");
-      const id = await beginJob(c.get("account"), caller, "export");
-      await startSoon({ kind: "export", tenant: caller.tenantId, job: id });
+      const { id, isNew } = await beginJob(c.get("account"), caller, "export");
+      if (isNew) await startSoon({ kind: "export", tenant: caller.tenantId, job: id });
       return c.json(await findExport(c.get("account"), id), 202);
     },
   )

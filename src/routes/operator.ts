@@ -1,9 +1,9 @@
 import type { Context } from "hono";
-import { sql, type SQL } from "drizzle-orm";
+import { desc, sql, type SQL } from "drizzle-orm";
 import * as v from "valibot";
 import { factory, timed, type Edge } from "../context.ts";
 import { operatorDb, rethrow } from "../db/client.ts";
-import { PLANS } from "../db/control.ts";
+import { erasures, PLANS } from "../db/control.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { settings } from "../env.ts";
@@ -153,12 +153,18 @@ export const operatorRoutes = factory
     }),
     async (c) => {
       const started = performance.now();
-      const { rows } = await operatorDb
-        .execute(sql`
-        select id, receipt, to_json(requested_at) as requested_at, to_json(finished_at) as finished_at
-        from erasures order by requested_at desc, id desc limit 100`)
+      const data = await operatorDb
+        .select({
+          id: erasures.id,
+          receipt: erasures.receipt,
+          requested_at: erasures.requested_at,
+          finished_at: erasures.finished_at,
+        })
+        .from(erasures)
+        .orderBy(desc(erasures.requested_at), desc(erasures.id))
+        .limit(100)
         .catch(rethrow);
       timed(c, "db", started);
-      return c.json({ data: v.parse(v.array(Listed), rows), next_cursor: null });
+      return c.json({ data, next_cursor: null });
     },
   );

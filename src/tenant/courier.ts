@@ -66,7 +66,8 @@ export class Courier {
 
   /** Forgets what the site has, because the control plane's database was restored from a backup. */
   forget(): void {
-    this.#note(0);
+    this.#delivered = 0;
+    this.#storage.kv.delete("delivered");
   }
 
   async #bring(upto: number, news: News | undefined): Promise<void> {

@@ -41,7 +41,7 @@ export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "sl
  * Postgres is the system of record for the first two; the counters live here alone.
  */
 export class Tenant extends DurableObject<Env> {
-  readonly #ledger: Ledger;
+  #ledger: Ledger;
   readonly #credentials: Credentials;
   readonly #keyUsage: KeyUsage;
   readonly #courier: Courier;
@@ -178,11 +178,14 @@ export class Tenant extends DurableObject<Env> {
     await this.#courier.deliver(this.#confirmed);
   }
 
-  /** Deletes all that is kept here, and ends: what is remembered of the tenant is not stored again. No answer comes. */
+  /** Deletes all that is kept here. What is remembered of the tenant's limits is not stored again. */
   async erase(): Promise<void> {
+    this.#forget();
+    clearTimeout(this.#idleTimer);
+    this.#idleTimer = undefined;
+    this.#ledger = new Ledger(undefined, Date.now());
+    await this.#write;
     await this.ctx.storage.deleteAll();
-    await this.ctx.storage.sync();
-    this.ctx.abort("the tenant is erased");
   }
 
   /** Whether nothing is kept here. */
