@@ -15,7 +15,8 @@ FROM regexp_matches(CASE '{plane}' WHEN 'site' THEN $$
 GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenant_id(), next_number(text),
 	claim_key(text, bytea) TO partywall_app;
 -- All that the control plane's login may do at a site.
-GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb) TO partywall_account;
+GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb),
+	forget_old(timestamptz, integer) TO partywall_account;
 -- What takes a tenant's rows elsewhere, behind the wall as well.
 GRANT EXECUTE ON FUNCTION current_tenant_id(), set_fence(text, integer, integer), extend_hold(integer), changes(integer), forget_changes(uuid[]),
 	note_changes(text, jsonb), load_rows(text, text[]), keep_images(integer), images(text), left_behind() TO partywall_mover;
@@ -52,7 +53,7 @@ GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint), control.commit_move(uuid,
 GRANT SELECT (id, tenant_id, kind, progress, result, started_at, finished_at, outcome, kept_until)
 	ON control.jobs TO partywall_account;
 GRANT EXECUTE ON FUNCTION control.begin_job(uuid, text), control.claim_job(uuid), control.note_job(uuid, bigint, jsonb),
-	control.finish_job(uuid, bigint, text, jsonb, integer), control.drop_export(uuid) TO partywall_account;
+	control.finish_job(uuid, bigint, text, jsonb, integer), control.drop_export(uuid), control.forget_old(integer) TO partywall_account;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;

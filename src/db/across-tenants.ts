@@ -350,6 +350,16 @@ export async function dueWork(idleMinutes: number) {
   return rows;
 }
 
+/** The records of tenants of which what is old was last deleted so many hours ago, or never; those first that wait longest. */
+export async function tenantsToSweep(hours: number, limit: number) {
+  const { rows } = await identityDb
+    .execute(sql`
+      select ${edgeRecord} as tenant from outbox_heads h join tenants t on t.id = h.tenant_id
+      where h.swept_at < now() - ${hours} * interval '1 hour' and t.status <> 'erasing' order by h.swept_at limit ${limit}`)
+    .catch(rethrow);
+  return rows;
+}
+
 /** Those of these tenants that there are. */
 export async function tenantsAmong(ids: readonly string[]) {
   const { rows } = await identityDb

@@ -406,8 +406,12 @@ export const outboxHeads = control.table(
   {
     tenant_id: ofTenant().primaryKey(),
     head: bigint("head", { mode: "number" }).notNull().default(0),
+    /** When what is old of the tenant was last deleted (src/lifecycle/retention.ts). */
+    swept_at: instant("swept_at")
+      .notNull()
+      .default(sql`'-infinity'`),
   },
-  () => tenantPolicies(),
+  (t) => [index("outbox_heads_swept").on(t.swept_at), ...tenantPolicies()],
 );
 
 export const OUTBOX_KINDS = ["tenant", "api_key", "floor", "member", "audit"] as const;

@@ -5,6 +5,7 @@ import { archiveOf } from "./archive.ts";
 import { eraseTenantNow } from "./closing.ts";
 import { LEDGER } from "./erasure.ts";
 import { dropExport, startJob, type Job } from "./jobs.ts";
+import { dueTenants, forgetOld } from "./retention.ts";
 
 /** A job on which nobody has worked for so long has stopped: a step that is tried again notes that sooner. */
 const IDLE_MINUTES = 30;
@@ -22,7 +23,7 @@ const Due = v.tuple([
 
 /**
  * Does what is due for tenants without a request of theirs: erases those whose grace period is over, has jobs worked on that
- * have stopped, deletes archives whose time is over, and erases again who came back from a backup. One tenant's failure
+ * have stopped, deletes archives and rows whose time is over, and erases again who came back from a backup. One tenant's failure
  * keeps no other waiting; what failed is due the next time.
  */
 export async function sweep(now: number): Promise<void> {
@@ -38,6 +39,8 @@ export async function sweep(now: number): Promise<void> {
       await bindings.ARCHIVES.delete(archiveOf(tenant, "exports", job));
       await dropExport(tenant, job);
     });
+  for (const tenant of await dueTenants())
+    await attempt("old rows not deleted", tenant.id, () => forgetOld(tenant, now));
   await eraseWhoCameBack(now);
 }
 

@@ -19,3 +19,10 @@ export const PLAN_POLICIES = {
 } as const satisfies Record<string, readonly Policy[]>;
 
 export const SIGNUP_PLAN: keyof typeof PLAN_POLICIES = "solo";
+
+/** For how many days each plan's tenants keep their audit trail; null for ever. */
+export const PLAN_AUDIT_DAYS: Record<keyof typeof PLAN_POLICIES, number | null> = {
+  solo: 90,
+  startup: 365,
+  enterprise: null,
+};

@@ -1,0 +1,2 @@
+ALTER TABLE "control"."outbox_heads" ADD COLUMN "swept_at" timestamp (3) with time zone DEFAULT '-infinity' NOT NULL;--> statement-breakpoint
+CREATE INDEX "outbox_heads_swept" ON "control"."outbox_heads" USING btree ("swept_at");
