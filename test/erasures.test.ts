@@ -3,6 +3,7 @@ import { createLocalJWKSet, importJWK, compactVerify, decodeProtectedHeader, typ
 import { describe, expect, it } from "vitest";
 import { bindings } from "../src/env.ts";
 import worker from "../src/index.ts";
+import { SHARED_SITE } from "../src/db/places.ts";
 import { objectsOf } from "../src/lifecycle/archive.ts";
 import { sweep } from "../src/lifecycle/sweep.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
@@ -23,21 +24,27 @@ import {
   type SignedIn,
 } from "./support/client.ts";
 import { ended, erase, exportTenant, operator } from "./support/lifecycle.ts";
+import { AT_SITE, PLACE, SITE } from "./support/site.ts";
 
-/** Every row of every table of the database that has this text anywhere in it, as `schema.table: row`. */
+/** Every row of every table of the databases that has this text anywhere in it, with its table's name before it. */
 async function foundAnywhere(text: string): Promise<string[]> {
-  const tables = await stage`
-    select c.oid::regclass::text as name from pg_class c join pg_namespace n on n.oid = relnamespace
-    where relkind in ('r', 'p') and (nspname in ('control', 'public', 'partywall') or nspname ^@ 'site_')`;
   const found: string[] = [];
-  for (const { name } of tables) {
-    const rows = await stage.query(`select t::text as row from ${String(name)} t where t::text like $1`, [
-      `%${text}%`,
-    ]);
-    found.push(...rows.map(({ row }) => `${String(name)}: ${String(row)}`));
+  for (const as of SITE.host === null ? [stage] : [stage, AT_SITE.stage]) {
+    const tables = await as`
+      select n.nspname as schema, c.relname as name from pg_class c join pg_namespace n on n.oid = relnamespace
+      where relkind in ('r', 'p') and (nspname in ('control', 'public', 'partywall') or nspname ^@ 'site_')`;
+    for (const { schema, name } of tables) {
+      const rows = await as.query(
+        `select t::text as row from "${String(schema)}"."${String(name)}" t where t::text like $1`,
+        [`%${text}%`],
+      );
+      found.push(...rows.map(({ row }) => `${String(name)}: ${String(row)}`));
+    }
   }
   return found;
 }
+
+const tableOf = (row: string): string => row.split(":")[0] ?? "";
 
 /** A tenant with something of everything, every text of which has the marker. */
 async function furnished(marker: string): Promise<SignedIn> {
@@ -76,7 +83,7 @@ describe("an erasure", () => {
     expect(await foundAnywhere(marker)).toEqual([]);
     expect(await foundAnywhere(owner.user.email)).toEqual([]);
     const left = await foundAnywhere(id);
-    expect(left.map((row) => row.split(":")[0]).toSorted()).toEqual(["erasures", "fences"]);
+    expect(left.map(tableOf).toSorted()).toEqual(["erasures", "fences"]);
     expect((await bindings.ARCHIVES.list({ prefix: objectsOf(id) })).objects).toEqual([]);
     expect(await runInDurableObject(tenantObject(id), (_, state) => [...state.storage.kv.list()])).toEqual(
       [],
@@ -100,7 +107,7 @@ describe("an erasure", () => {
     expect(claims).toMatchObject({
       sub: owner.tenant.id,
       erased: {
-        shared: { projects: 2, tasks: 1, members: 2, former_members: 1, idempotency_keys: 1 },
+        [SITE.name]: { projects: 2, tasks: 1, members: 2, former_members: 1, idempotency_keys: 1 },
         control: { tenants: 1, memberships: 2, api_keys: 1, invitations: 1, issuers: 1, users: 2 },
       },
     });
@@ -162,17 +169,14 @@ describe("an erasure", () => {
     const { id } = owner.tenant;
     // An export whose instance is gone, and then an erasure whose instance is gone.
     await stage`insert into control.jobs (id, tenant_id, kind, source, target, epoch, token)
-      select gen_random_uuid(), ${id}, 'export', 'shared', 'shared', 1, 1 + max(token) from control.jobs where tenant_id = ${id}`;
+      select gen_random_uuid(), ${id}, 'export', ${SITE.name}, ${SITE.name}, 1, 1 + max(token) from control.jobs where tenant_id = ${id}`;
     await stage`select control.begin_erasure(${id})`;
     await catchUp(id);
     await stage`update control.erasures set worked_at = now() - interval '1 hour' where id = ${id}`;
     const now = Date.now();
     await sweep(now);
     await ended(`${id}-${now}`);
-    expect((await foundAnywhere(id)).map((row) => row.split(":")[0]).toSorted()).toEqual([
-      "erasures",
-      "fences",
-    ]);
+    expect((await foundAnywhere(id)).map(tableOf).toSorted()).toEqual(["erasures", "fences"]);
   });
 
   it("is repeated for who came back from a backup", async () => {
@@ -198,7 +202,27 @@ describe("an erasure", () => {
     await newProject(owner.token);
     await operate(owner.tenant.id, { status: "suspended" });
     await erase(owner.tenant.id);
-    const [fence] = await stage`select mode, epoch from public.fences where tenant = ${owner.tenant.id}`;
+    const [fence] = await AT_SITE.stage.query(
+      `select mode, epoch from ${PLACE.schema}.fences where tenant = $1`,
+      [owner.tenant.id],
+    );
     expect(fence).toEqual({ mode: "closed", epoch: 0 });
+  });
+
+  it("reaches every place where the tenant ever was", async () => {
+    const owner = await newTenant();
+    const { id } = owner.tenant;
+    await newProject(owner.token);
+    // As a move leaves its rows for three days, closed.
+    const isElsewhere = SITE.name !== SHARED_SITE.name;
+    if (isElsewhere) {
+      await stage`insert into public.projects (tenant_id, id, name, created_by) values (${id}, gen_random_uuid(), 'left behind', ${id})`;
+      await stage`insert into public.fences (tenant, epoch, mode, token) values (${id}, 1, 'closed', 1)`;
+      await stage`insert into control.jobs (id, tenant_id, kind, source, target, epoch, token, finished_at, outcome)
+        values (gen_random_uuid(), ${id}, 'move', 'shared', ${SITE.name}, 1, 1, now(), 'done')`;
+    }
+    await erase(id);
+    const left = (await foundAnywhere(id)).map(tableOf);
+    expect(left.toSorted()).toEqual(["erasures", ...(isElsewhere ? ["fences"] : []), "fences"]);
   });
 });

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
+import { SHARED_SITE } from "../src/db/places.ts";
 import { bindings } from "../src/env.ts";
 import { archiveOf, objectsOf } from "../src/lifecycle/archive.ts";
 import {
@@ -14,6 +15,7 @@ import {
   storedKey,
 } from "./support/client.ts";
 import { download, ended, exportTenant, rowsIn, unzipped, type Exported } from "./support/lifecycle.ts";
+import { SITE } from "./support/site.ts";
 
 type Manifest = {
   format: number;
@@ -107,7 +109,7 @@ describe("an export", () => {
         table === "memberships" && name === "id" ? "user_id" : name,
       );
       expect([table, shown.filter((name) => name !== "email" || table !== "memberships").toSorted()]).toEqual(
-        [table, wanted.toSorted()],
+        [table, wanted.map(String).toSorted()],
       );
     }
   });
@@ -178,21 +180,27 @@ describe("an export", () => {
     expect((await download(owner.token, id)).length).toBeGreaterThan(0);
   });
 
-  it("mixes up no tenants: of 50 that export at once, each archive has its own rows alone", async () => {
-    const owners = await Promise.all(Array.from({ length: 50 }, () => newTenant()));
-    await Promise.all(owners.map(({ token, tenant }) => newProject(token, { name: `marker ${tenant.id}` })));
-    const archives = await Promise.all(
-      owners.map(async ({ token, tenant }) => {
-        const { id } = await exportTenant(token);
-        return {
-          tenant: tenant.id,
-          text: [...(await unzipped(await download(token, id))).values()].join(""),
-        };
-      }),
-    );
-    for (const { tenant, text } of archives) {
-      const markers = new Set(text.match(/marker [\da-f-]{36}/g));
-      expect([...markers]).toEqual([`marker ${tenant}`]);
-    }
-  }, 60_000);
+  it.skipIf(SITE.name !== SHARED_SITE.name)(
+    "mixes up no tenants: of 50 that export at once, each archive has its own rows alone",
+    async () => {
+      const owners = await Promise.all(Array.from({ length: 50 }, () => newTenant()));
+      await Promise.all(
+        owners.map(({ token, tenant }) => newProject(token, { name: `marker ${tenant.id}` })),
+      );
+      const archives = await Promise.all(
+        owners.map(async ({ token, tenant }) => {
+          const { id } = await exportTenant(token);
+          return {
+            tenant: tenant.id,
+            text: [...(await unzipped(await download(token, id))).values()].join(""),
+          };
+        }),
+      );
+      for (const { tenant, text } of archives) {
+        const markers = new Set(text.match(/marker [\da-f-]{36}/g));
+        expect([...markers]).toEqual([`marker ${tenant}`]);
+      }
+    },
+    60_000,
+  );
 });

@@ -104,7 +104,7 @@ beforeAll(async () => {
   await stage`insert into control.erasures (id, places) values (${ids["erasures"][0]}, '[]')`;
   const exported: string[] = [];
   // One after the other: two at once would be one.
-  for (let made = 0; made < 6; made++) exported.push((await exportTenant(token)).id);
+  for (let more = 6; more > 0; more--) exported.push((await exportTenant(token)).id);
   const imported = await stage`
     insert into control.jobs (id, tenant_id, kind, source, target, epoch, token, finished_at, outcome)
     select gen_random_uuid(), ${tenant.id}, 'import', 'shared', 'shared', 1, 1, now(), 'failed'

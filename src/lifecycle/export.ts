@@ -11,10 +11,10 @@ import { isSuperseded } from "./superseded.ts";
 /** The version of what an archive looks like. */
 export const FORMAT = 1;
 /** An archive is kept so long. */
-export const EXPORT_DAYS = 7;
+const EXPORT_DAYS = 7;
 
 /** partywall's own tables at a site that are of no use elsewhere: repeated requests of a day, and the outbox's progress. */
-const LEFT_OUT = ["idempotency_keys", "outbox_receipts"];
+const LEFT_OUT = new Set(["idempotency_keys", "outbox_receipts"]);
 
 /** What is read at once; Neon answers 10 MiB at most. */
 const PAGE = { rows: 5000, bytes: 2_000_000 };
@@ -23,9 +23,9 @@ const PAGES_A_STEP = 4;
 
 /** The tables of which an archive has the rows. */
 export const exported = (tables: readonly Table[]): Table[] =>
-  tables.filter(({ name }) => !LEFT_OUT.includes(name));
+  tables.filter(({ name }) => !LEFT_OUT.has(name));
 
-export const contentFile = (table: string) => `content/${table}.ndjson`;
+const contentFile = (table: string) => `content/${table}.ndjson`;
 const controlFile = (kind: string) => `control/${kind}.ndjson`;
 
 /** A table as a manifest describes it: its columns but the tenant's, with their types. */

@@ -23,7 +23,7 @@ const status = sql<(typeof JOB_STATUSES)[number]>`case when ${jobs.outcome} = 'd
   when ${jobs.finished_at} is not null then 'failed' when ${jobs.progress} = '{}' then 'queued' else 'running' end`;
 
 /** What is shown of an export or an import. */
-export const shownJob = {
+const shownJob = {
   id: jobs.id,
   status,
   rows: sql<number>`coalesce(${jobs.result} -> 'rows', ${jobs.progress} -> 'rows', '0')::float8`.mapWith(

@@ -24,8 +24,8 @@ const MAX_LINE_BYTES = 4 << 20;
 const LINES_A_STEP = 20_000;
 
 /** partywall's own tables at a site. Those before the content are what it refers to; those after it refer to nothing. */
-const BEFORE = ["members"];
-const AFTER = ["former_members", "counters", "audit_events"];
+const BEFORE = new Set(["members"]);
+const AFTER = new Set(["former_members", "counters", "audit_events"]);
 
 const File = v.object({
   name: v.string(),
@@ -57,48 +57,54 @@ type Loaded = { table: Table; listed: Listed };
  */
 export async function runImport(job: Job, step: Do): Promise<void> {
   try {
-    const checked = await step("check", () => refusing(() => check(job)));
-    if ("refused" in checked) return void (await step("refuse", () => giveUp(job, checked.refused)));
-    for (const { file } of [...checked.loads.map(({ listed }) => listed), ...checked.control]) {
-      const sum = await step(`verify ${file}`, () => refusing(() => verify(job, checked, file)));
-      if (sum) return void (await step("refuse", () => giveUp(job, sum.refused)));
-    }
-    const claim = await step("begin", () => refusing(() => begin(job, checked.loads)));
-    if ("refused" in claim) return void (await step("refuse", () => giveUp(job, claim.refused)));
-    let rows = 0;
-    for (let left = Infinity, round = 1; ; round++) {
-      let refused = 0;
-      for (const { table, listed } of round === 1 ? checked.loads : content(checked.loads))
-        for (let from = 0; from < listed.rows; from += LINES_A_STEP) {
-          const name = `load ${table.name} from line ${from}, round ${round}`;
-          refused += await step(name, () => load(claim, table, listed, from));
-          if (round === 1) rows += Math.min(LINES_A_STEP, listed.rows - from);
-        }
-      // A row may refer to one of its own table that comes later.
-      if (refused === 0) break;
-      if (refused >= left) {
-        const why = `${refused} rows of the archive collide with others, or refer to rows that it does not have.`;
-        return void (await step("refuse", () => giveUp(job, why)));
-      }
-      left = refused;
-    }
+    const checked = accepted(await step("check", () => refusing(() => check(job))));
+    for (const { file } of [...checked.loads.map(({ listed }) => listed), ...checked.control])
+      accepted(await step(`verify ${file}`, () => refusing(() => verify(job, checked, file))));
+    const claim = accepted(await step("begin", () => refusing(() => begin(job, checked.loads))));
+    await loadAll(claim, checked.loads, step);
     await step("members", () => settleMembers(claim, checked.control));
-    const unlike = await step("finish", () => refusing(() => finish(job, checked.loads, rows)));
-    if (unlike) await step("refuse", () => giveUp(job, unlike.refused));
+    accepted(await step("finish", () => refusing(() => finish(job, checked.loads))));
   } catch (error) {
     if (isSuperseded(error)) return;
-    await step("give up", () => giveUp(job, "The import could not be carried out."));
+    const isArchives = error instanceof BadArchive;
+    await step("give up", () =>
+      giveUp(job, isArchives ? error.message : "The import could not be carried out."),
+    );
+    if (!isArchives) throw error;
+  }
+}
+
+/** The outcome of a step, or a sentence in its place when the archive is at fault: to try the step again would not help. */
+type Refusable<T> = { outcome: T } | { refused: string };
+
+async function refusing<T>(work: () => Promise<T>): Promise<Refusable<T>> {
+  try {
+    return { outcome: await work() };
+  } catch (error) {
+    if (error instanceof BadArchive) return { refused: error.message };
     throw error;
   }
 }
 
-/** A sentence in place of the outcome, when that is the archive's own fault: to try again would not help. */
-async function refusing<T>(work: () => Promise<T>): Promise<T | { refused: string }> {
-  try {
-    return await work();
-  } catch (error) {
-    if (error instanceof BadArchive) return { refused: error.message };
-    throw error;
+function accepted<T>(of: Refusable<T>): T {
+  if ("refused" in of) throw new BadArchive(of.refused);
+  return of.outcome;
+}
+
+/** Loads all rows, and again those that were refused, until they are in: a row may refer to one of its own table that comes later. */
+async function loadAll(claim: Claim, loads: readonly Loaded[], step: Do): Promise<void> {
+  for (let left = Infinity, round = 1; left > 0; round++) {
+    let refused = 0;
+    for (const { table, listed } of round === 1 ? loads : content(loads))
+      for (let from = 0; from < listed.rows; from += LINES_A_STEP)
+        refused += await step(`load ${table.name} from line ${from}, round ${round}`, () =>
+          load(claim, table, listed, from),
+        );
+    if (refused > 0 && refused >= left)
+      throw new BadArchive(
+        `${refused} rows of the archive collide with others, or refer to rows that it does not have.`,
+      );
+    left = refused;
   }
 }
 
@@ -136,21 +142,24 @@ async function check(job: Job): Promise<{ loads: Loaded[]; control: Listed[] }> 
   return { loads: inOrder(loads), control };
 }
 
-const isOwn = (name: string) => BEFORE.includes(name) || AFTER.includes(name);
+const isOwn = (name: string) => BEFORE.has(name) || AFTER.has(name);
 const content = (loads: readonly Loaded[]) => loads.filter(({ table }) => !isOwn(table.name));
 const inOrder = (loads: readonly Loaded[]): Loaded[] => [
-  ...loads.filter(({ table }) => BEFORE.includes(table.name)),
+  ...loads.filter(({ table }) => BEFORE.has(table.name)),
   ...content(loads),
-  ...loads.filter(({ table }) => AFTER.includes(table.name)),
+  ...loads.filter(({ table }) => AFTER.has(table.name)),
 ];
 
 /** Throws BadArchive unless the file is what the manifest says. */
-async function verify(job: Job, { loads, control }: { loads: Loaded[]; control: Listed[] }, file: string) {
+async function verify(
+  job: Job,
+  { loads, control }: { loads: Loaded[]; control: Listed[] },
+  file: string,
+): Promise<void> {
   const said = [...loads.map(({ listed }) => listed), ...control].find((each) => each.file === file);
   const sum = await (await open(job)).sum(file);
   if (sum.sha256 !== said?.sha256 || sum.rows !== said.rows)
     throw new BadArchive(`The file ${file} is not as manifest.json says.`);
-  return undefined;
 }
 
 /** Keeps everybody else from the tenant's content. Throws BadArchive unless it is empty. */
@@ -233,9 +242,9 @@ async function inviteAll(tenant: string, people: readonly { email: string; role:
 }
 
 /** Opens the tenant's content again, once all of it is there. */
-async function finish(job: Job, loads: readonly Loaded[], rows: number) {
+async function finish(job: Job, loads: readonly Loaded[]): Promise<void> {
   const claim = await claimJob(job);
-  if (!claim) return undefined;
+  if (!claim) return;
   const site = new JobSite(claim.site, claim);
   // As a newer attempt: what an earlier one still sends is refused from here on.
   await flipping(() => site.setFence("loading", claim.epoch));
@@ -247,9 +256,8 @@ async function finish(job: Job, loads: readonly Loaded[], rows: number) {
       );
   }
   await flipping(() => site.setFence("open", claim.epoch));
-  await finishJob(claim, "done", { rows });
+  await finishJob(claim, "done", { rows: loads.reduce((sum, { listed }) => sum + listed.rows, 0) });
   await bindings.ARCHIVES.delete(keyOf(job));
-  return undefined;
 }
 
 /** Takes back what was loaded, and ends the import with the reason. */

@@ -44,7 +44,8 @@ export class JobSite extends TenantRows {
       for (const before of [[], ["open"]] as const)
         try {
           for (const mode of before) await this.setFence(mode, epoch);
-          return void (await this.setFence("loading", epoch));
+          await this.setFence("loading", epoch);
+          return;
         } catch (error) {
           if (stateOf(error) !== CANNOT_FOLLOW) throw error;
         }

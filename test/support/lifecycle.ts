@@ -36,25 +36,27 @@ export async function download(token: string, id: string): Promise<Buffer> {
 /** The texts of an archive's files, by their names. */
 export async function unzipped(archive: Buffer): Promise<Map<string, string>> {
   const zip = await new Promise<yauzl.ZipFile>((resolve, reject) =>
-    yauzl.fromBuffer(archive, { lazyEntries: true }, (error, opened) =>
+    yauzl.fromBuffer(archive, { lazyEntries: true, autoClose: false }, (error, opened) =>
       error ? reject(error) : resolve(opened),
     ),
   );
-  const files = new Map<string, string>();
+  const entries: yauzl.Entry[] = [];
   await new Promise<void>((resolve, reject) => {
     zip.on("error", reject);
     zip.on("end", resolve);
-    zip.on("entry", (entry: yauzl.Entry) =>
-      zip.openReadStream(entry, (error, stream) => {
-        if (error) return reject(error);
-        void textOf(stream).then((text) => {
-          files.set(entry.fileName, text);
-          zip.readEntry();
-        }, reject);
-      }),
-    );
+    zip.on("entry", (entry: yauzl.Entry) => {
+      entries.push(entry);
+      zip.readEntry();
+    });
     zip.readEntry();
   });
+  const files = new Map<string, string>();
+  for (const entry of entries) {
+    const stream = await new Promise<Readable>((resolve, reject) =>
+      zip.openReadStream(entry, (error, opened) => (error ? reject(error) : resolve(opened))),
+    );
+    files.set(entry.fileName, await textOf(stream));
+  }
   return files;
 }
 
