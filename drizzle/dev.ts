@@ -17,6 +17,9 @@ import { OFFLINE, WRANGLER } from "./wrangler.ts";
 const root = join(import.meta.dirname, "..");
 const HOST = "127.0.0.1";
 const PARENT_POLL_MS = 250;
+/** Where wrangler takes a call for what the cron does, and how often it gets one. */
+const CRON = "/cdn-cgi/handler/scheduled";
+const SWEEP_MS = 60_000;
 const WAY_OUT = "`npm run dev -- --fresh` deletes it and starts from empty.";
 
 const { values: flags } = parseArgs({ options: { fresh: { type: "boolean", default: false } } });
@@ -109,6 +112,8 @@ async function dev(): Promise<void> {
   await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN));
   await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
   printTour(variables.ISSUER);
+  // As the platform's cron does where it is deployed.
+  setInterval(() => void fetch(`${variables.ISSUER}${CRON}`).catch(() => undefined), SWEEP_MS).unref();
   raise(await over);
 }
 

@@ -8,6 +8,7 @@ import pg from "pg";
 import { INVITATION_TTL_DAYS } from "../src/identity/sealing.ts";
 import { messageOf } from "./connected.ts";
 import { createTenant } from "./create-tenant.ts";
+import { eraseTenant } from "./erase.ts";
 import { inControl } from "./fleet.ts";
 import { localDatabase } from "./local-database.ts";
 import { addSite } from "./site-add.ts";
@@ -45,10 +46,23 @@ const USAGE = `npm run tenants -- <command>
   restore <slug> --from <url>             sets a tenant's rows back to those in a copy of its database, such as a branch
            [--preview]                    only shows what that would do
   undo <slug>                             takes the last restore back
+  erase <slug>                            erases a tenant at once, for good, by the API at ISSUER with OPERATOR_TOKEN;
+                                          prints the receipt [--reason <text>]
 
   --yes answers questions, --json prints for programs`;
 
-const TEXTS = ["site", "name", "plan", "owner", "database-url", "region", "to", "rate", "from"] as const;
+const TEXTS = [
+  "site",
+  "name",
+  "plan",
+  "owner",
+  "database-url",
+  "region",
+  "to",
+  "rate",
+  "from",
+  "reason",
+] as const;
 const SWITCHES = ["json", "schema", "local", "yes", "preview"] as const;
 
 type Flags = Partial<Record<(typeof TEXTS)[number], string>> & Record<(typeof SWITCHES)[number], boolean>;
@@ -155,6 +169,26 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     return setBack(slug, flags.from, flags);
   },
   undo: async ([slug], flags) => setBack(slug ?? "", undefined, flags),
+  erase: async ([slug], flags) => {
+    const found = await read((client) => client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]));
+    const [tenant] = found.rows;
+    if (!tenant) throw new Error(`There is no tenant ${slug ?? ""}. \`npm run tenants -- list\` names them.`);
+    const question = `Erase ${tenant.slug}, with all its rows, archives and the people who are in no other tenant? Nothing brings it back.`;
+    if (!(await confirm(question, flags))) return { lines: ["Nothing was done."], data: { receipt: null } };
+    const receipt = await eraseTenant({
+      api: loadVariables(["ISSUER"]).ISSUER,
+      operatorToken: loadVariables(["OPERATOR_TOKEN"]).OPERATOR_TOKEN,
+      tenantId: tenant.id,
+      reason: flags.reason ?? "by the command line",
+    });
+    return {
+      lines: [
+        `The tenant ${tenant.slug} is erased. The receipt, which /.well-known/jwks.json verifies:`,
+        receipt,
+      ],
+      data: { id: tenant.id, receipt },
+    };
+  },
   "moves clear": async (_, flags) => {
     const cleared = await clearLeftovers(variables(), rateOf(flags));
     const lines = cleared.map(({ slug, rows }) => `deleted ${rows} rows that ${slug} has left behind`);
@@ -197,7 +231,7 @@ function rateOf({ rate }: Flags): number {
 /** Where the API is, as far as this deployment's variables say. */
 const apiUrl = (): string => process.env["ISSUER"] ?? readDevVars()["ISSUER"] ?? "https://api.example.com";
 
-type TenantRow = { slug: string; site: string; [column: string]: unknown };
+type TenantRow = { id: string; slug: string; site: string; [column: string]: unknown };
 
 const TENANTS = `
 select t.id, t.slug, t.name, t.plan, t.status, t.site, s.kind, s.region, s.host, s.database, s.schema, t.epoch,
