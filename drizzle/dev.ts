@@ -18,7 +18,7 @@ const root = join(import.meta.dirname, "..");
 const HOST = "127.0.0.1";
 const PARENT_POLL_MS = 250;
 /** Where wrangler takes a call for what the cron does, and how often it gets one. */
-const CRON = "/cdn-cgi/handler/scheduled";
+const CRON = "/cdn-cgi/local/scheduled";
 const SWEEP_MS = 60_000;
 const WAY_OUT = "`npm run dev -- --fresh` deletes it and starts from empty.";
 

@@ -23,26 +23,9 @@ import {
   storedKey,
   type SignedIn,
 } from "./support/client.ts";
+import { foundAnywhere } from "./support/everywhere.ts";
 import { ended, erase, exportTenant, operator } from "./support/lifecycle.ts";
 import { AT_SITE, PLACE, SITE } from "./support/site.ts";
-
-/** Every row of every table of the databases that has this text anywhere in it, with its table's name before it. */
-async function foundAnywhere(text: string): Promise<string[]> {
-  const found: string[] = [];
-  for (const as of SITE.host === null ? [stage] : [stage, AT_SITE.stage]) {
-    const tables = await as`
-      select n.nspname as schema, c.relname as name from pg_class c join pg_namespace n on n.oid = relnamespace
-      where relkind in ('r', 'p') and (nspname in ('control', 'public', 'partywall') or nspname ^@ 'site_')`;
-    for (const { schema, name } of tables) {
-      const rows = await as.query(
-        `select t::text as row from "${String(schema)}"."${String(name)}" t where t::text like $1`,
-        [`%${text}%`],
-      );
-      found.push(...rows.map(({ row }) => `${String(name)}: ${String(row)}`));
-    }
-  }
-  return found;
-}
 
 const tableOf = (row: string): string => row.split(":")[0] ?? "";
 

@@ -9,25 +9,25 @@ DECLARE
 BEGIN
 	PERFORM control.only_object();
 	PERFORM control.lock_outbox(tenant);
-	WITH old AS (SELECT s.id FROM control.sessions s WHERE s.tenant_id = tenant
+	WITH past AS (SELECT s.id FROM control.sessions s WHERE s.tenant_id = tenant
 		AND (s.expires_at < pg_catalog.now() - interval '1 day' OR s.revoked_at < pg_catalog.now() - interval '1 day') LIMIT most)
-	DELETE FROM control.sessions s USING old WHERE s.id = old.id;
+	DELETE FROM control.sessions s USING past WHERE s.id = past.id;
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	is_more := is_more OR gone = most;
-	WITH old AS (SELECT i.id FROM control.invitations i WHERE i.tenant_id = tenant
+	WITH past AS (SELECT i.id FROM control.invitations i WHERE i.tenant_id = tenant
 		AND i.expires_at < pg_catalog.now() - interval '90 days' LIMIT most)
-	DELETE FROM control.invitations i USING old WHERE i.tenant_id = tenant AND i.id = old.id;
+	DELETE FROM control.invitations i USING past WHERE i.tenant_id = tenant AND i.id = past.id;
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	is_more := is_more OR gone = most;
-	WITH old AS (SELECT k.id FROM control.api_keys k WHERE k.tenant_id = tenant
+	WITH past AS (SELECT k.id FROM control.api_keys k WHERE k.tenant_id = tenant
 		AND k.expires_at < pg_catalog.now() - interval '90 days' LIMIT most)
-	DELETE FROM control.api_keys k USING old WHERE k.tenant_id = tenant AND k.id = old.id;
+	DELETE FROM control.api_keys k USING past WHERE k.tenant_id = tenant AND k.id = past.id;
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	is_more := is_more OR gone = most;
-	WITH old AS (SELECT j.id FROM control.jobs j WHERE j.tenant_id = tenant AND j.kept_until IS NULL
+	WITH past AS (SELECT j.id FROM control.jobs j WHERE j.tenant_id = tenant AND j.kept_until IS NULL
 		AND j.kind IN ('export', 'import') AND j.finished_at < pg_catalog.now() - interval '90 days'
 		AND j.token < (SELECT max(l.token) FROM control.jobs l WHERE l.tenant_id = tenant) LIMIT most)
-	DELETE FROM control.jobs j USING old WHERE j.id = old.id;
+	DELETE FROM control.jobs j USING past WHERE j.id = past.id;
 	GET DIAGNOSTICS gone = ROW_COUNT;
 	is_more := is_more OR gone = most;
 	-- With more to delete, the tenant comes up again soon.

@@ -13,11 +13,11 @@ const WANTED = `
   cross join lateral (
     select 'tenant_only', 'PUBLIC', array[0::oid],
       case c.object when 'control.users' then '(${ITS_MEMBER} OR ${OF_ITS_ISSUER})'
-        when 'control.tenants' then '(id = ${CURRENT})' when 'control.sites' then '${ITS_TENANTS}'
-        else '(tenant_id = ${CURRENT})' end,
+        when 'control.tenants' then '(id = ${CURRENT})' when 'control.erasures' then '(id = ${CURRENT})'
+        when 'control.sites' then '${ITS_TENANTS}' else '(tenant_id = ${CURRENT})' end,
       case c.object when 'control.users' then '(((issuer_id IS NULL) AND ${ITS_MEMBER}) OR ${OF_ITS_ISSUER})'
-        when 'control.tenants' then '(id = ${CURRENT})' when 'control.sites' then '${ITS_TENANTS}'
-        else '(tenant_id = ${CURRENT})' end
+        when 'control.tenants' then '(id = ${CURRENT})' when 'control.erasures' then '(id = ${CURRENT})'
+        when 'control.sites' then '${ITS_TENANTS}' else '(tenant_id = ${CURRENT})' end
     union all
     select 'across_tenants', 'partywall_identity, partywall_operator, partywall_owner', lookers.oids,
       '(${CURRENT} IS NULL)', '(${CURRENT} IS NULL)') w (policy, roles, oids, shown, taken)`;

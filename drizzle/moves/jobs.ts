@@ -57,7 +57,8 @@ export const beginJob = (
     );
     const [tenant] = found;
     if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
-    if (tenant.status === "closing") throw new Error(`The tenant ${slug} is closing.`);
+    if (tenant.status === "closing" || tenant.status === "erasing")
+      throw new Error(`The tenant ${slug} is ${tenant.status === "closing" ? "closing" : "being erased"}.`);
     const goal = target ?? tenant.site;
     if (kind === "move" && tenant.site === goal) throw new Error(`The tenant ${slug} is at ${goal} already.`);
     const { rows: known } = await control.query("select from control.sites where name = $1", [goal]);
