@@ -10,6 +10,9 @@ const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
 const FENCE = "drizzle/site/0008_fence_functions.sql";
+/** Where what an export needs of fences and of the change log took the place of what was there. */
+const EXPORTS = "drizzle/site/0010_export_functions.sql";
+const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
 const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
@@ -788,9 +791,9 @@ export const DEFECTS: Defect[] = [
     "a change that counts the version alone is not noted",
     AT_FENCE,
     edit(
-      FENCE,
-      "\tIF FOUND THEN\n\t\tINSERT INTO public.change_log",
-      "\tIF FOUND AND (TG_OP <> 'UPDATE' OR pg_catalog.to_jsonb(OLD) - '{version,updated_at}'::text[] IS DISTINCT FROM pg_catalog.to_jsonb(NEW) - '{version,updated_at}'::text[]) THEN\n\t\tINSERT INTO public.change_log",
+      EXPORTS,
+      "AND f.mode IN ('logged', 'frozen');\n\tIF NOT FOUND THEN",
+      "AND f.mode IN ('logged', 'frozen');\n\tIF NOT FOUND OR TG_OP = 'UPDATE' AND pg_catalog.to_jsonb(OLD) - '{version,updated_at}'::text[] IS NOT DISTINCT FROM pg_catalog.to_jsonb(NEW) - '{version,updated_at}'::text[] THEN",
     ),
   ),
   broken(
@@ -806,7 +809,7 @@ export const DEFECTS: Defect[] = [
     "a fence is read before its lock is taken",
     OF_ATTEMPTS,
     edit(
-      FENCE,
+      EXPORTS,
       "\tPERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('site {site} ' || of_tenant, 0));\n\tSELECT * INTO was FROM public.fences f WHERE f.tenant = of_tenant;\n",
       "\tSELECT * INTO was FROM public.fences f WHERE f.tenant = of_tenant;\n\tPERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('site {site} ' || of_tenant, 0));\n",
     ),
@@ -814,7 +817,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "an earlier attempt sets the fence",
     OF_ATTEMPTS,
-    edit(FENCE, "IF was.token > own_token THEN", "IF false THEN"),
+    edit(EXPORTS, "IF was.token > own_token THEN", "IF false THEN"),
   ),
   broken(
     "an earlier attempt works on",
@@ -824,13 +827,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a place is closed after its writes have gone on",
     OF_ATTEMPTS,
-    edit(FENCE, "lapsed := was.mode = 'frozen' AND", "lapsed := false AND"),
+    edit(EXPORTS, "lapsed := was.mode = 'frozen' AND", "lapsed := false AND"),
   ),
   broken(
     "a fence is set by whoever says so",
     OF_ATTEMPTS,
     edit(
-      FENCE,
+      EXPORTS,
       "IF public.current_tenant_id() IS NULL OR session_user <> 'partywall_mover' THEN",
       "IF false THEN",
     ),
@@ -956,5 +959,128 @@ export const DEFECTS: Defect[] = [
     "a move takes a source that is closed for a failure",
     MODEL,
     edit(MOVE, "if (stateOf(error) === CANNOT_FOLLOW) return false;", ""),
+  ),
+
+  // A tenant's life.
+  broken(
+    "an export reads rows as they are, not as they were",
+    OF_ATTEMPTS,
+    edit(
+      "src/lifecycle/rows.ts",
+      "where ${range.sql} and not exists (select from logged where logged.key = ${keyTexts(table)})",
+      "where ${range.sql}",
+    ),
+  ),
+  broken(
+    "an export keeps a row as it was before its last change",
+    OF_ATTEMPTS,
+    edit(
+      EXPORTS,
+      "was_key, public.image_of(OLD) WHERE NOT EXISTS (SELECT FROM public.change_log l\n\t\t\t\tWHERE l.tenant = of_tenant AND l.table_name = TG_TABLE_NAME AND l.key = was_key);",
+      "was_key, public.image_of(OLD);",
+    ),
+  ),
+  broken(
+    "a move after an export notes each row once",
+    OF_ATTEMPTS,
+    edit(EXPORTS, "until = excluded.until, exported_by = NULL;", "until = excluded.until;"),
+  ),
+  broken(
+    "an archive is given out after its time",
+    ["exports"],
+    edit("src/lifecycle/exports.ts", "gt(jobs.kept_until, sql`now()`)", "isNotNull(jobs.kept_until)"),
+    edit("src/lifecycle/exports.ts", "gt, isNull, or, sql", "gt, isNotNull, isNull, or, sql"),
+  ),
+  broken(
+    "an import that is refused takes the tenant's rows along",
+    ["imports"],
+    edit(
+      "src/lifecycle/import.ts",
+      "  // What is there is only the import's if the tenant was empty before.\n  if (claim.progress.isLoading) ",
+      "  ",
+    ),
+  ),
+  broken(
+    "an import believes the archive",
+    ["imports"],
+    edit(
+      "src/lifecycle/import.ts",
+      "if (sum.sha256 !== said?.sha256 || sum.rows !== said.rows)",
+      "if (sum.rows !== said?.rows)",
+    ),
+  ),
+  broken(
+    "an import puts rows where they say",
+    ["imports"],
+    edit(
+      "src/lifecycle/rows.ts",
+      "select (select current_tenant_id()), ",
+      "select coalesce(r.tenant_id, current_tenant_id()), ",
+    ),
+  ),
+  broken(
+    "an erasure leaves the people of the tenant",
+    ["erasures"],
+    edit(LIVES, "\tDELETE FROM control.users WHERE id = ANY (people);\n", ""),
+  ),
+  broken(
+    "an erasure takes people who are in another tenant too",
+    ["erasures"],
+    edit(LIVES, "WHERE m.user_id = p AND m.tenant_id <> tenant));", "WHERE false));"),
+  ),
+  broken(
+    "an erasure leaves what the tenant's object keeps",
+    ["erasures"],
+    edit(OBJECT, "    await this.ctx.storage.deleteAll();\n", ""),
+    edit("src/lifecycle/erasure.ts", "  if (!(await tenantObject(tenant).isEmpty()))", "  if (false)"),
+  ),
+  broken(
+    "an erasure leaves rows in the change log",
+    ["erasures"],
+    edit("src/lifecycle/erasure.ts", '    await flipping(() => site.setFence("open", 0));\n', ""),
+    edit(
+      "src/lifecycle/erasure.ts",
+      "      await step(`check ${place.name}`, () => check(place, claim));\n",
+      "",
+    ),
+  ),
+  broken(
+    "who came back from a backup stays",
+    ["erasures"],
+    edit("src/lifecycle/sweep.ts", "  await eraseWhoCameBack(now);\n}", "}"),
+  ),
+  broken(
+    "the grace period can be cut short",
+    ["erasures"],
+    edit(LIVES, "OR by_whom = 'time' AND OLD.closes_at > pg_catalog.now()", ""),
+    edit(ACROSS, "status = 'closing' and closes_at <= now() limit 100", "status = 'closing' limit 100"),
+  ),
+  broken(
+    "a suspended tenant's owner brings it back by its closing",
+    ["closing"],
+    edit(
+      "src/db/edge-record.ts",
+      "case when t.restores_to = 'suspended' then 'suspended' else t.status end",
+      "t.status",
+    ),
+  ),
+  broken(
+    "a tenant that closes is read by its members",
+    ["closing"],
+    edit("src/tenant-states.ts", 'admits: ["leave"],', 'admits: ["read", "leave"],'),
+  ),
+  broken(
+    "a status follows any other",
+    ["closing"],
+    edit(LIVES, "IF NOT control.may_follow(OLD.status, NEW.status, by_whom)", "IF false"),
+  ),
+  broken(
+    "the audit trail is kept for ever",
+    ["retention"],
+    edit(
+      "src/lifecycle/retention.ts",
+      'const before = days === null ? "-infinity"',
+      'const before = days !== 0 ? "-infinity"',
+    ),
   ),
 ];
