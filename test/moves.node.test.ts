@@ -1,11 +1,13 @@
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { localDatabase } from "../drizzle/local-database.ts";
 import { migrateAll } from "../drizzle/migrate-all.ts";
-import { beginJob, loginsAtSite, siteNamed, takeOver } from "../drizzle/moves/jobs.ts";
+import { beginJob, JobControl, loginsAtSite, siteNamed, takeOver } from "../drizzle/moves/jobs.ts";
 import { restoreTenant } from "../drizzle/moves/commands.ts";
+import { move as moveAsOneAttempt } from "../drizzle/moves/move.ts";
 import { SiteEnd } from "../drizzle/moves/site-end.ts";
 import { House } from "./support/node/house.ts";
 import { TESTS_MIGRATIONS, withMigrations } from "./support/node/product.ts";
@@ -23,6 +25,8 @@ beforeAll(async () => {
 afterAll(() => house?.[Symbol.asyncDispose](), 60_000);
 
 type Row = { id: string; name: string };
+/** All rows of a table. */
+const WHOLE = { after: null, upto: null };
 
 const get = async <T>(path: string, token: string): Promise<T> =>
   (await (await house.ask("GET", path, token)).json()) as T;
@@ -146,7 +150,7 @@ describe("a tenant", () => {
     await target.setFence("loading", 2);
     await source.setFence("logged", 1);
     for (const table of (await source.catalog()).tables)
-      await target.load(table, await source.page(table, null, { rows: 1000, bytes: 1e6 }));
+      await target.load(table, await source.page(table, WHOLE, { rows: 1000, bytes: 1e6 }));
     await source.setFence("frozen", 1, 10_000);
     // Reads go on, and writes come again.
     expect((await house.ask("GET", `/v1/projects/${id}`, token)).status).toBe(200);
@@ -195,7 +199,7 @@ describe("a tenant", () => {
     const { tables } = await source.catalog();
     const projects = tables.find(({ name }) => name === "projects");
     if (!projects) throw new Error("no projects");
-    const page = await source.page(projects, null, { rows: 10, bytes: 1e6 });
+    const page = await source.page(projects, WHOLE, { rows: 10, bytes: 1e6 });
     const next = await takeOver(house.variables, "twice-moved");
     await using sourceNext = await endOf(next, "shared");
     await using targetNext = await endOf(next, "own-schema");
@@ -256,6 +260,42 @@ describe("a tenant", () => {
     expect(await fenceAt("patient", "shared")).toEqual({ mode: "closed", epoch: 0 });
     expect((await get<{ data: Row[] }>("/v1/projects?limit=1", token)).data).toHaveLength(1);
   }, 120_000);
+
+  it("moves though it adds rows faster than they are copied", async () => {
+    await house.newTenant("growing", "shared");
+    const addProjects = async (count: number) =>
+      house.root.query(
+        `insert into public.projects (tenant_id, id, name, created_by)
+         select $1, uuidv7(), 'new', $1 from generate_series(1, $2)`,
+        [await tenantId("growing"), count],
+      );
+    await addProjects(100);
+    const job = await beginJob(house.variables, "growing", "move", "own-database", TESTS_MIGRATIONS);
+    await using source = await endOf(job, "shared");
+    await using target = await endOf(job, "own-database");
+    let pages = 0;
+    await moveAsOneAttempt({
+      source,
+      target,
+      epoch: job.epoch,
+      progress: job.progress,
+      control: new JobControl(house.variables, job),
+      around: {
+        rowsAtOnce: 20,
+        now: () => performance.now(),
+        pause: (ms) => sleep(ms),
+        pace: async (rows) => {
+          if (++pages > 100) throw new Error("The copying does not come to an end.");
+          await addProjects(2 * rows);
+        },
+        say: () => undefined,
+      },
+    });
+    expect(job.progress.rows).toBeLessThan(200);
+    const moved = await projectsAt("growing", "own-database");
+    expect(moved.length).toBeGreaterThan(300);
+    expect(moved).toEqual(await projectsAt("growing", "shared"));
+  });
 
   it("moves on after a server was away for a while", async () => {
     const token = await house.newTenant("shaken", "shared");

@@ -28,7 +28,10 @@ const MAX_COMPARISONS = 4;
 /** `log` says what was changed at the source: its own, if it is no other. */
 export type Ends = { source: End; target: End; log?: ChangeLog };
 
-/** Copies all rows, from a position on if the rest is there. What the target refuses is left to the change log. */
+/**
+ * Copies the rows that each table has when its turn comes, from a position on if the rest is there. What comes later, and what
+ * the target refuses, is left to the change log: a table that grows faster than it is copied would never be done.
+ */
 export async function copyRows(
   { source, target, log = source }: Ends,
   { tables }: Catalog,
@@ -39,17 +42,24 @@ export async function copyRows(
   const first = tables.findIndex(({ name }) => name === from?.table);
   for (const [at, table] of tables.entries()) {
     if (at < first) continue;
-    let after = at === first ? (from?.after ?? null) : null;
-    let reading = source.page(table, after, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });
+    const begun = at === first ? from : undefined;
+    const upto = begun?.upto ?? (await source.lastKey(table));
+    if (upto === null) continue;
+    let after = begun?.after ?? null;
+    let reading = source.page(table, { after, upto }, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });
     for (;;) {
       const page = await reading;
       // The next one is read while this one is loaded.
-      if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page, rowsAtOnce));
+      if (page.last !== null)
+        reading = source.page(table, { after: page.last, upto }, sizeAfter(page, rowsAtOnce));
       reading.catch(() => undefined);
       await log.note(table, await target.add(table, page));
       after = page.last;
-      const next = after === null ? tables[at + 1]?.name : table.name;
-      await onPage({ rows: page.count, bytes: page.bytes }, { table: next ?? table.name, after });
+      const next = tables[at + 1] ?? table;
+      await onPage(
+        { rows: page.count, bytes: page.bytes },
+        after === null ? { table: next.name, after } : { table: table.name, after, upto },
+      );
       if (after === null) break;
     }
   }

@@ -43,8 +43,16 @@ export abstract class TenantRows {
     return was;
   }
 
-  async page(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Page> {
-    const range = this.#within(table, { after, upto: null }, 3);
+  async lastKey(table: Table): Promise<Key | null> {
+    const backwards = table.key.map(({ name }) => `t.${quoted(name)} desc`).join(", ") || "1";
+    const [last] = await this.run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from ${this.#name(table)} t order by ${backwards} limit 1`,
+    ]);
+    return last ? parsed(last.key) : null;
+  }
+
+  async page(table: Table, within: Range, most: { rows: number; bytes: number }): Promise<Page> {
+    const range = this.#within(table, within, 3);
     const keys = table.key.map((_, at) => `k${at}`);
     const found = await this.run<Record<string, string>>("read", [
       `select ${["image", ...keys.map((key) => `${key}::text`)].join(", ")}
