@@ -7,6 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { connect } from "../drizzle/connected.ts";
 import type { FenceMode, Table } from "../src/lifecycle/end.ts";
 import { beginJob, loginsAtSite, siteNamed, takeOver, type Job } from "../drizzle/moves/jobs.ts";
+import { catchUp } from "../drizzle/moves/copy.ts";
+import { ListedChanges } from "../drizzle/moves/differences.ts";
 import { SiteEnd } from "../drizzle/moves/site-end.ts";
 import { createTenant } from "../drizzle/create-tenant.ts";
 import { addSite } from "../drizzle/site-add.ts";
@@ -365,6 +367,19 @@ describe("rows", () => {
     } while (after !== null);
     expect(rows).toBe(250);
     expect(await here.lastKey(await tableNamed("tasks"))).toBeNull();
+  });
+
+  it("are brought however many of them the change log names", async () => {
+    const there = await endOf(job, "own");
+    await here.setFence("logged", 1);
+    await there.setFence("loading", 2);
+    const log = new ListedChanges();
+    await log.note(
+      await tableNamed("projects"),
+      Array.from({ length: 40_000 }, () => [randomUUID()]),
+    );
+    await catchUp({ source: here, target: there, log }, await here.catalog(), async () => undefined);
+    expect(await log.changes(1)).toEqual([]);
   });
 
   it("that collide or refer to nothing are refused by name, and the others are loaded", async () => {

@@ -72,7 +72,7 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   const toUndo = { source: live, target: undo, log: since };
   await copyRows(toUndo, whole, undefined, pace, around.rowsAtOnce);
   await catchUp(toUndo, whole, () => around.pause(0));
-  await compareRows(toUndo, whole, pace);
+  await compareRows(toUndo, whole, (rows) => around.pace(rows, 0));
   await catchUp(toUndo, whole, () => around.pause(0), FEW_CHANGES);
   await of.beforeHold();
   const heldFrom = around.now();
