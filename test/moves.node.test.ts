@@ -406,13 +406,20 @@ describe("a restore", () => {
   const content = async (slug: string, site: string) =>
     (await rowsAt(slug, site)).filter((row) => !KEPT.test(row));
 
-  /** As the commands do it, with the tests' migrations. */
-  const setBack = (slug: string, from: string | undefined, preview = false) =>
+  /** As the commands do it, with the tests' migrations. Something may happen between the preview and the work. */
+  const setBack = (
+    slug: string,
+    from: string | undefined,
+    { preview = false, happen = () => Promise.resolve() } = {},
+  ) =>
     restoreTenant(slug, from, house.variables, {
       ...migrations,
       rate: Infinity,
       preview,
-      confirm: () => Promise.resolve(true),
+      confirm: async () => {
+        await happen();
+        return true;
+      },
       tell: () => undefined,
     });
 
@@ -439,7 +446,7 @@ describe("a restore", () => {
       const today = await content(slug, site);
       const others = await rowsAt(`${slug}-other`, site);
 
-      const preview = await setBack(slug, from, true);
+      const preview = await setBack(slug, from, { preview: true });
       expect(preview.tables).toEqual([
         {
           table: "projects",
@@ -484,6 +491,40 @@ describe("a restore", () => {
     },
     120_000,
   );
+
+  it("sets back what is written after its preview too, says how many rows that are, and gives them back", async () => {
+    const token = await house.newTenant("late", "shared");
+    const [roof, wall, door] = [
+      await newProject(token, "Roof"),
+      await newProject(token, "Wall"),
+      await newProject(token, "Door"),
+    ];
+    const yesterday = await content("late", "shared");
+    const from = await house.copyDatabase(house.first, "partywall", "late-yesterday");
+    await persist("PATCH", `/v1/projects/${roof.id}`, token, { name: "Oops" });
+    let today: string[] = [];
+    const restored = await setBack("late", from, {
+      happen: async () => {
+        // Changed again, changed, deleted, and added with a row that refers to it.
+        await persist("PATCH", `/v1/projects/${roof.id}`, token, { name: "Oops again" });
+        await persist("PATCH", `/v1/projects/${wall.id}`, token, { name: "Fence" });
+        expect((await persist("DELETE", `/v1/projects/${door.id}`, token)).status).toBe(204);
+        const { id } = await newProject(token, "Window");
+        expect((await persist("POST", `/v1/projects/${id}/tasks`, token, { title: "Glass" })).status).toBe(
+          201,
+        );
+        today = await content("late", "shared");
+      },
+    });
+    expect(restored.tables).toEqual([
+      { table: "projects", added: 0, changed: 1, deleted: 0, samples: [`~${roof.id}`] },
+    ]);
+    expect(restored.done).toContain("5 rows were changed after the preview, and are set back too.");
+    expect(await content("late", "shared")).toEqual(yesterday);
+    const undone = await setBack("late", undefined);
+    expect(undone.done).not.toContain("after the preview");
+    expect(await content("late", "shared")).toEqual(today);
+  }, 60_000);
 
   it("from the tenant's own database, or from one that is no copy, changes nothing", async () => {
     const token = await house.newTenant("careful", "shared");
