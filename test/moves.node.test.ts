@@ -526,6 +526,69 @@ describe("a restore", () => {
     expect(await content("late", "shared")).toEqual(today);
   }, 60_000);
 
+  it.each(["before", "after"])(
+    "takes the reference from what refers to a member who leaves %s its preview, and undo does not return it",
+    async (when) => {
+      const slug = `left-${when}`;
+      const token = await house.newTenant(slug, "shared");
+      const { invitation } = await house.told<{ invitation: string }>(
+        "create",
+        slug,
+        "--site",
+        "shared",
+        "--owner",
+        `bob@${slug}.test`,
+      );
+      const joined = await house.ask("POST", "/v1/invitations/accept", undefined, {
+        token: invitation,
+        password: "correct horse battery staple",
+      });
+      expect(joined.status).toBe(201);
+      const members = async () =>
+        (await rowsAt(slug, "shared")).filter((row) => row.startsWith("members")).length;
+      await expect.poll(members).toBe(2);
+      const { data } = await get<{ data: { user_id: string; email: string }[] }>("/v1/members", token);
+      const bob = data.find(({ email }) => email.startsWith("bob"))?.user_id;
+      const { id } = await newProject(token, "Roof");
+      const newTask = async (title: string) =>
+        (await (
+          await persist("POST", `/v1/projects/${id}/tasks`, token, { title, assignee_id: bob })
+        ).json()) as { id: string };
+      const gone = await newTask("deleted since");
+      const other = await newTask("given to nobody since");
+      await newTask("unchanged since");
+      const before = await content(slug, "shared");
+      const from = await house.copyDatabase(house.first, "partywall", `${slug}-yesterday`);
+      expect((await persist("DELETE", `/v1/tasks/${gone.id}`, token)).status).toBe(204);
+      await persist("PATCH", `/v1/tasks/${other.id}`, token, { assignee_id: null });
+      let today: string[] = [];
+      const leave = async () => {
+        expect((await persist("DELETE", `/v1/members/${bob}`, token)).status).toBe(204);
+        await expect.poll(members).toBe(1);
+        today = await content(slug, "shared");
+      };
+      if (when === "before") await leave();
+      const restored = await setBack(slug, from, when === "after" ? { happen: leave } : {});
+      expect(restored.done).toContain(`${slug} is set back`);
+      const tasks = async () =>
+        (await get<{ data: { title: string; assignee_id: string | null }[] }>("/v1/tasks", token)).data.map(
+          ({ title, assignee_id }) => [title, assignee_id],
+        );
+      expect(await tasks()).toEqual([
+        ["unchanged since", null],
+        ["given to nobody since", null],
+        ["deleted since", null],
+      ]);
+      const isProject = (row: string) => row.startsWith("projects");
+      expect((await content(slug, "shared")).filter(isProject)).toEqual(before.filter(isProject));
+      expect(await members()).toBe(1);
+      await setBack(slug, undefined);
+      expect(await content(slug, "shared")).toEqual(today);
+      expect(await members()).toBe(1);
+    },
+    60_000,
+  );
+
   it("from the tenant's own database, or from one that is no copy, changes nothing", async () => {
     const token = await house.newTenant("careful", "shared");
     await newProject(token, "Roof");

@@ -80,7 +80,7 @@ export class ListedChanges implements ChangeLog {
   }
 }
 
-/** A change log, and in `seen` what was read from it. */
+/** A change log that keeps what was read from it. */
 export class SeenChanges implements ChangeLog {
   readonly #log: ChangeLog;
   readonly #seen = new Map<string, Change>();
@@ -89,8 +89,9 @@ export class SeenChanges implements ChangeLog {
     this.#log = log;
   }
 
-  get seen(): Iterable<Change> {
-    return this.#seen.values();
+  /** The rows of the table that it was read of, each once. */
+  of({ name }: Pick<Table, "name">): Key[] {
+    return [...this.#seen.values()].flatMap(({ table, key }) => (table === name ? [key] : []));
   }
 
   async changes(most: number): Promise<readonly Change[]> {
