@@ -7,6 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { connect } from "../drizzle/connected.ts";
 import type { FenceMode, Table } from "../src/lifecycle/end.ts";
 import { beginJob, loginsAtSite, siteNamed, takeOver, type Job } from "../drizzle/moves/jobs.ts";
+import { catchUp } from "../drizzle/moves/copy.ts";
+import { ListedChanges } from "../drizzle/moves/differences.ts";
 import { SiteEnd } from "../drizzle/moves/site-end.ts";
 import { createTenant } from "../drizzle/create-tenant.ts";
 import { addSite } from "../drizzle/site-add.ts";
@@ -81,6 +83,8 @@ const codeOf = (work: Promise<unknown>) =>
   );
 
 const MODES = ["", ...FENCE_MODES] as const;
+/** All rows of a table. */
+const WHOLE = { after: null, upto: null };
 
 describe("a fence", () => {
   /** What may follow what, in the tenant's epoch, for the attempt that was the last one there. */
@@ -321,15 +325,14 @@ describe("rows", () => {
       const table = await tableNamed("everything");
       let after: readonly string[] | null = null;
       do {
-        const page = await here.page(table, after, { rows: 2, bytes: 1000 });
+        const page = await here.page(table, { after, upto: null }, { rows: 2, bytes: 1000 });
         expect(await there.load(table, page)).toEqual([]);
         after = page.last;
       } while (after !== null);
-      const whole = { after: null, upto: null };
-      expect(await there.digest(table, whole, [])).toEqual(await here.digest(table, whole, []));
+      expect(await there.digest(table, WHOLE, [])).toEqual(await here.digest(table, WHOLE, []));
       const [copied, original] = [
-        await there.find(table, await here.keys(table, whole)),
-        await here.find(table, await here.keys(table, whole)),
+        await there.find(table, await here.keys(table, WHOLE)),
+        await here.find(table, await here.keys(table, WHOLE)),
       ];
       expect(copied).toEqual(original);
       // The tables have types of their own, so columns are compared as Postgres sends them.
@@ -341,7 +344,7 @@ describe("rows", () => {
         ).rows;
       expect(await sent("site_own")).toEqual(await sent("public"));
       // And again over what is there already.
-      expect(await there.load(table, await here.page(table, null, { rows: 100, bytes: 1e9 }))).toEqual([]);
+      expect(await there.load(table, await here.page(table, WHOLE, { rows: 100, bytes: 1e9 }))).toEqual([]);
       expect(await there.count(table)).toBe(most);
       // And as an export and an import carry them, but for the bounds of an array, for which JSON has no place.
       await eraseRows(there, { tables: [table] }, async () => undefined);
@@ -356,7 +359,7 @@ describe("rows", () => {
     }
   });
 
-  it("are read in pages of a bounded size, each row once", async () => {
+  it("are read in pages of a bounded size, each row once, up to what was the last one", async () => {
     await root.query(
       `insert into public.projects (tenant_id, id, name, created_by)
        select $1, gen_random_uuid(), repeat('x', case when g % 10 = 0 then 90 else 1 end), $1 from generate_series(1, 250) g`,
@@ -364,13 +367,32 @@ describe("rows", () => {
     );
     await here.setFence("logged", 1);
     const table = await tableNamed("projects");
+    const upto = await here.lastKey(table);
+    await root.query(
+      "insert into public.projects (tenant_id, id, name, created_by) values ($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff', 'x', $1)",
+      [job.tenant],
+    );
     let [after, rows]: [readonly string[] | null, number] = [null, 0];
     do {
-      const page = await here.page(table, after, { rows: 100, bytes: 5000 });
+      const page = await here.page(table, { after, upto }, { rows: 100, bytes: 5000 });
       expect(page.bytes).toBeLessThan(5000 + 400);
       [after, rows] = [page.last, rows + page.count];
     } while (after !== null);
     expect(rows).toBe(250);
+    expect(await here.lastKey(await tableNamed("tasks"))).toBeNull();
+  });
+
+  it("are brought however many of them the change log names", async () => {
+    const there = await endOf(job, "own");
+    await here.setFence("logged", 1);
+    await there.setFence("loading", 2);
+    const log = new ListedChanges();
+    await log.note(
+      await tableNamed("projects"),
+      Array.from({ length: 40_000 }, () => [randomUUID()]),
+    );
+    await catchUp({ source: here, target: there, log }, await here.catalog(), async () => undefined);
+    expect(await log.changes(1)).toEqual([]);
   });
 
   it("that collide or refer to nothing are refused by name, and the others are loaded", async () => {
@@ -384,7 +406,7 @@ describe("rows", () => {
     );
     await there.load(
       await tableNamed("projects"),
-      await here.page(await tableNamed("projects"), null, { rows: 9, bytes: 1e6 }),
+      await here.page(await tableNamed("projects"), WHOLE, { rows: 9, bytes: 1e6 }),
     );
     await root.query(
       "insert into public.projects (tenant_id, id, name, created_by) values ($1, $2, 'y', $1)",
@@ -399,9 +421,9 @@ describe("rows", () => {
         [job.tenant, id, of],
       );
     const tasks = await tableNamed("tasks");
-    const refused = await there.load(tasks, await here.page(tasks, null, { rows: 9, bytes: 1e6 }));
+    const refused = await there.load(tasks, await here.page(tasks, WHOLE, { rows: 9, bytes: 1e6 }));
     expect(refused).toHaveLength(1);
-    expect(await there.keys(tasks, { after: null, upto: null })).toEqual([[child]]);
+    expect(await there.keys(tasks, WHOLE)).toEqual([[child]]);
     expect(await there.remove(await tableNamed("projects"), [[project], [randomUUID()]])).toEqual([]);
     expect(await there.count(tasks)).toBe(0);
   });

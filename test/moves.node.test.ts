@@ -1,11 +1,13 @@
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { localDatabase } from "../drizzle/local-database.ts";
 import { migrateAll } from "../drizzle/migrate-all.ts";
-import { beginJob, loginsAtSite, siteNamed, takeOver } from "../drizzle/moves/jobs.ts";
+import { beginJob, JobControl, loginsAtSite, siteNamed, takeOver } from "../drizzle/moves/jobs.ts";
 import { restoreTenant } from "../drizzle/moves/commands.ts";
+import { move as moveAsOneAttempt } from "../drizzle/moves/move.ts";
 import { SiteEnd } from "../drizzle/moves/site-end.ts";
 import { House } from "./support/node/house.ts";
 import { TESTS_MIGRATIONS, withMigrations } from "./support/node/product.ts";
@@ -23,6 +25,8 @@ beforeAll(async () => {
 afterAll(() => house?.[Symbol.asyncDispose](), 60_000);
 
 type Row = { id: string; name: string };
+/** All rows of a table. */
+const WHOLE = { after: null, upto: null };
 
 const get = async <T>(path: string, token: string): Promise<T> =>
   (await (await house.ask("GET", path, token)).json()) as T;
@@ -81,7 +85,9 @@ describe("a tenant", () => {
       expect(moved.filter((row) => !/^audit_events|^outbox_receipts/.test(row))).toEqual(
         rows.filter((row) => !/^audit_events|^outbox_receipts/.test(row)),
       );
-      expect(await get("/v1/projects", token)).toMatchObject({ data: [{ id, name: "Roof" }] });
+      // The object looks for the tenant once a second, so a move soon after another one may be noticed later.
+      const projects = await persist("GET", "/v1/projects", token);
+      expect(await projects.json()).toMatchObject({ data: [{ id, name: "Roof" }] });
       expect(await house.told("show", "nomad")).toMatchObject({ site: to, epoch: at + 2 });
       await expect
         .poll(async () => get<{ data: object[] }>("/v1/audit-events?limit=100", token))
@@ -146,7 +152,7 @@ describe("a tenant", () => {
     await target.setFence("loading", 2);
     await source.setFence("logged", 1);
     for (const table of (await source.catalog()).tables)
-      await target.load(table, await source.page(table, null, { rows: 1000, bytes: 1e6 }));
+      await target.load(table, await source.page(table, WHOLE, { rows: 1000, bytes: 1e6 }));
     await source.setFence("frozen", 1, 10_000);
     // Reads go on, and writes come again.
     expect((await house.ask("GET", `/v1/projects/${id}`, token)).status).toBe(200);
@@ -195,7 +201,7 @@ describe("a tenant", () => {
     const { tables } = await source.catalog();
     const projects = tables.find(({ name }) => name === "projects");
     if (!projects) throw new Error("no projects");
-    const page = await source.page(projects, null, { rows: 10, bytes: 1e6 });
+    const page = await source.page(projects, WHOLE, { rows: 10, bytes: 1e6 });
     const next = await takeOver(house.variables, "twice-moved");
     await using sourceNext = await endOf(next, "shared");
     await using targetNext = await endOf(next, "own-schema");
@@ -256,6 +262,42 @@ describe("a tenant", () => {
     expect(await fenceAt("patient", "shared")).toEqual({ mode: "closed", epoch: 0 });
     expect((await get<{ data: Row[] }>("/v1/projects?limit=1", token)).data).toHaveLength(1);
   }, 120_000);
+
+  it("moves though it adds rows faster than they are copied", async () => {
+    await house.newTenant("growing", "shared");
+    const addProjects = async (count: number) =>
+      house.root.query(
+        `insert into public.projects (tenant_id, id, name, created_by)
+         select $1, uuidv7(), 'new', $1 from generate_series(1, $2)`,
+        [await tenantId("growing"), count],
+      );
+    await addProjects(100);
+    const job = await beginJob(house.variables, "growing", "move", "own-database", TESTS_MIGRATIONS);
+    await using source = await endOf(job, "shared");
+    await using target = await endOf(job, "own-database");
+    let pages = 0;
+    await moveAsOneAttempt({
+      source,
+      target,
+      epoch: job.epoch,
+      progress: job.progress,
+      control: new JobControl(house.variables, job),
+      around: {
+        rowsAtOnce: 20,
+        now: () => performance.now(),
+        pause: (ms) => sleep(ms),
+        pace: async (rows) => {
+          if (++pages > 100) throw new Error("The copying does not come to an end.");
+          await addProjects(2 * rows);
+        },
+        say: () => undefined,
+      },
+    });
+    expect(job.progress.rows).toBeLessThan(200);
+    const moved = await projectsAt("growing", "own-database");
+    expect(moved.length).toBeGreaterThan(300);
+    expect(moved).toEqual(await projectsAt("growing", "shared"));
+  });
 
   it("moves on after a server was away for a while", async () => {
     const token = await house.newTenant("shaken", "shared");
@@ -364,13 +406,20 @@ describe("a restore", () => {
   const content = async (slug: string, site: string) =>
     (await rowsAt(slug, site)).filter((row) => !KEPT.test(row));
 
-  /** As the commands do it, with the tests' migrations. */
-  const setBack = (slug: string, from: string | undefined, preview = false) =>
+  /** As the commands do it, with the tests' migrations. Something may happen between the preview and the work. */
+  const setBack = (
+    slug: string,
+    from: string | undefined,
+    { preview = false, happen = () => Promise.resolve() } = {},
+  ) =>
     restoreTenant(slug, from, house.variables, {
       ...migrations,
       rate: Infinity,
       preview,
-      confirm: () => Promise.resolve(true),
+      confirm: async () => {
+        await happen();
+        return true;
+      },
       tell: () => undefined,
     });
 
@@ -397,7 +446,7 @@ describe("a restore", () => {
       const today = await content(slug, site);
       const others = await rowsAt(`${slug}-other`, site);
 
-      const preview = await setBack(slug, from, true);
+      const preview = await setBack(slug, from, { preview: true });
       expect(preview.tables).toEqual([
         {
           table: "projects",
@@ -441,6 +490,103 @@ describe("a restore", () => {
       expect(await undos()).toBe(0);
     },
     120_000,
+  );
+
+  it("sets back what is written after its preview too, says how many rows that are, and gives them back", async () => {
+    const token = await house.newTenant("late", "shared");
+    const [roof, wall, door] = [
+      await newProject(token, "Roof"),
+      await newProject(token, "Wall"),
+      await newProject(token, "Door"),
+    ];
+    const yesterday = await content("late", "shared");
+    const from = await house.copyDatabase(house.first, "partywall", "late-yesterday");
+    await persist("PATCH", `/v1/projects/${roof.id}`, token, { name: "Oops" });
+    let today: string[] = [];
+    const restored = await setBack("late", from, {
+      happen: async () => {
+        // Changed again, changed, deleted, and added with a row that refers to it.
+        await persist("PATCH", `/v1/projects/${roof.id}`, token, { name: "Oops again" });
+        await persist("PATCH", `/v1/projects/${wall.id}`, token, { name: "Fence" });
+        expect((await persist("DELETE", `/v1/projects/${door.id}`, token)).status).toBe(204);
+        const { id } = await newProject(token, "Window");
+        expect((await persist("POST", `/v1/projects/${id}/tasks`, token, { title: "Glass" })).status).toBe(
+          201,
+        );
+        today = await content("late", "shared");
+      },
+    });
+    expect(restored.tables).toEqual([
+      { table: "projects", added: 0, changed: 1, deleted: 0, samples: [`~${roof.id}`] },
+    ]);
+    expect(restored.done).toContain("5 rows were changed after the preview, and are set back too.");
+    expect(await content("late", "shared")).toEqual(yesterday);
+    const undone = await setBack("late", undefined);
+    expect(undone.done).not.toContain("after the preview");
+    expect(await content("late", "shared")).toEqual(today);
+  }, 60_000);
+
+  it.each(["before", "after"])(
+    "takes the reference from what refers to a member who leaves %s its preview, and undo does not return it",
+    async (when) => {
+      const slug = `left-${when}`;
+      const token = await house.newTenant(slug, "shared");
+      const { invitation } = await house.told<{ invitation: string }>(
+        "create",
+        slug,
+        "--site",
+        "shared",
+        "--owner",
+        `bob@${slug}.test`,
+      );
+      const joined = await house.ask("POST", "/v1/invitations/accept", undefined, {
+        token: invitation,
+        password: "correct horse battery staple",
+      });
+      expect(joined.status).toBe(201);
+      const members = async () =>
+        (await rowsAt(slug, "shared")).filter((row) => row.startsWith("members")).length;
+      await expect.poll(members).toBe(2);
+      const { data } = await get<{ data: { user_id: string; email: string }[] }>("/v1/members", token);
+      const bob = data.find(({ email }) => email.startsWith("bob"))?.user_id;
+      const { id } = await newProject(token, "Roof");
+      const newTask = async (title: string) =>
+        (await (
+          await persist("POST", `/v1/projects/${id}/tasks`, token, { title, assignee_id: bob })
+        ).json()) as { id: string };
+      const gone = await newTask("deleted since");
+      const other = await newTask("given to nobody since");
+      await newTask("unchanged since");
+      const before = await content(slug, "shared");
+      const from = await house.copyDatabase(house.first, "partywall", `${slug}-yesterday`);
+      expect((await persist("DELETE", `/v1/tasks/${gone.id}`, token)).status).toBe(204);
+      await persist("PATCH", `/v1/tasks/${other.id}`, token, { assignee_id: null });
+      let today: string[] = [];
+      const leave = async () => {
+        expect((await persist("DELETE", `/v1/members/${bob}`, token)).status).toBe(204);
+        await expect.poll(members).toBe(1);
+        today = await content(slug, "shared");
+      };
+      if (when === "before") await leave();
+      const restored = await setBack(slug, from, when === "after" ? { happen: leave } : {});
+      expect(restored.done).toContain(`${slug} is set back`);
+      const tasks = async () =>
+        (await get<{ data: { title: string; assignee_id: string | null }[] }>("/v1/tasks", token)).data.map(
+          ({ title, assignee_id }) => [title, assignee_id],
+        );
+      expect(await tasks()).toEqual([
+        ["unchanged since", null],
+        ["given to nobody since", null],
+        ["deleted since", null],
+      ]);
+      const isProject = (row: string) => row.startsWith("projects");
+      expect((await content(slug, "shared")).filter(isProject)).toEqual(before.filter(isProject));
+      expect(await members()).toBe(1);
+      await setBack(slug, undefined);
+      expect(await content(slug, "shared")).toEqual(today);
+      expect(await members()).toBe(1);
+    },
+    60_000,
   );
 
   it("from the tenant's own database, or from one that is no copy, changes nothing", async () => {

@@ -28,7 +28,10 @@ const MAX_COMPARISONS = 4;
 /** `log` says what was changed at the source: its own, if it is no other. */
 export type Ends = { source: End; target: End; log?: ChangeLog };
 
-/** Copies all rows, from a position on if the rest is there. What the target refuses is left to the change log. */
+/**
+ * Copies the rows that each table has when its turn comes, from a position on if the rest is there. What comes later, and what
+ * the target refuses, is left to the change log: a table that grows faster than it is copied would never be done.
+ */
 export async function copyRows(
   { source, target, log = source }: Ends,
   { tables }: Catalog,
@@ -39,17 +42,24 @@ export async function copyRows(
   const first = tables.findIndex(({ name }) => name === from?.table);
   for (const [at, table] of tables.entries()) {
     if (at < first) continue;
-    let after = at === first ? (from?.after ?? null) : null;
-    let reading = source.page(table, after, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });
+    const begun = at === first ? from : undefined;
+    const upto = begun?.upto ?? (await source.lastKey(table));
+    if (upto === null) continue;
+    let after = begun?.after ?? null;
+    let reading = source.page(table, { after, upto }, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });
     for (;;) {
       const page = await reading;
       // The next one is read while this one is loaded.
-      if (page.last !== null) reading = source.page(table, page.last, sizeAfter(page, rowsAtOnce));
+      if (page.last !== null)
+        reading = source.page(table, { after: page.last, upto }, sizeAfter(page, rowsAtOnce));
       reading.catch(() => undefined);
       await log.note(table, await target.add(table, page));
       after = page.last;
-      const next = after === null ? tables[at + 1]?.name : table.name;
-      await onPage({ rows: page.count, bytes: page.bytes }, { table: next ?? table.name, after });
+      const next = tables[at + 1] ?? table;
+      await onPage(
+        { rows: page.count, bytes: page.bytes },
+        after === null ? { table: next.name, after } : { table: table.name, after, upto },
+      );
       if (after === null) break;
     }
   }
@@ -167,12 +177,12 @@ async function clearTheWay(
   for (const [table, keys] of [...cleared].toReversed()) await target.remove(table, [...keys.values()]);
 }
 
-/** Passes after which a tenant is taken to write as fast as its changes are brought. */
-const MAX_PASSES = 30;
+/** Passes, of a million changed rows, after which a tenant is taken to write as fast as its changes are brought. */
+const MAX_PASSES = 1000;
 
 /**
- * Brings the target up to the change log until a pass finds no more than so many changed rows in it, or the tenant has written
- * as many again in each of many passes. No rate bounds it: the tenant sets the pace.
+ * Brings the target up to the change log until a pass finds no more than so many changed rows in it, or there have been too
+ * many passes. No rate bounds it: the tenant sets the pace.
  */
 export async function catchUp(
   ends: Ends,
@@ -187,25 +197,28 @@ export async function catchUp(
   }
 }
 
+/** Hears of how many rows were compared, and delays or ends the work: it may throw. */
+type OnRows = (rows: number) => Promise<void>;
+
 /**
  * Compares all that is not in the change log. What differs is copied again and compared again: a migration has changed it
  * without the log. Returns how many rows that were. Throws when it still differs.
  */
-export async function compareRows(ends: Ends, catalog: Catalog, onPage: OnPage): Promise<number> {
+export async function compareRows(ends: Ends, catalog: Catalog, onRows: OnRows): Promise<number> {
   let repaired = 0;
   for (let time = 1; time <= MAX_COMPARISONS; time++) {
-    const differing = await noteDifferences(ends, catalog, onPage);
+    const differing = await noteDifferences(ends, catalog, onRows);
     if (differing === 0) return repaired;
     repaired += differing;
-    await catchUp(ends, catalog, async () => undefined);
+    await catchUp(ends, catalog, () => onRows(0));
   }
   throw new Error("Rows at the new place differ from those that were copied, again and again.");
 }
 
-async function noteDifferences(ends: Ends, catalog: Catalog, onPage: OnPage): Promise<number> {
+async function noteDifferences(ends: Ends, catalog: Catalog, onRows: OnRows): Promise<number> {
   const { log = ends.source } = ends;
   let noted = 0;
-  for await (const { table, keys } of differingKeys(ends, catalog, onPage)) {
+  for await (const { table, keys } of differingKeys(ends, catalog, onRows)) {
     await log.note(table, keys);
     noted += keys.length;
   }
@@ -214,24 +227,29 @@ async function noteDifferences(ends: Ends, catalog: Catalog, onPage: OnPage): Pr
 
 /** The keys in each range whose rows differ, each once; what is in the source's change log is not looked at. */
 export async function* differingKeys(
-  { source, target }: Ends,
-  { tables }: Catalog,
-  onPage: OnPage,
+  ends: Ends,
+  catalog: Catalog,
+  onRows: OnRows,
 ): AsyncGenerator<{ table: Table; keys: Key[] }> {
-  for (const table of tables) {
+  const { source, target } = ends;
+  for (const table of catalog.tables) {
     let reading = source.digestPage(table, null, RANGE_ROWS);
     for (;;) {
       const here = await reading;
+      // Each range is read with all that is in the log, so that must not become long while a large table is compared.
+      const isLong = here.pending.length > here.count;
       // The next one is read while this one is compared: what changes after it was read is in the log.
-      if (here.upto !== null) reading = source.digestPage(table, here.upto, RANGE_ROWS);
+      if (here.upto !== null && !isLong) reading = source.digestPage(table, here.upto, RANGE_ROWS);
       reading.catch(() => undefined);
       const there = await target.digest(table, here, here.pending);
       if (here.count !== there.count || here.digest !== there.digest) {
         const keys = [...(await source.keys(table, here)), ...(await target.keys(table, here))];
         yield { table, keys: [...new Map(keys.map((key) => [idOf(key), key])).values()] };
       }
-      await onPage({ rows: here.count, bytes: 0 }, { table: table.name, after: here.upto });
+      await onRows(here.count);
+      if (isLong) await catchUp(ends, catalog, () => onRows(0));
       if (here.upto === null) break;
+      if (isLong) reading = source.digestPage(table, here.upto, RANGE_ROWS);
     }
   }
 }

@@ -53,9 +53,11 @@ function add(to: Difference, more: Difference): void {
   for (const kind of ["added", "changed", "deleted"] as const) to[kind].push(...more[kind]);
 }
 
-/** Rows that are to be copied, as a list of this process. */
+/** Rows that are to be copied, as a list of this process that has each once. */
 export class ListedChanges implements ChangeLog {
+  /** By the entry's id, and that by the row. */
   readonly #noted = new Map<string, Change>();
+  readonly #ids = new Map<string, string>();
 
   changes(most: number): Promise<readonly Change[]> {
     return Promise.resolve([...this.#noted.values()].slice(0, most));
@@ -68,14 +70,17 @@ export class ListedChanges implements ChangeLog {
 
   note({ name }: Pick<Table, "name">, keys: readonly Key[]): Promise<void> {
     for (const key of keys) {
-      const id = randomUUID();
+      const [row, id] = [JSON.stringify([name, key]), randomUUID()];
+      // Another id: whoever has read the one before forgets that alone.
+      this.#noted.delete(this.#ids.get(row) ?? "");
+      this.#ids.set(row, id);
       this.#noted.set(id, { table: name, key, ids: [id] });
     }
     return Promise.resolve();
   }
 }
 
-/** A change log, and in `seen` what was read from it. */
+/** A change log that keeps what was read from it. */
 export class SeenChanges implements ChangeLog {
   readonly #log: ChangeLog;
   readonly #seen = new Map<string, Change>();
@@ -84,8 +89,9 @@ export class SeenChanges implements ChangeLog {
     this.#log = log;
   }
 
-  get seen(): Iterable<Change> {
-    return this.#seen.values();
+  /** The rows of the table that it was read of, each once. */
+  of({ name }: Pick<Table, "name">): Key[] {
+    return [...this.#seen.values()].flatMap(({ table, key }) => (table === name ? [key] : []));
   }
 
   async changes(most: number): Promise<readonly Change[]> {

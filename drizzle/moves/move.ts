@@ -161,7 +161,7 @@ async function compare(of: Move): Promise<Catalog> {
   await note(of, { phase: "comparing" });
   const catalog = await alikeCatalog(of);
   await catchUp(of, catalog, () => of.around.pause(0));
-  const repaired = await compareRows(of, catalog, ({ rows }) => of.around.pace(rows, 0));
+  const repaired = await compareRows(of, catalog, (rows) => of.around.pace(rows, 0));
   if (repaired > 0) of.around.say(`copied ${repaired} rows again that a migration has changed`);
   return catalog;
 }

@@ -1,6 +1,6 @@
 import { catchUp, compareRows, copyChanges, copyRows, type Ends } from "./copy.ts";
 import { differenceOf, differencesOf, ListedChanges, SeenChanges, type Difference } from "./differences.ts";
-import type { Catalog, ChangeLog, End, Key, Table } from "../../src/lifecycle/end.ts";
+import type { Catalog, ChangeLog, End, Table } from "../../src/lifecycle/end.ts";
 import type { Surroundings } from "./move.ts";
 import type { SiteEnd } from "./site-end.ts";
 
@@ -72,7 +72,7 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   const toUndo = { source: live, target: undo, log: since };
   await copyRows(toUndo, whole, undefined, pace, around.rowsAtOnce);
   await catchUp(toUndo, whole, () => around.pause(0));
-  await compareRows(toUndo, whole, pace);
+  await compareRows(toUndo, whole, (rows) => around.pace(rows, 0));
   await catchUp(toUndo, whole, () => around.pause(0), FEW_CHANGES);
   await of.beforeHold();
   const heldFrom = around.now();
@@ -80,6 +80,7 @@ export async function restore(of: Restore): Promise<Restored | undefined> {
   const hold = new Hold(of.beside);
   try {
     while ((await copyChanges(toUndo, whole)).read > 0);
+    await keepLater({ source: live, target: past }, whole, since, hold);
     const list = new ListedChanges();
     for (const { table, ...keys } of differences)
       await list.note(table, [...keys.added, ...keys.changed, ...keys.deleted]);
@@ -101,6 +102,16 @@ async function keepPresent(ends: Ends, kept: Catalog): Promise<void> {
   await compareRows({ ...ends, log: new ListedChanges() }, kept, async () => undefined);
 }
 
+/** The same for what was changed since, as far as rows that are set back refer to it: one may refer to whoever has just left. */
+async function keepLater(ends: Ends, whole: Catalog, since: SeenChanges, hold: Hold): Promise<void> {
+  const isReferredTo = ({ name }: Table) =>
+    whole.references.some(({ of, to }) => to === name && !KEPT.has(of));
+  const kept = only(whole, (table) => KEPT.has(table.name) && isReferredTo(table));
+  const list = new ListedChanges();
+  for (const table of kept.tables) await list.note(table, since.of(table));
+  await applyAll({ ...ends, log: list }, kept, hold);
+}
+
 /** Lists what was changed since the differences were looked for, as far as it differs; returns how many rows that are. */
 async function noteChanged(
   ends: { source: End; target: End },
@@ -110,8 +121,7 @@ async function noteChanged(
 ): Promise<number> {
   let rows = 0;
   for (const table of tables) {
-    const keys = [...since.seen].flatMap(({ table: name, key }): Key[] => (name === table.name ? [key] : []));
-    const { added, changed, deleted } = await differenceOf(ends, table, keys);
+    const { added, changed, deleted } = await differenceOf(ends, table, since.of(table));
     await list.note(table, [...added, ...changed, ...deleted]);
     rows += added.length + changed.length + deleted.length;
   }

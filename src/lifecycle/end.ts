@@ -35,7 +35,7 @@ export type Range = { after: Key | null; upto: Key | null };
 /** The next rows of a table as NDJSON: a JSON object a line, without the tenant. `last` is as of a Page. */
 export type Lines = { lines: readonly string[]; last: Key | null };
 
-/** The next rows of a table; `last` is where they end, and null behind the last of all. */
+/** The next rows of a range; `last` is where they end, and null behind the last of all. */
 export type Page = Rows & { last: Key | null };
 
 /** What rows are, without the rows: as many, and a SHA-256 of them all. */
@@ -68,8 +68,10 @@ export type End = ChangeLog & {
   catalog(): Promise<Catalog>;
   /** Keeps migrations away until the returned function is called. Throws when one is under way. */
   holdMigrations(): Promise<() => Promise<void>>;
+  /** The key of the table's last row; null when it has none. */
+  lastKey(table: Table): Promise<Key | null>;
   /** At most so many rows, of so many bytes or a little more. */
-  page(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Page>;
+  page(table: Table, range: Range, most: { rows: number; bytes: number }): Promise<Page>;
   /** Of the next rows, at most so many, the digest of those that are not in the change log, and the keys of what is. */
   digestPage(
     table: Table,
@@ -100,8 +102,8 @@ export type End = ChangeLog & {
   referring(reference: Reference, table: Table, to: Table, keys: readonly Key[]): Promise<readonly Key[]>;
 };
 
-/** Where a copy stands: behind this row of the table. */
-export type Position = { table: string; after: Key | null };
+/** Where a copy stands: behind this row of the table, which it copies up to `upto`, once that is known. */
+export type Position = { table: string; after: Key | null; upto?: Key | undefined };
 
 /** Hears of each page that was brought, and delays or ends the work: it may throw. */
 export type OnPage = (page: { rows: number; bytes: number }, position: Position) => Promise<void>;

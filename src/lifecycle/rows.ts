@@ -55,8 +55,16 @@ export abstract class TenantRows {
     return was;
   }
 
-  async page(table: Table, after: Key | null, most: { rows: number; bytes: number }): Promise<Page> {
-    const range = this.#within(table, { after, upto: null }, 3);
+  async lastKey(table: Table): Promise<Key | null> {
+    const backwards = table.key.map(({ name }) => `t.${quoted(name)} desc`).join(", ") || "1";
+    const [last] = await this.run<{ key: string }>("read", [
+      `select ${keyJson(table)} as key from ${this.#name(table)} t order by ${backwards} limit 1`,
+    ]);
+    return last ? parsed(last.key) : null;
+  }
+
+  async page(table: Table, within: Range, most: { rows: number; bytes: number }): Promise<Page> {
+    const range = this.#within(table, within, 3);
     const keys = table.key.map((_, at) => `k${at}`);
     const found = await this.run<Record<string, string>>("read", [
       `select ${["image", ...keys.map((key) => `${key}::text`)].join(", ")}
@@ -148,7 +156,7 @@ export abstract class TenantRows {
       select (count(*) filter (where not is_pending))::int as count, ${digestOf("filter (where not is_pending)")} as digest,
         (array_agg(key order by at desc))[1] as last, count(*)::int as read,
         (select coalesce(json_agg(key::json), '[]')::text from pending) as pending
-      from (select p.*, exists (select from pending where pending.key = p.key) as is_pending
+      from (select p.*, p.key in (select key from pending) as is_pending
         from (select row_number() over (order by ${keyOf(table)}) as at, ${keyJson(table)} as key, ${SUM} as sum
           from ${this.#name(table)} t where ${range.sql} order by ${keyOf(table)} limit $1) p) marked`,
       most,
@@ -189,8 +197,8 @@ export abstract class TenantRows {
 
   async find(table: Table, keys: readonly Key[]): Promise<Found> {
     const found = await this.run<{ key: string; image: string; sum: string }>("read", [
-      `select ${keyJson(table)} as key, t::text as image, md5(t::text) as sum from ${this.#name(table)} t
-        ${among(table)} order by 1`,
+      `select ${keyJson(table)} as key, t::text as image, md5(t::text) as sum
+        from ${this.#among(table)} order by 1`,
       ...columnsOf(table, keys),
     ]);
     const texts = found.map(({ image }) => image);
@@ -311,7 +319,7 @@ export abstract class TenantRows {
     );
     const found = await this.run<{ key: string }>("read", [
       `select distinct ${keyJson(table)} as key from ${this.#name(table)} t
-      join (select t.* from ${this.#name(to)} t ${among(to)}) r on ${join.join(" and ")}`,
+      join (select t.* from ${this.#among(to)}) r on ${join.join(" and ")}`,
       ...columnsOf(to, keys),
     ]);
     return found.map(({ key }) => parsed(key));
@@ -349,6 +357,13 @@ export abstract class TenantRows {
 
   #name({ name }: Table): string {
     return `${quoted(this.schema)}.${quoted(name)}`;
+  }
+
+  /** The rows, as t, whose keys are the parameters. LIMIT has each looked up: a join may read all rows of the tenant. */
+  #among(table: Table): string {
+    const name = this.#name(table);
+    if (table.key.length === 0) return `${name} t`;
+    return `${keyRows(table)}, lateral (select * from ${name} t where ${isKey(table)} limit 1) t`;
   }
 
   /** The condition for a table's rows in the range, with its parameters from this number on. */
@@ -415,7 +430,5 @@ const keyRows = ({ key }: Table) =>
 const isKey = ({ key }: Table) =>
   key.map(({ name, type }, at) => `t.${quoted(name)} = k.k${at}::${type}`).join(" and ");
 
-/** Joins the rows of t whose keys are the parameters. */
-const among = (table: Table) => (table.key.length === 0 ? "" : `join ${keyRows(table)} on ${isKey(table)}`);
 const amongExists = (table: Table) =>
   table.key.length === 0 ? "" : `using ${keyRows(table)} where ${isKey(table)}`;

@@ -37,7 +37,7 @@ export class Control {
     this.#known.add(this.home.at);
     this.#token += 1;
     this.erased = undefined;
-    this.#wasEmpty = target.share.rows.all("parents").length === 0;
+    this.#wasEmpty = target.share.rows.isEmpty;
     this.job = { source: this.home.at, target, epoch: this.home.epoch, token: this.#token, progress };
     return { ...this.job, progress: { ...progress } };
   }
@@ -83,6 +83,8 @@ export class ModelControl implements MoveControl {
   readonly #schedule: Schedule;
   readonly #mover: Mover;
   readonly #epoch: number;
+  /** 0 as if each page took long, so that an attempt begins behind any of them. */
+  readonly #noteMs: number;
   #phase = "";
   #notedAt = -Infinity;
 
@@ -91,11 +93,12 @@ export class ModelControl implements MoveControl {
     this.#schedule = schedule;
     this.#mover = mover;
     this.#epoch = epoch;
+    this.#noteMs = schedule.dice.pick([0, NOTE_MS]);
   }
 
   async note(progress: Progress): Promise<void> {
     const { now } = this.#schedule;
-    if (progress.phase === this.#phase && now - this.#notedAt < NOTE_MS) return;
+    if (progress.phase === this.#phase && now - this.#notedAt < this.#noteMs) return;
     this.#phase = progress.phase;
     this.#notedAt = now;
     const sent = { ...progress };

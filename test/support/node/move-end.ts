@@ -82,9 +82,16 @@ export class ModelEnd implements End {
     });
   }
 
-  page(table: Table, after: Key | null, most: { rows: number }): Promise<Page> {
+  lastKey(table: Table): Promise<Key | null> {
+    return this.#read("reads the last key", (tx) => {
+      const last = tx.all(nameOf(table)).at(-1);
+      return last ? keyOf(last) : null;
+    });
+  }
+
+  page(table: Table, range: Range, most: { rows: number }): Promise<Page> {
     return this.#read("reads a page", (tx) => {
-      const found = tx.all(nameOf(table)).filter(({ id }) => after === null || id > idOf(after));
+      const found = within(tx, table, range);
       const rows = found.slice(0, Math.min(most.rows, this.#sizes.page));
       const last = rows.at(-1);
       return { ...rowsOf(rows), last: last && rows.length < found.length ? keyOf(last) : null };

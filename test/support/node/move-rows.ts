@@ -53,6 +53,10 @@ export class Shelf implements View {
     this.#tables[table].delete(id);
   }
 
+  get isEmpty(): boolean {
+    return TABLES.every((table) => this.#tables[table].size === 0);
+  }
+
   /** All rows, as one text. */
   digest(): string {
     return TABLES.map((table) => `${table}: ${imagesOf(this.all(table))}`).join("\n");

@@ -1,6 +1,6 @@
 import type { Control, Home } from "./move-control.ts";
 import { admit, type Site } from "./move-postgres.ts";
-import { Shelf, type Truth } from "./move-rows.ts";
+import type { Truth } from "./move-rows.ts";
 
 /** Throws what is wrong when all jobs are over: the tenant has its rows in one place, which alone admits its requests. */
 export function judge({ home, job, erased }: Control, sites: readonly Site[], truth: Truth): void {
@@ -20,8 +20,8 @@ export function judge({ home, job, erased }: Control, sites: readonly Site[], tr
     }
   }
   if (home.at.share.log.size > 0) fault("The change log is not empty.");
-  const left = erased?.share.rows.digest();
-  if (left !== undefined && left !== new Shelf().digest()) fault(`What was abandoned has left\n${left}`);
+  if (erased?.share.rows.isEmpty === false)
+    fault(`What was abandoned has left\n${erased.share.rows.digest()}`);
 }
 
 /** Whether a place refuses a request of this epoch for good. */
