@@ -9,7 +9,7 @@ import { stateOf, type Table } from "./end.ts";
 import { eraseRows } from "./erase-rows.ts";
 import { JobSite } from "./job-site.ts";
 import { claimJob, type Claim, type Job } from "./jobs.ts";
-import { flipping, type Do } from "./steps.ts";
+import { flipping, Pace, type Do } from "./steps.ts";
 import { isSuperseded } from "./superseded.ts";
 
 /** The `typ` of a receipt (RFC 8725, 3.11): so it is worth nothing as an access token. */
@@ -68,8 +68,8 @@ async function ledgerOf(tenant: string) {
 async function close(place: Site, claim: Claim): Promise<boolean> {
   const site = new JobSite(place, claim);
   try {
-    // The place that a move led to is one epoch ahead.
-    await flipping(() => site.keepOthersOut([claim.epoch, claim.epoch + 1]));
+    // The place that a move led to is one epoch ahead; this step, done before, may have left it in none.
+    await flipping(() => site.keepOthersOut([claim.epoch, claim.epoch + 1, 0]));
     // In an epoch that nobody has a context of: it clears the change log, which may hold rows.
     await flipping(() => site.setFence("open", 0));
     await flipping(() => site.setFence("loading", 0));
@@ -95,10 +95,12 @@ class Enough extends Error {}
 
 /** Deletes as many rows as a step may; true when none is left. */
 async function erase(place: Site, claim: Claim, tables: Table[]): Promise<boolean> {
+  const pace = new Pace();
   let erased = 0;
   try {
     await eraseRows(new JobSite(place, claim), { tables }, async ({ rows }) => {
       erased += rows;
+      await pace.after(rows);
       if (erased >= ROWS_A_STEP) throw new Enough();
     });
     return true;

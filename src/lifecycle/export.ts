@@ -5,7 +5,7 @@ import type { Key, Table } from "./end.ts";
 import { JobSite } from "./job-site.ts";
 import { claimJob, finishJob, noteJob, type Claim, type Job } from "./jobs.ts";
 import { linesOfControl, PEOPLE } from "./people.ts";
-import { flipping, type Do } from "./steps.ts";
+import { flipping, Pace, type Do } from "./steps.ts";
 import { isSuperseded } from "./superseded.ts";
 
 /** The version of what an archive looks like. */
@@ -16,10 +16,10 @@ const EXPORT_DAYS = 7;
 /** partywall's own tables at a site that are of no use elsewhere: repeated requests of a day, and the outbox's progress. */
 const LEFT_OUT = new Set(["idempotency_keys", "outbox_receipts"]);
 
-/** What is read at once; Neon answers 10 MiB at most. */
-const PAGE = { rows: 5000, bytes: 2_000_000 };
-/** Pages that a step copies: what it does again when it fails. */
-const PAGES_A_STEP = 4;
+/** What is read at once: Neon answers 10 MiB at most, and whoever shares this isolate waits while it is parsed. */
+const PAGE = { rows: 1000, bytes: 500_000 };
+/** Pages that a step copies into one part: what it does again when it fails, and holds in memory. */
+const PAGES_A_STEP = 8;
 
 /** The tables of which an archive has the rows. */
 export const exported = (tables: readonly Table[]): Table[] =>
@@ -91,19 +91,21 @@ async function begin(job: Job): Promise<Begun | null> {
   return { claim, instant, tables: exported(tables), people };
 }
 
-/** Copies the next pages of a table into parts of its file. Done again, it makes the same parts. */
+/** Copies the next pages of a table into a part of its file. Done again, it makes the same part. */
 async function copy(claim: Claim, table: Table, from: Place, rows: number) {
   const site = new JobSite(claim.site, claim);
-  let { after, part } = from;
-  let [isLast, copied] = [false, rows];
-  for (let pages = 0; pages < PAGES_A_STEP && !isLast; pages++) {
+  const pace = new Pace();
+  const copied: string[] = [];
+  let { after } = from;
+  for (let pages = 0; pages < PAGES_A_STEP && (pages === 0 || after !== null); pages++) {
     const { lines, last } = await site.lines(table, after, PAGE);
-    await putPart(claim.tenant, claim.job, contentFile(table.name), part++, lines);
-    copied += lines.length;
-    [after, isLast] = [last, last === null];
+    copied.push(...lines);
+    after = last;
+    await pace.after(lines.length);
   }
-  await noteJob(claim, { rows: copied });
-  return { after, part, isLast, rows: copied };
+  await putPart(claim.tenant, claim.job, contentFile(table.name), from.part, copied);
+  await noteJob(claim, { rows: rows + copied.length });
+  return { after, part: from.part + 1, isLast: after === null, rows: rows + copied.length };
 }
 
 type Archived = { rows: number; bytes: number; sha256: string };

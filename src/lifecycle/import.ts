@@ -11,7 +11,7 @@ import { eraseRows } from "./erase-rows.ts";
 import { columnsOf, exported, FORMAT } from "./export.ts";
 import { JobSite } from "./job-site.ts";
 import { claimJob, controlOf, finishJob, noteJob, type Claim, type Job } from "./jobs.ts";
-import { flipping, type Do } from "./steps.ts";
+import { flipping, Pace, type Do } from "./steps.ts";
 import { isSuperseded } from "./superseded.ts";
 import { Archive, BadArchive } from "./unzip.ts";
 
@@ -180,11 +180,13 @@ async function begin(job: Job, loads: Loaded[]): Promise<Claim> {
 /** Loads the next lines of a table; returns how many are refused. Done again, it changes nothing. */
 async function load(claim: Claim, table: Table, listed: Listed, from: number): Promise<number> {
   const site = new JobSite(claim.site, claim);
+  const pace = new Pace();
   let refused = 0;
   let batch: string[] = [];
   let bytes = 0;
   const flush = async () => {
     refused += (await site.loadLines(table, batch)).length;
+    await pace.after(batch.length);
     [batch, bytes] = [[], 0];
   };
   let at = 0;

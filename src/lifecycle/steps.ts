@@ -20,6 +20,21 @@ export const stepOf =
       work,
     );
 
+/** Rows a second that a job reads, writes or deletes, so that neighbours at the same database are spared. */
+const ROWS_A_SECOND = 5000;
+
+/** Delays a step so that no more rows a second are done. The time that the work itself takes counts. */
+export class Pace {
+  #due = Date.now();
+
+  /** Returns when so many more rows may have been done. */
+  async after(rows: number): Promise<void> {
+    const now = Date.now();
+    this.#due = Math.max(this.#due, now - 1000) + (rows / ROWS_A_SECOND) * 1000;
+    if (this.#due > now) await scheduler.wait(this.#due - now);
+  }
+}
+
 /** How often a fence is tried to be set while the tenant's writers keep its lock. */
 const MAX_FLIPS = 20;
 const FLIP_PAUSE_MS = 100;

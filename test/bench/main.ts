@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { fleet } from "./fleet.ts";
+import { life } from "./life.ts";
 import { limits } from "./limits.ts";
 import { move } from "./move.ts";
 import { neighbour } from "./neighbour.ts";
@@ -13,6 +14,7 @@ import { wall } from "./wall.ts";
 
 const SUBJECTS: Record<string, Subject> = {
   fleet,
+  life,
   limits,
   move,
   neighbour,
@@ -28,7 +30,8 @@ const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--conn
   [--only read,list,create,patch | held,rate,copy,fence]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
-where tenants' content can be, fleet, which migrates 300 sites, and move, which moves a tenant of --rows rows (1000000).`;
+where tenants' content can be, fleet, which migrates 300 sites, move, which moves a tenant of --rows rows (1000000), and
+life, which exports, imports and erases one.`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();
