@@ -1,4 +1,4 @@
-import { and, desc, eq, gt, isNull, or, sql } from "drizzle-orm";
+import { and, eq, gt, isNull, or, sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { Caller } from "../caller.ts";
@@ -6,6 +6,7 @@ import { sqlState } from "../db/client.ts";
 import { jobs } from "../db/control.ts";
 import { query, type Given } from "../db/query.ts";
 import { bindings } from "../env.ts";
+import { pageFrom, type PageStart } from "../http/page.ts";
 import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
@@ -109,9 +110,14 @@ export async function findExport(account: TenantDb, id: string) {
   return found[0];
 }
 
-/** The tenant's exports, the newest first: there are few at a time. */
-export const listExports = query((db) =>
-  db.select(shownExport).from(jobs).where(isListed).orderBy(desc(jobs.started_at), desc(jobs.id)).limit(100),
+/** The tenant's exports, the newest first. */
+export const listExports = query((db, page: Given<PageStart>) =>
+  pageFrom(
+    () => db.select(shownExport).from(jobs).$dynamic(),
+    { by: jobs.started_at, id: jobs.id },
+    page,
+    isListed,
+  ),
 );
 
 /** The archive of an export that is done, or a range of it. Throws `not_found`. */

@@ -3,6 +3,7 @@ import { factory } from "../context.ts";
 import { whileClosing } from "../edge/access.ts";
 import { costs } from "../edge/cost.ts";
 import { needs } from "../edge/needs.ts";
+import { answerPage, pageOf, PageQuery } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import {
   beginJob,
@@ -26,8 +27,7 @@ const Export = v.object({
   created_at: v.string(),
   expires_at: v.nullable(v.string()),
 });
-const Exports = v.object({ data: v.array(Export), next_cursor: v.null() });
-nameSchemas({ Export, Exports });
+nameSchemas({ Export });
 
 /** What an export costs of the tenant's limits: it reads all that there is. */
 const EXPORT_UNITS = 10;
@@ -37,13 +37,15 @@ export const exportRoutes = factory
   .createApp()
   .get(
     "/",
-    operation("listExports", { summary: "List the exports", tag, answers: { 200: Exports } }),
+    operation("listExports", {
+      summary: "List the exports, newest first",
+      tag,
+      answers: { 200: pageOf(Export) },
+    }),
     needs("export"),
     whileClosing,
-    async (c) => {
-      const { data } = await c.get("account").read({ data: listExports({}) });
-      return c.json({ data, next_cursor: null });
-    },
+    valid("query", PageQuery),
+    (c) => answerPage(c, async (page) => (await c.get("account").read({ found: listExports(page) })).found),
   )
   .post(
     "/",

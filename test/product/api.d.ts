@@ -657,7 +657,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the exports */
+        /** List the exports, newest first */
         get: operations["listExports"];
         put?: never;
         /** Export all that the tenant has, as of now */
@@ -916,10 +916,6 @@ export interface components {
             sha256: string | null;
             /** @enum {string} */
             status: "queued" | "running" | "done" | "failed";
-        };
-        Exports: {
-            data: components["schemas"]["Export"][];
-            next_cursor: null;
         };
         Health: {
             /** @constant */
@@ -4408,14 +4404,19 @@ export interface operations {
     };
     listExports: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description List the exports */
+            /** @description List the exports, newest first */
             200: {
                 headers: {
                     RateLimit: components["headers"]["RateLimit"];
@@ -4424,13 +4425,17 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Exports"];
+                    "application/json": {
+                        data: components["schemas"]["Export"][];
+                        next_cursor: string | null;
+                    };
                 };
             };
-            400: components["responses"]["cost_above_limit"];
+            400: components["responses"]["invalid_cursor.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
