@@ -108,7 +108,8 @@ export abstract class TenantRows {
       `with logged as materialized (select key, image from images($3)),
       found as (
         (select t.* from ${this.#name(table)} t
-          where ${range.sql} and not exists (select from logged where logged.key = ${keyTexts(table)})
+          -- As NOT EXISTS, this would be a join, which may read and sort every row that follows.
+          where ${range.sql} and ${keyTexts(table)} not in (select key from logged)
           order by ${keyOf(table)} limit $1)
         union all
         select t.* from (select (r).* from (select image::${this.#name(table)} as r from logged where image is not null offset 0) i) t

@@ -10,42 +10,76 @@ export type Node = {
 /** Of the inspector's `Profiler.stop`: a node id for each sample. */
 export type Profile = { nodes: Node[]; samples: number[] };
 
+/** What the inspector answers to a method. */
+type Call = <T>(method: string, params?: object) => Promise<T>;
+
 /** Has V8 sample the Worker's isolate for as long as `run` takes. */
 export async function profiling<T>(
   worker: Served,
   run: () => Promise<T>,
 ): Promise<{ result: T; profile: Profile }> {
-  const list = await fetch(`http://127.0.0.1:${worker.inspectorPort}/json`);
-  const targets = (await list.json()) as { id: string; webSocketDebuggerUrl: string }[];
-  const url = targets.find(({ id }) => id === "main0")?.webSocketDebuggerUrl;
-  if (!url) throw new Error(`The inspector has no such Worker: ${JSON.stringify(targets)}`);
-  const socket = new WebSocket(url);
-  await once(socket, "open");
-  let calls = 0;
-  const call = (method: string, params: object = {}): Promise<{ profile?: Profile }> => {
-    const id = ++calls;
-    return new Promise((settle, reject) => {
-      socket.addEventListener("close", () => reject(new Error(`The inspector hung up on ${method}.`)));
-      socket.addEventListener("message", ({ data }) => {
-        const message: { id?: number; result?: object; error?: { message: string } } = JSON.parse(
-          String(data),
-        );
-        if (message.id !== id) return;
-        if (message.error) reject(new Error(`${method}: ${message.error.message}`));
-        else settle(message.result ?? {});
-      });
-      socket.send(JSON.stringify({ id, method, params }));
-    });
-  };
+  const { call, close } = await inspect(worker.inspectorPort, "main0");
   try {
     await call("Profiler.enable");
     await call("Profiler.setSamplingInterval", { interval: SAMPLED_EVERY_US });
     await call("Profiler.start");
     const result = await run();
-    const { profile: taken } = await call("Profiler.stop");
-    if (!taken) throw new Error("The inspector gave no profile.");
-    return { result, profile: taken };
+    const { profile } = await call<{ profile: Profile }>("Profiler.stop");
+    return { result, profile };
   } finally {
-    socket.close();
+    close();
   }
+}
+
+const HEAP_EVERY_MS = 100;
+
+/** Watches how much the isolate's heap holds, what is garbage by then too, until `bench` ends. `peak` says the most so far, in MiB. */
+export async function watchHeap(
+  bench: AsyncDisposableStack,
+  port: number,
+  target: string,
+): Promise<{ peak(): number }> {
+  const { call, close } = await inspect(port, target);
+  let most = 0;
+  const look = async (): Promise<void> => {
+    const usage = await call<Record<string, number>>("Runtime.getHeapUsage");
+    const { usedSize = 0, embedderHeapUsedSize = 0, backingStorageSize = 0 } = usage;
+    most = Math.max(most, usedSize + embedderHeapUsedSize + backingStorageSize);
+  };
+  await look();
+  // It fails when the Worker has ended.
+  const timer = setInterval(() => void look().catch(() => undefined), HEAP_EVERY_MS);
+  bench.defer(() => {
+    clearInterval(timer);
+    close();
+  });
+  return { peak: () => most / 2 ** 20 };
+}
+
+async function inspect(port: number, target: string): Promise<{ call: Call; close(): void }> {
+  const list = await fetch(`http://127.0.0.1:${port}/json`);
+  const targets = (await list.json()) as { id: string; webSocketDebuggerUrl: string }[];
+  const url = targets.find(({ id }) => id === target)?.webSocketDebuggerUrl;
+  if (!url) throw new Error(`The inspector has no such Worker: ${JSON.stringify(targets)}`);
+  const socket = new WebSocket(url);
+  await once(socket, "open");
+  let calls = 0;
+  const waiting = new Map<number, { settle(result: unknown): void; reject(error: Error): void }>();
+  socket.addEventListener("close", () => {
+    for (const { reject } of waiting.values()) reject(new Error("The inspector hung up."));
+  });
+  socket.addEventListener("message", ({ data }) => {
+    const message: { id?: number; result?: object; error?: { message: string } } = JSON.parse(String(data));
+    const waits = waiting.get(message.id ?? 0);
+    waiting.delete(message.id ?? 0);
+    if (message.error) waits?.reject(new Error(message.error.message));
+    else waits?.settle(message.result);
+  });
+  const call: Call = (method, params = {}) =>
+    new Promise((settle, reject) => {
+      const id = ++calls;
+      waiting.set(id, { settle: settle as (result: unknown) => void, reject });
+      socket.send(JSON.stringify({ id, method, params }));
+    });
+  return { call, close: () => socket.close() };
 }

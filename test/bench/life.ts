@@ -4,6 +4,7 @@ import { ask, makeFleetBed, makeTenant, signIn } from "./bed.ts";
 import { ratio, shown, shownSpread, spread, table } from "./figures.ts";
 import { fillTenant, type Ground } from "./grounds.ts";
 import { startLoad, type Outcome } from "./load.ts";
+import { watchHeap } from "./inspector.ts";
 import { peakOf, serveWhole } from "./miniflare.ts";
 import { requestsTo } from "./requests.ts";
 import { connect } from "./sides.ts";
@@ -20,7 +21,15 @@ const POLL_MS = 100;
 const LIMITS = [{ name: "minute", limit: 60_000_000, window: 60 }];
 
 /** What was done to the tenant: how long it took, and a neighbour's requests meanwhile. */
-type Phase = { name: string; rows: number; seconds: number; during: Outcome[]; own: Outcome[] };
+type Phase = {
+  name: string;
+  seconds: number;
+  during: Outcome[];
+  own: Outcome[];
+  memory: Memory;
+};
+/** The most so far, in MiB: of the isolate's heap, garbage included, and of its process, which has wrangler's simulators too. */
+type Memory = { heap: number; process: number };
 
 /** Exports a tenant, imports it into another one, and erases it, beside a neighbour who works on. */
 export async function life(bench: AsyncDisposableStack, options: Options): Promise<Result> {
@@ -58,7 +67,9 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
   await round(neighbour.projects, others, neighbours);
   const before: Outcome[] = [];
   for (let at = 0; at < ROUNDS_BEFORE; at++) before.push(await round(neighbour.projects, others, neighbours));
-  const idleMiB = peakOf(worker.pid);
+  const heap = await watchHeap(bench, worker.inspectorPort, "core:user:partywall");
+  const memory = () => ({ heap: heap.peak(), process: peakOf(worker.pid) });
+  const idle = memory();
 
   /** Waits until `isDone`, while the neighbour works, and the tenant itself where it may. */
   const watch = async (name: string, isOwn: boolean, isDone: () => Promise<boolean>): Promise<Phase> => {
@@ -75,8 +86,9 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
     const seconds = (performance.now() - started) / 1000;
     isOver = true;
     await working;
-    say(`${name}: ${shown(rows / seconds)} rows/s, peak ${shown(peakOf(worker.pid))} MiB`);
-    return { name, rows, seconds, during, own };
+    const most = memory();
+    say(`${name}: ${shown(rows / seconds)} rows/s; so far at most ${shown(most.heap)} MiB of heap`);
+    return { name, seconds, during, own, memory: most };
   };
   const api = `http://127.0.0.1:${worker.port}`;
   const statusOf = async (path: string, of: string): Promise<boolean> => {
@@ -87,7 +99,6 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
 
   const { id } = await ask<{ id: string }>(worker, "/v1/tenant/exports", { token, body: {} });
   const phases = [await watch("export", true, () => statusOf(`/v1/tenant/exports/${id}`, token))];
-  const exported = peakOf(worker.pid);
   const archive = await (
     await fetch(`${api}/v1/tenant/exports/${id}/archive`, { headers: { authorization: `Bearer ${token}` } })
   ).arrayBuffer();
@@ -100,7 +111,6 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
   const { id: importing } = (await sent.json()) as { id: string };
   if (sent.status !== 202) throw new Error(`The import is refused: ${sent.status}`);
   phases.push(await watch("import", false, () => statusOf(`/v1/tenant/imports/${importing}`, target.token)));
-  const imported = peakOf(worker.pid);
   await ask(worker, `/v1/operator/tenants/${large.tenantId}/erase`, {
     token: bed.variables["OPERATOR_TOKEN"] ?? "",
     body: { reason: "bench" },
@@ -116,16 +126,16 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
       outcomes.map((each) => each.p99),
       outcomes.map(() => calm),
     );
-  const peaks = { idleMiB, exported, imported, erased: peakOf(worker.pid) };
   return {
     data: {
       rows,
       archiveBytes: archive.byteLength,
-      peaks,
+      idle,
       calm,
-      phases: phases.map(({ name, seconds, during }) => ({
+      phases: phases.map(({ name, seconds, during, memory: most }) => ({
         name,
         seconds,
+        memory: most,
         p99: p99(during),
         toCalm: to(during),
       })),
@@ -133,17 +143,29 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
     text: [
       `A tenant of ${shown(rows)} rows is exported, imported into another tenant, and erased, by the Workflows and the R2 that wrangler`,
       `simulates; the archive has ${shown(archive.byteLength / 1e6, 1)} MB. Another tenant reads and writes 100 times a second meanwhile; its p99 is`,
-      `${shown(calm, 1)} ms before. The Worker's process, simulators included, used ${shown(idleMiB)} MiB before, and at most ${shown(peaks.erased)} MiB.`,
+      `${shown(calm, 1)} ms before. The isolate's heap had ${shown(idle.heap)} MiB before, garbage included, and its process, which has the`,
+      `simulators too, ${shown(idle.process)} MiB.`,
       "",
       table(
-        ["", "seconds", "rows/s", "neighbour's p99, ms", "to before", "own requests, p99 ms"],
-        phases.map(({ name, seconds, during, own }) => [
+        [
+          "",
+          "seconds",
+          "rows/s",
+          "neighbour's p99, ms",
+          "to before",
+          "own requests, p99 ms",
+          "heap, MiB",
+          "process, MiB",
+        ],
+        phases.map(({ name, seconds, during, own, memory: most }) => [
           name,
           shown(seconds, 1),
           shown(rows / seconds),
           shownSpread(p99(during), 1),
           shownSpread(to(during)),
           shownSpread(p99(own), 1),
+          shown(most.heap),
+          shown(most.process),
         ]),
       ),
       "",

@@ -8,6 +8,7 @@ import { neighbour } from "./neighbour.ts";
 import { pipeline } from "./pipeline.ts";
 import { profile } from "./profile.ts";
 import { sites } from "./sites.ts";
+import { soak } from "./soak.ts";
 import type { Subject } from "./subject.ts";
 import { tokens } from "./tokens.ts";
 import { wall } from "./wall.ts";
@@ -21,6 +22,7 @@ const SUBJECTS: Record<string, Subject> = {
   pipeline,
   profile,
   sites,
+  soak,
   tokens,
   wall,
 };
@@ -30,8 +32,8 @@ const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--conn
   [--only read,list,create,patch | held,rate,copy,fence]
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
-where tenants' content can be, fleet, which migrates 300 sites, move, which moves a tenant of --rows rows (1000000), and
-life, which exports, imports and erases one.`;
+where tenants' content can be, fleet, which migrates 300 sites, move, which moves a tenant of --rows rows (1000000),
+life, which exports, imports and erases one, and soak, which has 2000 tenants make --rows requests (100000), and sweeps.`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();

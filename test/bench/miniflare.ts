@@ -9,9 +9,16 @@ const config = unstable_readConfig({ config: join(import.meta.dirname, "../../wr
 
 /** What is used of wrangler's simulator, whose types wrangler does not pass on. */
 type Simulator = {
-  Miniflare: new (options: unknown) => { ready: Promise<URL>; dispose(): Promise<void> };
+  Miniflare: new (options: unknown) => {
+    ready: Promise<URL>;
+    getInspectorURL(): Promise<URL>;
+    dispose(): Promise<void>;
+    getWorker(): Promise<{ scheduled(options: object): Promise<{ outcome: string }> }>;
+  };
   convertV4MiniflareOptions: (options: object) => unknown;
 };
+/** `sweep` calls the Worker as its cron does, until it is done. */
+export type ServedWhole = Served & { sweep(): Promise<void> };
 type Class = { name: string; class_name: string };
 
 /** Serves a bundle with the Workflows and the R2 that wrangler simulates, which bare workerd has not, until `bench` ends. */
@@ -20,7 +27,7 @@ export async function serveWhole(
   { dir, modules }: Bundle,
   variables: Record<string, string>,
   persist: string,
-): Promise<Served> {
+): Promise<ServedWhole> {
   const { Miniflare, convertV4MiniflareOptions } = requireOfWrangler("miniflare") as Simulator;
   const before = new Set(children());
   const miniflare = new Miniflare(
@@ -28,6 +35,7 @@ export async function serveWhole(
       name: "partywall",
       host: "127.0.0.1",
       port: 0,
+      inspectorPort: 0,
       modulesRoot: dir,
       modules: modules.map((name) => ({
         type: name.endsWith(".wasm") ? "CompiledWasm" : "ESModule",
@@ -64,7 +72,12 @@ export async function serveWhole(
   bench.defer(stop);
   const { port } = await miniflare.ready;
   const pid = children().find((child) => !before.has(child)) ?? 0;
-  return { port: Number(port), pid, inspectorPort: 0, stop };
+  const sweep = async (): Promise<void> => {
+    const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
+    if (outcome !== "ok") throw new Error(`The sweep ended as ${outcome}.`);
+  };
+  const inspectorPort = Number((await miniflare.getInspectorURL()).port);
+  return { port: Number(port), pid, inspectorPort, stop, sweep };
 }
 
 /** The processes that this one has started, where the system says so. */
