@@ -10,6 +10,7 @@ import { beginJob, loginsAtSite, siteNamed, takeOver, type Job } from "../drizzl
 import { catchUp } from "../drizzle/moves/copy.ts";
 import { ListedChanges } from "../drizzle/moves/differences.ts";
 import { SiteEnd } from "../drizzle/moves/site-end.ts";
+import type { Mode, Statement } from "../src/lifecycle/rows.ts";
 import { createTenant } from "../drizzle/create-tenant.ts";
 import { addSite } from "../drizzle/site-add.ts";
 import { FENCE_MODES } from "../src/db/site.ts";
@@ -53,8 +54,14 @@ afterEach(async () => {
 });
 
 /** The place as this attempt sees it. */
-async function endOf({ tenant, id, token }: Job, site: string): Promise<SiteEnd> {
-  const end = new SiteEnd(loginsAtSite(variables, await siteNamed(variables, site)), {
+const endOf = (of: Job, site: string) => endAs(SiteEnd, of, site);
+
+async function endAs<E extends SiteEnd>(
+  Class: new (...of: ConstructorParameters<typeof SiteEnd>) => E,
+  { tenant, id, token }: Job,
+  site: string,
+): Promise<E> {
+  const end = new Class(loginsAtSite(variables, await siteNamed(variables, site)), {
     tenant,
     job: id,
     token,
@@ -62,6 +69,25 @@ async function endOf({ tenant, id, token }: Job, site: string): Promise<SiteEnd>
   ends.push(end);
   return end;
 }
+
+/** Instead of rows, it gets the most of them that a node of the plan had. */
+class Explained extends SiteEnd {
+  mostRows = 0;
+  protected override async run<Row extends Record<string, unknown>>(
+    mode: Mode,
+    [text, ...params]: Statement,
+  ): Promise<Row[]> {
+    const explained = await super.run<{ "QUERY PLAN": [{ Plan: Plan }] }>(mode, [
+      `explain (analyze, format json) ${text}`,
+      ...params,
+    ]);
+    const most = ({ Plans = [], ...plan }: Plan): number =>
+      Math.max(plan["Actual Rows"] * plan["Actual Loops"], ...Plans.map(most));
+    this.mostRows = Math.max(...explained.map((row) => most(row["QUERY PLAN"][0].Plan)));
+    return [];
+  }
+}
+type Plan = { "Actual Rows": number; "Actual Loops": number; Plans?: Plan[] };
 
 /** The shared site as an attempt at another job sees it, so many attempts later. */
 const laterJob = (later: number) => endOf({ ...job, id: randomUUID(), token: job.token + later }, "shared");
@@ -472,6 +498,25 @@ describe("rows", () => {
       expect(seen).toEqual(before.map(({ line }) => line));
       await exporting.setFence("open", 1);
     }
+  });
+
+  it("cost a page no more than its rows, in a tenant that has most of a large table", async () => {
+    await root.query("set session_replication_role = replica");
+    await root.query(
+      `insert into public.projects (tenant_id, id, name, created_by)
+       select $1, gen_random_uuid(), 'x', $1 from generate_series(1, 50000)`,
+      [job.tenant],
+    );
+    await root.query("set session_replication_role = origin; analyze public.projects");
+    await here.keepImages(1);
+    const table = await tableNamed("projects");
+    const explained = await endAs(Explained, job, "shared");
+    const most = { rows: 100, bytes: 1e6 };
+    const after = ["80000000-0000-0000-0000-000000000000"];
+    await explained.page(table, { after, upto: null }, most);
+    expect(explained.mostRows).toBe(100);
+    await explained.lines(table, after, most);
+    expect(explained.mostRows).toBe(100);
   });
 
   it("are noted one by one again by whoever comes after an export", async () => {

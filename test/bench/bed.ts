@@ -97,24 +97,32 @@ export async function runSql(url: string, text: string, values?: unknown[]): Pro
 
 /** Makes a tenant through the API, on the plan enterprise with these limits, which its object learns at a sign-in. */
 export async function makeTenant(bed: Bed, worker: Served, slug: string, limits: object[]): Promise<void> {
-  const body = { email: `${slug}@bench.test`, password: PASSWORD, tenant: { name: slug, slug } };
-  await ask(worker, "/v1/signup", { body });
+  await signUp(worker, slug);
   await runSql(bed.operatorUrl, "update tenants set plan = 'enterprise', limits = $2 where slug = $1", [
     slug,
     JSON.stringify(limits),
   ]);
 }
 
+/** Makes a tenant on the plan of those that sign up, through the API. */
+export async function signUp(worker: Served, slug: string): Promise<Member> {
+  const body = { ...ownerOf(slug), tenant: { name: slug, slug } };
+  return memberOf(await ask(worker, "/v1/signup", { body }));
+}
+
 /** Signs the tenant's owner in, through the API. */
 export async function signIn(worker: Served, slug: string): Promise<Member> {
-  const body = { email: `${slug}@bench.test`, password: PASSWORD };
-  const session = await ask<{ access_token: string; tenant: { id: string }; user: { id: string } }>(
-    worker,
-    "/v1/sessions",
-    { body },
-  );
-  return { token: session.access_token, tenantId: session.tenant.id, userId: session.user.id };
+  return memberOf(await ask(worker, "/v1/sessions", { body: ownerOf(slug) }));
 }
+
+const ownerOf = (slug: string) => ({ email: `${slug}@bench.test`, password: PASSWORD });
+
+type Session = { access_token: string; tenant: { id: string }; user: { id: string } };
+const memberOf = ({ access_token: token, tenant, user }: Session): Member => ({
+  token,
+  tenantId: tenant.id,
+  userId: user.id,
+});
 
 /** The answer to a GET, or to a POST of `body`, as JSON. Throws for any status but 2xx. */
 export async function ask<T>(

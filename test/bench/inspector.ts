@@ -78,7 +78,7 @@ async function inspect(port: number, target: string): Promise<{ call: Call; clos
   const call: Call = (method, params = {}) =>
     new Promise((settle, reject) => {
       const id = ++calls;
-      waiting.set(id, { settle: settle as (result: unknown) => void, reject });
+      waiting.set(id, { settle, reject });
       socket.send(JSON.stringify({ id, method, params }));
     });
   return { call, close: () => socket.close() };

@@ -75,16 +75,16 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
   const watch = async (name: string, isOwn: boolean, isDone: () => Promise<boolean>): Promise<Phase> => {
     const started = performance.now();
     const [during, own]: [Outcome[], Outcome[]] = [[], []];
-    let isOver = false;
+    const over = new AbortController();
     const working = (async () => {
-      while (!isOver) {
+      while (!over.signal.aborted) {
         during.push(await round(neighbour.projects, others, neighbours));
-        if (isOwn && !isOver) own.push(await round(large.projects, token, worker));
+        if (isOwn && !over.signal.aborted) own.push(await round(large.projects, token, worker));
       }
     })();
     while (!(await isDone())) await delay(POLL_MS);
     const seconds = (performance.now() - started) / 1000;
-    isOver = true;
+    over.abort();
     await working;
     const most = memory();
     say(`${name}: ${shown(rows / seconds)} rows/s; so far at most ${shown(most.heap)} MiB of heap`);

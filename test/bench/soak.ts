@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type pg from "pg";
 import { aimsTable } from "./aims.ts";
-import { ask, makeBed, type Member } from "./bed.ts";
+import { ask, makeBed, signIn, signUp } from "./bed.ts";
 import { shown, table } from "./figures.ts";
 import { serveWhole } from "./miniflare.ts";
 import { connect } from "./sides.ts";
@@ -15,14 +15,12 @@ const ONE_WORKS_OF = 10;
 const LATER_REQUESTS = 5;
 /** More than any rule of the plan of sign-ups lets rows grow. */
 const DAYS = 200;
-const PASSWORD = "correct horse battery staple";
 /** Sweeps after which there is nothing left to do, or something is wrong. */
 const MAX_SWEEPS = 1000;
 
 /** What grows with requests, and what says how old a row is. */
 const GROWING = {
   "control.sessions": "expires_at",
-  "control.invitations": "expires_at",
   "public.idempotency_keys": "created_at",
   "public.audit_events": "created_at",
 } as const;
@@ -42,21 +40,21 @@ export async function soak(
   );
   const superuser = await connect(bench, bed.superuserUrl);
   const started = performance.now();
-  say(`${shown(TENANTS)} tenants sign up`);
-  const owners = await eachOf(numbers(TENANTS), connections, (n) => signUp(worker, `soak-${n}`));
-  say(`${shown(requests)} requests`);
-  const first = await eachOf(owners, connections, (owner) => startWork(worker, owner));
-  await eachOf(numbers(requests - 2 * TENANTS), connections, async (n) => {
-    const at = n % TENANTS;
-    await work(worker, owners[at], first[at], n);
+  say(`${shown(TENANTS)} tenants sign up, and make ${shown(requests)} requests`);
+  const projects = await eachOf(numbers(TENANTS), connections, async (tenant) => {
+    const { token } = await signUp(worker, `soak-${tenant}`);
+    const body = { name: "Roof" };
+    const { id } = await ask<{ id: string }>(worker, "/v1/projects", { token, body });
+    for (let n = 2; n < requests / TENANTS; n++) await work(worker, token, id, n);
+    return id;
   });
   const before = await rowsOf(superuser);
   say(`${DAYS} days pass; one tenant of ${ONE_WORKS_OF} works on`);
   await letTimePass(superuser);
   const atWork = numbers(TENANTS / ONE_WORKS_OF).map((n) => n * ONE_WORKS_OF);
   await eachOf(atWork, connections, async (at) => {
-    const owner = await signIn(worker, `soak-${at}`);
-    for (let n = 0; n < LATER_REQUESTS; n++) await work(worker, owner, first[at], n);
+    const { token } = await signIn(worker, `soak-${at}`);
+    for (let n = 1; n < LATER_REQUESTS; n++) await work(worker, token, projects[at], n);
   });
   const old = await rowsOf(superuser, `< now() - interval '${DAYS / 2} days'`);
   const due = await rowsOf(superuser);
@@ -94,42 +92,14 @@ export async function soak(
   };
 }
 
-async function signUp(worker: Served, slug: string): Promise<Member> {
-  const body = { email: `${slug}@bench.test`, password: PASSWORD, tenant: { name: slug, slug } };
-  return memberOf(await ask(worker, "/v1/signup", { body }));
-}
-
-async function signIn(worker: Served, slug: string): Promise<Member> {
-  return memberOf(
-    await ask(worker, "/v1/sessions", { body: { email: `${slug}@bench.test`, password: PASSWORD } }),
-  );
-}
-
-type Granted = { access_token: string; tenant: { id: string }; user: { id: string } };
-const memberOf = ({ access_token: token, tenant, user }: Granted): Member => ({
-  token,
-  tenantId: tenant.id,
-  userId: user.id,
-});
-
-/** Two requests: a project, whose id is returned, and an invitation. */
-async function startWork(worker: Served, { token, tenantId }: Member): Promise<string> {
-  const { id } = await ask<{ id: string }>(worker, "/v1/projects", { token, body: { name: "Roof" } });
-  await ask(worker, "/v1/invitations", {
-    token,
-    body: { email: `guest@${tenantId}.test`, role: "member" },
-  });
-  return id;
-}
-
 /** One request, which is repeated under its key as clients do, or changes a project. */
-async function work(worker: Served, owner: Member | undefined, project: string | undefined, n: number) {
+async function work(worker: Served, token: string, project: string | undefined, n: number) {
   const isNew = n % 2 === 0;
   for (;;) {
     const response = await fetch(`http://127.0.0.1:${worker.port}/v1/projects${isNew ? "" : `/${project}`}`, {
       method: isNew ? "POST" : "PATCH",
       headers: {
-        authorization: `Bearer ${owner?.token}`,
+        authorization: `Bearer ${token}`,
         "content-type": "application/json",
         ...(isNew && { "idempotency-key": `"${crypto.randomUUID()}"` }),
       },

@@ -967,7 +967,7 @@ export const DEFECTS: Defect[] = [
     OF_ATTEMPTS,
     edit(
       "src/lifecycle/rows.ts",
-      "where ${range.sql} and not exists (select from logged where logged.key = ${keyTexts(table)})",
+      "where ${range.sql} and ${keyTexts(table)} not in (select key from logged)",
       "where ${range.sql}",
     ),
   ),
