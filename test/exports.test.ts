@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { SHARED_SITE } from "../src/db/places.ts";
 import { bindings } from "../src/env.ts";
 import { archiveOf, objectsOf } from "../src/lifecycle/archive.ts";
+import { runExport } from "../src/lifecycle/export.ts";
 import {
   answered,
   newMember,
@@ -14,7 +15,15 @@ import {
   stage,
   storedKey,
 } from "./support/client.ts";
-import { download, ended, exportTenant, rowsIn, unzipped, type Exported } from "./support/lifecycle.ts";
+import {
+  download,
+  ended,
+  erase,
+  exportTenant,
+  rowsIn,
+  unzipped,
+  type Exported,
+} from "./support/lifecycle.ts";
 import { SITE } from "./support/site.ts";
 
 type Manifest = {
@@ -132,6 +141,24 @@ describe("an export", () => {
       ["DELETE", ""],
     ] as const)
       await answered(404, request(method, `/v1/tenant/exports/${id}${path}`, { token }));
+    expect((await bindings.ARCHIVES.list({ prefix: objectsOf(tenant.id) })).objects).toEqual([]);
+  });
+
+  it("leaves nothing behind that a late step has stored of a tenant erased meanwhile", async () => {
+    const { tenant } = await newTenant();
+    const job = { kind: "export", tenant: tenant.id, job: crypto.randomUUID() } as const;
+    await stage`insert into control.jobs (id, tenant_id, kind, source, target, epoch, token)
+      select ${job.job}, id, 'export', site, site, epoch, 1 from control.tenants where id = ${tenant.id}`;
+    const archive = archiveOf(job.tenant, "exports", job.job);
+    await runExport(job, async (name, work) => {
+      const result = await work();
+      if (name === "archive") {
+        const stored = await (await bindings.ARCHIVES.get(archive))?.arrayBuffer();
+        await erase(tenant.id);
+        await bindings.ARCHIVES.put(archive, stored ?? "");
+      }
+      return result;
+    });
     expect((await bindings.ARCHIVES.list({ prefix: objectsOf(tenant.id) })).objects).toEqual([]);
   });
 

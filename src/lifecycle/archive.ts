@@ -96,23 +96,29 @@ async function store(key: string, tenant: string, stream: AsyncIterable<unknown>
     held.push(chunk);
     size += chunk.length;
   };
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    bytes += chunk.length;
-    take(chunk);
-    while (size >= PART_BYTES) {
-      const whole = Buffer.concat(held);
-      [held, size] = [[], 0];
-      if (whole.length > PART_BYTES) take(whole.subarray(PART_BYTES));
-      upload ??= await bindings.ARCHIVES.createMultipartUpload(key, options);
-      uploaded.push(await upload.uploadPart(uploaded.length + 1, whole.subarray(0, PART_BYTES)));
+  try {
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      bytes += chunk.length;
+      take(chunk);
+      while (size >= PART_BYTES) {
+        const whole = Buffer.concat(held);
+        [held, size] = [[], 0];
+        if (whole.length > PART_BYTES) take(whole.subarray(PART_BYTES));
+        upload ??= await bindings.ARCHIVES.createMultipartUpload(key, options);
+        uploaded.push(await upload.uploadPart(uploaded.length + 1, whole.subarray(0, PART_BYTES)));
+      }
     }
-  }
-  const rest = Buffer.concat(held);
-  if (!upload) await bindings.ARCHIVES.put(key, rest, options);
-  else {
-    if (rest.length > 0) uploaded.push(await upload.uploadPart(uploaded.length + 1, rest));
-    await upload.complete(uploaded);
+    const rest = Buffer.concat(held);
+    if (!upload) await bindings.ARCHIVES.put(key, rest, options);
+    else {
+      if (rest.length > 0) uploaded.push(await upload.uploadPart(uploaded.length + 1, rest));
+      await upload.complete(uploaded);
+    }
+  } catch (error) {
+    // Its parts would be kept for days.
+    await upload?.abort().catch(() => undefined);
+    throw error;
   }
   return { bytes, sha256: digestOf(hash) };
 }

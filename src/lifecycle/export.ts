@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { settings } from "../env.ts";
-import { deleteParts, putPart, writeArchive, type FileInParts, type FileSum } from "./archive.ts";
+import { bindings, settings } from "../env.ts";
+import { archiveOf, deleteParts, putPart, writeArchive, type FileInParts, type FileSum } from "./archive.ts";
 import type { Key, Table } from "./end.ts";
 import { JobSite } from "./job-site.ts";
-import { claimJob, finishJob, noteJob, type Claim, type Job } from "./jobs.ts";
+import { claimJob, finishJob, noteJob, outcomeOf, type Claim, type Job } from "./jobs.ts";
 import { linesOfControl, PEOPLE } from "./people.ts";
 import { flipping, Pace, type Do } from "./steps.ts";
 import { isSuperseded } from "./superseded.ts";
@@ -70,6 +70,8 @@ export async function runExport(job: Job, step: Do): Promise<void> {
     if (isSuperseded(error)) return;
     await step("give up", () => giveUp(job));
     throw error;
+  } finally {
+    await step("clear", () => clear(job));
   }
 }
 
@@ -145,7 +147,6 @@ async function finish(job: Job, archive: Archived): Promise<void> {
   if (!claim) return;
   await flipping(() => new JobSite(claim.site, claim).setFence("open", claim.epoch));
   await finishJob(claim, "done", archive, EXPORT_DAYS);
-  await deleteParts(job.tenant, job.job);
 }
 
 async function giveUp(job: Job): Promise<void> {
@@ -156,5 +157,16 @@ async function giveUp(job: Job): Promise<void> {
   await flipping(() => site.setFence("logged", claim.epoch));
   await flipping(() => site.setFence("open", claim.epoch));
   await finishJob(claim, "failed", {});
+}
+
+/**
+ * Deletes what an export that is over leaves in R2: its parts, and where it is not done its archive. The last step, so that
+ * nothing is left either of one whose tenant was erased meanwhile.
+ */
+async function clear(job: Job): Promise<void> {
+  const outcome = await outcomeOf(job);
+  // A newer attempt works with these parts.
+  if (outcome === null) return;
   await deleteParts(job.tenant, job.job);
+  if (outcome !== "done") await bindings.ARCHIVES.delete(archiveOf(job.tenant, "exports", job.job));
 }

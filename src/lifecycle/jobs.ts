@@ -1,5 +1,6 @@
-import { sql } from "drizzle-orm";
+import { eq, sql } from "drizzle-orm";
 import * as v from "valibot";
+import { jobs } from "../db/control.ts";
 import { edgeRecord } from "../db/edge-record.ts";
 import type { Home } from "../db/places.ts";
 import { query, type Given } from "../db/query.ts";
@@ -49,6 +50,21 @@ export async function claimJob({ tenant, job }: Pick<Job, "tenant" | "job">): Pr
   return { tenant, job, token, epoch, progress, site: homeOf(found.tenant).site };
 }
 
+const ending = query((db, { job }: Given<{ job: string }>) =>
+  db
+    .select({ outcome: jobs.outcome, isOver: sql<boolean>`${jobs.finished_at} is not null` })
+    .from(jobs)
+    .where(eq(jobs.id, job)),
+);
+
+/** What has come of a job: null while it is under way, and `erased` when its tenant is no more. */
+export async function outcomeOf({ tenant, job }: Pick<Job, "tenant" | "job">) {
+  const { found } = await controlOf(tenant).read({ found: ending({ job }) });
+  const [row] = found;
+  if (!row) return "erased";
+  return row.isOver ? row.outcome : null;
+}
+
 const noting = query((db, given: Given<{ job: string; token: number; progress: string }>) =>
   db.execute(sql`select note_job(${given.job}, ${given.token}, ${given.progress}::jsonb) as done`),
 );
@@ -82,10 +98,13 @@ export async function finishJob(
   if (!done) throw new Superseded();
 }
 
+/** What the platform keeps of an instance that has ended has keys of the tenant's rows in it. */
+const KEPT = { successRetention: "1 day", errorRetention: "1 day" } as const;
+
 /** Has the job worked on, by an instance of that name if there is none yet; a second one does no harm. */
 export async function startJob(job: Job, id = job.job): Promise<void> {
   try {
-    await bindings.LIFECYCLE.create({ id, params: job });
+    await bindings.LIFECYCLE.create({ id, params: job, retention: KEPT });
   } catch (error) {
     // As when a request is repeated whose answer was lost.
     if (!/already.exists/i.test(String(error))) throw error;

@@ -992,6 +992,20 @@ export const DEFECTS: Defect[] = [
     edit("src/lifecycle/exports.ts", "gt, isNull, or, sql", "gt, isNotNull, isNull, or, sql"),
   ),
   broken(
+    "a page of an export reads all the rows that follow",
+    OF_ATTEMPTS,
+    edit(
+      "src/lifecycle/rows.ts",
+      "where ${range.sql} and ${keyTexts(table)} not in (select key from logged)",
+      "where ${range.sql} and not exists (select from logged where logged.key = ${keyTexts(table)})",
+    ),
+  ),
+  broken(
+    "an export whose tenant was erased meanwhile leaves its archive",
+    ["exports"],
+    edit("src/lifecycle/export.ts", 'if (outcome !== "done") await', 'if (outcome === "failed") await'),
+  ),
+  broken(
     "an import that is refused takes the tenant's rows along",
     ["imports"],
     edit(
