@@ -24,7 +24,8 @@ export const Instant = v.pipe(
   v.check(isWritable, "an instant of the years 1 to 9999 in UTC"),
 );
 
-export const Uuid = v.pipe(v.string(), v.uuid());
+/** Written in one way: elsewhere than in Postgres ids are compared as texts. */
+export const Uuid = v.pipe(v.string(), v.uuid(), v.toLowerCase());
 
 /** One DNS label, in lower case: a name in URLs, such as a tenant's in hosts and sign-ins. */
 export const Slug = v.pipe(

@@ -5,6 +5,7 @@ import { bindings } from "../src/env.ts";
 import worker from "../src/index.ts";
 import { SHARED_SITE } from "../src/db/places.ts";
 import { objectsOf } from "../src/lifecycle/archive.ts";
+import { eraseTenantInTime } from "../src/lifecycle/closing.ts";
 import { sweep } from "../src/lifecycle/sweep.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
 import {
@@ -54,6 +55,31 @@ async function furnished(marker: string): Promise<SignedIn> {
 const markerOf = () => `marker-${crypto.randomUUID().slice(0, 8)}`;
 
 describe("an erasure", () => {
+  it("does not begin when its tenant was restored since the time was up", async () => {
+    const { tenant, token } = await newTenant();
+    await answered(202, request("DELETE", "/v1/tenant", { token }));
+    await stage`alter table control.tenants disable trigger change_status`;
+    await stage`update control.tenants set closes_at = now() - interval '1 minute' where id = ${tenant.id}`;
+    await stage`alter table control.tenants enable trigger change_status`;
+    await answered(200, request("POST", "/v1/tenant/restore", { token }));
+    await expect(eraseTenantInTime(tenant.id)).rejects.toMatchObject({ code: "tenant_state" });
+    expect(await answered(200, request("GET", "/v1/tenant", { token }))).toMatchObject({ status: "active" });
+  });
+
+  it("goes to what a restore under way has kept, and another tenant's job with its id does not hold it up", async () => {
+    const [{ tenant }, other] = await Promise.all([newTenant(), newTenant()]);
+    await stage`insert into control.jobs (id, tenant_id, kind, source, target, epoch, token)
+      values (${tenant.id}, ${other.tenant.id}, 'export', 'shared', 'shared', 1, 1)`;
+    const job = crypto.randomUUID();
+    await stage`insert into control.jobs (id, tenant_id, kind, source, target, epoch, token)
+      select ${job}, id, 'restore', site, site, epoch, 1 from control.tenants where id = ${tenant.id}`;
+    await erase(tenant.id);
+    const [row] = await stage`select places from control.erasures where id = ${tenant.id}`;
+    expect(row?.["places"]).toContainEqual(
+      expect.objectContaining({ name: `undo-${job.replaceAll("-", "")}` }),
+    );
+  });
+
   it("leaves nothing of the tenant anywhere but in the ledger and the fence", async () => {
     const marker = markerOf();
     const owner = await furnished(marker);

@@ -185,6 +185,28 @@ describe.skipIf(SITE.name !== SHARED_SITE.name)("an import", () => {
       /the tables tasks are not the same here/,
     ],
     [
+      "a table whose name reads like an attempt's end",
+      async (archive) => {
+        const files = await unzipped(archive);
+        const name = "another attempt works on this job, or it has ended";
+        return zipped(
+          files.set(
+            "manifest.json",
+            (files.get("manifest.json") ?? "").replace('"name": "tasks"', `"name": "${name}"`),
+          ),
+        );
+      },
+      /the tables tasks, another attempt/,
+    ],
+    [
+      "a row that its table does not take",
+      async (archive) => {
+        const text = (await unzipped(archive)).get("content/projects.ndjson") ?? "";
+        return forged(archive, "content/projects.ndjson", text.replace(/"name":"[^"]*"/, '"name":null'));
+      },
+      /does not take \(SQLSTATE 23502\)/,
+    ],
+    [
       "rows that refer to what is not there",
       async (archive) => forged(archive, "content/projects.ndjson", ""),
       /6 rows of the archive collide with others, or refer to rows/,
@@ -205,6 +227,11 @@ describe.skipIf(SITE.name !== SHARED_SITE.name)("an import", () => {
       expect(await answered(200, request("GET", `/v1/${path}`, { token: target.token }))).toMatchObject({
         data: [],
       });
+    const { data } = await answered<{ data: { resource: string }[] }>(
+      200,
+      request("GET", "/v1/audit-events", { token: target.token }),
+    );
+    expect(data.filter(({ resource }) => resource === "projects")).toEqual([]);
     // The tenant is as it was: it can be used, and import what is right.
     expect(await importInto(target.token, exported)).toMatchObject({ status: "done" });
   });
@@ -248,11 +275,20 @@ describe.skipIf(SITE.name !== SHARED_SITE.name)("an import", () => {
     expect((await bindings.ARCHIVES.list({ prefix: objectsOf(target.tenant.id) })).objects).toEqual([]);
   });
 
-  it("begins again where an instance before it has ended, from nothing", async () => {
+  it.each([
+    ["once its rows were there", "open", { isLoaded: true }],
+    ["while it loaded them", "loading", { isLoading: true }],
+  ])("goes on where an instance before it has ended, %s", async (_, mode, progress) => {
     const target = await newTenant();
     await importInto(target.token, exported);
     // As if that had ended before it could say that it is done.
-    const [{ id }] = (await stage`update control.jobs set finished_at = null, outcome = null, result = null
+    await AT_SITE.stage.query(`update ${PLACE.schema}.fences set mode = $1 where tenant = $2`, [
+      mode,
+      target.tenant.id,
+    ]);
+    if (mode === "open") await newProject(target.token, { name: "written since" });
+    const [{ id }] = (await stage`update control.jobs set finished_at = null, outcome = null, result = null,
+        progress = ${JSON.stringify(progress)}
       where tenant_id = ${target.tenant.id} and kind = 'import' returning id`) as [{ id: string }];
     await bindings.ARCHIVES.put(archiveOf(target.tenant.id, "imports", id), exported);
     await bindings.LIFECYCLE.create({
@@ -262,7 +298,16 @@ describe.skipIf(SITE.name !== SHARED_SITE.name)("an import", () => {
     await ended(`${id}-2`);
     const files = await unzipped(exported);
     const again = await unzipped(await download(target.token, (await exportTenant(target.token)).id));
-    expect(again.get("content/projects.ndjson")).toBe(files.get("content/projects.ndjson"));
+    const since = mode === "open" ? 1 : 0;
+    const lines = again
+      .get("content/projects.ndjson")
+      ?.split("\n")
+      .toSpliced(-1 - since, since);
+    expect(lines?.join("\n")).toBe(files.get("content/projects.ndjson"));
+    expect(rowsIn(again, "content/projects.ndjson").at(-1)?.["name"] === "written since").toBe(since === 1);
     expect(rowsIn(again, "content/tasks.ndjson")).toHaveLength(6);
+    expect(
+      await answered(200, request("GET", `/v1/tenant/imports/${id}`, { token: target.token })),
+    ).toMatchObject({ status: "done", reason: null });
   });
 });

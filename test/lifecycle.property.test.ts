@@ -262,7 +262,7 @@ async function check({ lives }: World): Promise<void> {
 
 it("no row is lost before an erasure, none is left after it, and no status lets in what it should not", async () => {
   const faults = fc.record({
-    steps: fc.array(fc.constantFrom(...FATES), { maxLength: 12 }),
+    steps: fc.array(fc.constantFrom(...FATES), { maxLength: 30 }),
     answers: fc.array(fc.constantFrom(...ANSWERS), { maxLength: 20 }),
     crashes: fc.boolean(),
   });

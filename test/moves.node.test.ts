@@ -160,7 +160,7 @@ describe("a tenant", () => {
     expect([held.status, held.headers.get("retry-after")]).toEqual([503, "1"]);
     expect(await held.json()).toMatchObject({
       code: "unavailable",
-      detail: "The tenant's content is being moved.",
+      detail: "The tenant's content is being moved or imported.",
     });
     await target.setFence("open", 2);
     await source.setFence("closed", 1);

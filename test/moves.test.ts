@@ -46,7 +46,7 @@ describe("a tenant's requests", () => {
     expect([refused.status, refused.headers.get("retry-after")]).toEqual([503, "1"]);
     expect(await refused.json()).toMatchObject({
       code: "unavailable",
-      detail: "The tenant's content is being moved.",
+      detail: "The tenant's content is being moved or imported.",
     });
     expect(await namesOf(list())).toHaveLength(1);
     // What the control plane has of it is not at the site.

@@ -61,7 +61,7 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
     name,
     // One workerd for all files that a worker runs; setupFiles gives each file modules of its own in it.
     isolate: false,
-    setupFiles: ["test/support/workers/fresh.ts", "test/support/workers/statements.ts"],
+    setupFiles: ["fresh", "statements", "jobs"].map((setup) => `test/support/workers/${setup}.ts`),
     root,
     include,
     exclude: [

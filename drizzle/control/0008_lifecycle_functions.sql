@@ -81,7 +81,8 @@ BEGIN
 END $$;
 --> statement-breakpoint
 -- Takes the context's tenant's job over, as a new attempt: what an earlier one still sends to a site does nothing from the
--- new one's first statement there on. Returns nothing for a job that has ended.
+-- new one's first statement there on. Returns nothing for a job that has ended. A tenant's erasure goes by the tenant's id: its
+-- own is random, since the ids of other jobs are of whoever begins them.
 CREATE FUNCTION control.claim_job(job uuid) RETURNS TABLE (token bigint, epoch integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 BEGIN
@@ -89,7 +90,8 @@ BEGIN
 	PERFORM control.lock_outbox(control.current_tenant_id());
 	RETURN QUERY UPDATE control.jobs j SET worked_at = pg_catalog.now(),
 			token = 1 + (SELECT max(o.token) FROM control.jobs o WHERE o.tenant_id = j.tenant_id)
-		WHERE j.id = job AND j.tenant_id = control.current_tenant_id() AND j.finished_at IS NULL
+		WHERE (j.id = job OR j.kind = 'erasure' AND j.tenant_id = job)
+			AND j.tenant_id = control.current_tenant_id() AND j.finished_at IS NULL
 		RETURNING j.token, j.epoch;
 END $$;
 --> statement-breakpoint
@@ -163,7 +165,7 @@ BEGIN
 	UPDATE control.jobs j SET finished_at = pg_catalog.now(), outcome = 'abandoned'
 		WHERE j.tenant_id = tenant AND j.finished_at IS NULL;
 	INSERT INTO control.jobs (id, tenant_id, kind, source, target, epoch, token)
-		SELECT tenant, tenant, 'erasure', t.site, t.site, t.epoch,
+		SELECT pg_catalog.gen_random_uuid(), tenant, 'erasure', t.site, t.site, t.epoch,
 			1 + COALESCE((SELECT max(j.token) FROM control.jobs j WHERE j.tenant_id = t.id), 0)
 		FROM control.tenants t WHERE t.id = tenant;
 	-- A tenant that came back from a backup has been erased before.
@@ -176,7 +178,7 @@ BEGIN
 			UNION ALL
 			SELECT control.site_json(s) || pg_catalog.jsonb_build_object('name', 'undo-' || hex, 'schema', 'site_undo_' || hex)
 				FROM control.jobs j JOIN control.sites s ON s.name = j.source, pg_catalog.replace(j.id::text, '-', '') hex
-				WHERE j.tenant_id = tenant AND j.kind = 'restore' AND j.kept_until IS NOT NULL) p;
+				WHERE j.tenant_id = tenant AND j.kind = 'restore') p;
 	RETURN true;
 END $$;
 --> statement-breakpoint

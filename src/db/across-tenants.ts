@@ -337,15 +337,15 @@ export async function dueWork(idleMinutes: number) {
   const { rows } = await identityDb
     .execute(sql`
       select
-        (select coalesce(json_agg(t.id), '[]') from (select id from tenants where status = 'closing' and closes_at <= now() limit 100) t)
+        (select coalesce(json_agg(t.id), '[]') from (select id from tenants where status = 'closing' and closes_at <= now() order by closes_at limit 100) t)
           as closed,
         (select coalesce(json_agg(json_build_object('kind', j.kind, 'tenant', j.tenant_id, 'job', j.id)), '[]') from (
-          select * from jobs where finished_at is null and kind in ('export', 'import') and worked_at < ${idle} limit 100) j)
+          select * from jobs where finished_at is null and kind in ('export', 'import') and worked_at < ${idle} order by worked_at limit 100) j)
           as stopped,
         (select coalesce(json_agg(e.id), '[]') from (
-          select id from erasures where finished_at is null and worked_at < ${idle} limit 100) e) as erasing,
+          select id from erasures where finished_at is null and worked_at < ${idle} order by worked_at limit 100) e) as erasing,
         (select coalesce(json_agg(json_build_object('tenant', j.tenant_id, 'job', j.id)), '[]') from (
-          select * from jobs where kind = 'export' and kept_until < now() limit 100) j) as expired`)
+          select * from jobs where kind = 'export' and kept_until < now() order by kept_until limit 100) j) as expired`)
     .catch(rethrow);
   return rows;
 }

@@ -144,9 +144,9 @@ const Dropped = v.tuple([v.object({ done: v.boolean() })]);
 export async function deleteExport(account: TenantDb, { tenantId }: Caller, id: string): Promise<void> {
   const { status: is } = await findExport(account, id);
   if (is === "queued" || is === "running") throw new Problem("job_under_way");
-  // First: what nobody can find any more cannot be downloaded either.
-  const { gone } = await change(account, tenantId, () => ({ gone: dropped({ id }) }));
+  // First: should it fail, the export is there still, to be deleted again.
   await bindings.ARCHIVES.delete(archiveOf(tenantId, "exports", id));
+  const { gone } = await change(account, tenantId, () => ({ gone: dropped({ id }) }));
   const [{ done }] = v.parse(Dropped, gone.rows);
   if (!done) throw new Problem("not_found");
 }

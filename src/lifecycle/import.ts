@@ -6,17 +6,21 @@ import { bindings } from "../env.ts";
 import { INVITATION_TTL_DAYS } from "../identity/sealing.ts";
 import { Email } from "../values.ts";
 import { archiveOf } from "./archive.ts";
-import type { Table } from "./end.ts";
+import { stateOf, type Table } from "./end.ts";
 import { eraseRows } from "./erase-rows.ts";
 import { columnsOf, exported, FORMAT } from "./export.ts";
 import { JobSite } from "./job-site.ts";
-import { claimJob, controlOf, finishJob, noteJob, type Claim, type Job } from "./jobs.ts";
+import { claimJob, controlOf, finishJob, noteJob, outcomeOf, type Claim, type Job } from "./jobs.ts";
 import { flipping, Pace, type Do } from "./steps.ts";
 import { isSuperseded } from "./superseded.ts";
 import { Archive, BadArchive } from "./unzip.ts";
 
 const MAX_FILES = 2000;
 const MAX_MANIFEST_BYTES = 4 << 20;
+/** All files together, as they come out of the archive: a few bytes there may be gigabytes here. */
+const MAX_BYTES = 2 ** 31;
+/** People who come with an archive are invited, in a table that all tenants share. */
+const MAX_PEOPLE = 10_000;
 /** What one statement loads, and its longest line: Neon takes 10 MiB at most. */
 const BATCH = { lines: 1000, bytes: 1_000_000 };
 const MAX_LINE_BYTES = 4 << 20;
@@ -61,16 +65,22 @@ export async function runImport(job: Job, step: Do): Promise<void> {
     for (const { file } of [...checked.loads.map(({ listed }) => listed), ...checked.control])
       accepted(await step(`verify ${file}`, () => refusing(() => verify(job, checked, file))));
     const claim = accepted(await step("begin", () => refusing(() => begin(job, checked.loads))));
-    await loadAll(claim, checked.loads, step);
-    await step("members", () => settleMembers(claim, checked.control));
-    accepted(await step("finish", () => refusing(() => finish(job, checked.loads))));
+    const [first, last] = [checked.loads.filter((each) => !isAfter(each)), checked.loads.filter(isAfter)];
+    await loadAll(claim, first, step);
+    accepted(await step("members", () => refusing(() => settleMembers(claim, checked.control))));
+    accepted(await step("count", () => refusing(() => count(claim, checked.loads))));
+    // Last: what is taken back leaves these.
+    await loadAll(claim, last, step);
+    await step("finish", () => finish(job, checked.loads));
   } catch (error) {
-    if (isSuperseded(error)) return;
     const isArchives = error instanceof BadArchive;
+    if (!isArchives && isSuperseded(error)) return;
     await step("give up", () =>
       giveUp(job, isArchives ? error.message : "The import could not be carried out."),
     );
     if (!isArchives) throw error;
+  } finally {
+    await step("clear", () => clear(job));
   }
 }
 
@@ -97,8 +107,10 @@ async function loadAll(claim: Claim, loads: readonly Loaded[], step: Do): Promis
     let refused = 0;
     for (const { table, listed } of round === 1 ? loads : content(loads))
       for (let from = 0; from < listed.rows; from += LINES_A_STEP)
-        refused += await step(`load ${table.name} from line ${from}, round ${round}`, () =>
-          load(claim, table, listed, from),
+        refused += accepted(
+          await step(`load ${table.name} from line ${from}, round ${round}`, () =>
+            refusing(() => load(claim, table, listed, from)),
+          ),
         );
     if (refused > 0 && refused >= left)
       throw new BadArchive(
@@ -119,7 +131,10 @@ async function check(job: Job): Promise<{ loads: Loaded[]; control: Listed[] }> 
   const { tables: listed, control } = parsed.output;
   // The fence lets nobody but an attempt read the catalog in the tenant's context.
   const site = new JobSite(claim.site, claim);
-  await flipping(() => site.setFence("logged", claim.epoch));
+  const { isLoading, isLoaded } = claim.progress;
+  await flipping<unknown>(() =>
+    isLoading || isLoaded ? site.keepOthersOut([claim.epoch]) : site.setFence("logged", claim.epoch),
+  );
   const tables = exported((await site.tables()).tables);
   const missing = tables.filter(({ name }) => !listed.some((each) => each.name === name));
   const unknown = listed.filter(({ name }) => !tables.some((each) => each.name === name));
@@ -132,9 +147,16 @@ async function check(job: Job): Promise<{ loads: Loaded[]; control: Listed[] }> 
     throw new BadArchive(
       `The archive is of another schema: the tables ${wrong.join(", ")} are not the same here.`,
     );
-  for (const { file, bytes } of [...listed, ...control])
+  const files = [...listed, ...control];
+  for (const { file, bytes } of files)
     if (archive.sizeOf(file) !== bytes)
       throw new BadArchive(`The file ${file} is not as manifest.json says.`);
+  if (new Set(files.map(({ file }) => file)).size < files.length)
+    throw new BadArchive("manifest.json has a file more than once.");
+  if (files.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES)
+    throw new BadArchive("The archive's files have more than 2 GiB.");
+  if (control.some(({ name, rows }) => name === "members" && rows > MAX_PEOPLE))
+    throw new BadArchive(`The archive has more than ${MAX_PEOPLE} members.`);
   const loads = tables.flatMap((table) => {
     const own = listed.find(({ name }) => name === table.name);
     return own ? [{ table, listed: own }] : [];
@@ -144,10 +166,11 @@ async function check(job: Job): Promise<{ loads: Loaded[]; control: Listed[] }> 
 
 const isOwn = (name: string) => BEFORE.has(name) || AFTER.has(name);
 const content = (loads: readonly Loaded[]) => loads.filter(({ table }) => !isOwn(table.name));
+const isAfter = ({ table }: Loaded) => AFTER.has(table.name);
 const inOrder = (loads: readonly Loaded[]): Loaded[] => [
   ...loads.filter(({ table }) => BEFORE.has(table.name)),
   ...content(loads),
-  ...loads.filter(({ table }) => AFTER.has(table.name)),
+  ...loads.filter(isAfter),
 ];
 
 /** Throws BadArchive unless the file is what the manifest says. */
@@ -177,6 +200,16 @@ async function begin(job: Job, loads: Loaded[]): Promise<Claim> {
   return claim;
 }
 
+/** The tenant's own numbers go on above those of the archive. */
+const LARGER: Partial<Record<string, string>> = { counters: "value" };
+
+/** Throws BadArchive for what Postgres says of a value, or of a row by itself: to try again would not help. */
+function refuseRow(error: unknown): never {
+  const state = stateOf(error) ?? "";
+  if (!/^(22|23|54)/.test(state)) throw error;
+  throw new BadArchive(`The archive has a row that its table does not take (SQLSTATE ${state}).`);
+}
+
 /** Loads the next lines of a table; returns how many are refused. Done again, it changes nothing. */
 async function load(claim: Claim, table: Table, listed: Listed, from: number): Promise<number> {
   const site = new JobSite(claim.site, claim);
@@ -185,7 +218,7 @@ async function load(claim: Claim, table: Table, listed: Listed, from: number): P
   let batch: string[] = [];
   let bytes = 0;
   const flush = async () => {
-    refused += (await site.loadLines(table, batch)).length;
+    refused += (await site.loadLines(table, batch, LARGER[table.name]).catch(refuseRow)).length;
     await pace.after(batch.length);
     [batch, bytes] = [[], 0];
   };
@@ -243,36 +276,51 @@ async function inviteAll(tenant: string, people: readonly { email: string; role:
   });
 }
 
-/** Opens the tenant's content again, once all of it is there. */
+/** Throws BadArchive unless all the rows are there, while nobody else can write. */
+async function count(claim: Claim, loads: readonly Loaded[]): Promise<void> {
+  const site = new JobSite(claim.site, claim);
+  for (const { table, listed } of content(loads)) {
+    const found = await site.count(table);
+    if (found !== listed.rows)
+      throw new BadArchive(
+        `The archive has rows of the same key: ${listed.rows} in ${listed.file}, ${found} in the table.`,
+      );
+  }
+}
+
+/** Opens the tenant's content again: all of it is there, and from now on it is never taken back. */
 async function finish(job: Job, loads: readonly Loaded[]): Promise<void> {
   const claim = await claimJob(job);
   if (!claim) return;
+  const rows = loads.reduce((sum, { listed }) => sum + listed.rows, 0);
+  await noteJob(claim, { rows, isLoaded: true });
+  await conclude(claim, rows);
+}
+
+async function conclude(claim: Claim, rows: number): Promise<void> {
   const site = new JobSite(claim.site, claim);
   // As a newer attempt: what an earlier one still sends is refused from here on.
-  await flipping(() => site.setFence("loading", claim.epoch));
-  for (const { table, listed } of content(loads)) {
-    const count = await site.count(table);
-    if (count !== listed.rows)
-      throw new BadArchive(
-        `The archive has rows of the same key: ${listed.rows} in ${listed.file}, ${count} in the table.`,
-      );
-  }
+  await flipping(() => site.keepOthersOut([claim.epoch]));
   await flipping(() => site.setFence("open", claim.epoch));
-  await finishJob(claim, "done", { rows: loads.reduce((sum, { listed }) => sum + listed.rows, 0) });
-  await bindings.ARCHIVES.delete(keyOf(job));
+  await finishJob(claim, "done", { rows });
 }
 
 /** Takes back what was loaded, and ends the import with the reason. */
 async function giveUp(job: Job, reason: string): Promise<void> {
   const claim = await claimJob(job);
   if (!claim) return;
+  if (claim.progress.isLoaded) return conclude(claim, claim.progress.rows ?? 0);
   const site = new JobSite(claim.site, claim);
   await flipping(() => site.keepOthersOut([claim.epoch]));
   // What is there is only the import's if the tenant was empty before.
   if (claim.progress.isLoading) await takeBack(site, job.tenant);
   await flipping(() => site.setFence("open", claim.epoch));
   await finishJob(claim, "failed", { reason });
-  await bindings.ARCHIVES.delete(keyOf(job));
+}
+
+/** Deletes the archive of an import that is over. A newer attempt at one that is not reads it. */
+async function clear(job: Job): Promise<void> {
+  if ((await outcomeOf(job)) !== null) await bindings.ARCHIVES.delete(keyOf(job));
 }
 
 /** Deletes the rows that were loaded, but for partywall's own, which come last. */

@@ -24,19 +24,23 @@ export const controlOf = (tenant: string) => openForObject("account", tenant, CO
 
 /** An attempt at a job, where the tenant's content is, and how far the attempts before have noted that they were. */
 export type Claim = Attempt & Home & { progress: Progress };
-/** `isLoading`: the tenant was empty, and may have rows of an import by now. */
-export type Progress = { rows?: number; isLoading?: boolean };
+/** `isLoading`: the tenant was empty, and may have rows of an import by now. `isLoaded`: it has all of them. */
+export type Progress = { rows?: number; isLoading?: boolean; isLoaded?: boolean };
 
 const claiming = query((db, { job }: Given<{ job: string }>) =>
   db.execute(sql`
     select c.token::float8 as token, c.epoch, j.progress, ${edgeRecord} as tenant
-    from claim_job(${job}) c, tenants t, jobs j where j.id = ${job}`),
+    from claim_job(${job}) c, tenants t, jobs j where j.finished_at is null`),
 );
 const Claimed = v.array(
   v.object({
     token: v.number(),
     epoch: v.number(),
-    progress: v.object({ rows: v.exactOptional(v.number()), isLoading: v.exactOptional(v.boolean()) }),
+    progress: v.object({
+      rows: v.exactOptional(v.number()),
+      isLoading: v.exactOptional(v.boolean()),
+      isLoaded: v.exactOptional(v.boolean()),
+    }),
     tenant: EdgeRecord,
   }),
 );

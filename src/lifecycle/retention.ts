@@ -45,13 +45,16 @@ export async function forgetOld(record: EdgeRecord, now: number): Promise<void> 
     findHome: (epoch, isClosed) => findHome(id, epoch, isClosed),
   });
   const most = ROWS_AT_ONCE;
-  for (let round = 1; round <= MAX_ROUNDS; round++) {
-    const { done } = await site.write({ done: atSite({ before, most }) });
-    if (!v.parse(Answer, done.rows)[0].is_more) break;
-  }
-  // Last: it says that the tenant was looked at.
-  for (let round = 1; round <= MAX_ROUNDS; round++) {
-    const { done } = await controlOf(id).write({ done: inControl({ most }) });
-    if (!v.parse(Answer, done.rows)[0].is_more) break;
+  try {
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      const { done } = await site.write({ done: atSite({ before, most }) });
+      if (!v.parse(Answer, done.rows)[0].is_more) break;
+    }
+  } finally {
+    // Last, and in any case: it says that the tenant was looked at, so that those at a site out of reach keep nobody waiting.
+    for (let round = 1; round <= MAX_ROUNDS; round++) {
+      const { done } = await controlOf(id).write({ done: inControl({ most }) });
+      if (!v.parse(Answer, done.rows)[0].is_more) break;
+    }
   }
 }

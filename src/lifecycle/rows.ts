@@ -132,14 +132,20 @@ export abstract class TenantRows {
     return { lines, last: isLast ? null : keys.map((name) => last[name] ?? "") };
   }
 
-  /** Adds rows as lines() gives them; one whose key is there stays. Returns the places of those that are refused. */
-  async loadLines(table: Table, lines: readonly string[]): Promise<readonly number[]> {
+  /**
+   * Adds rows as lines() gives them; one whose key is there stays, but for a column of which the larger value does. Returns
+   * the places of those that are refused.
+   */
+  async loadLines(table: Table, lines: readonly string[], larger?: string): Promise<readonly number[]> {
     if (lines.length === 0) return [];
     const columns = table.columns.filter((name) => name !== "tenant_id");
     const values = columns.map((name) => (isJson(table, name) ? jsonIn(table, name) : `r.${quoted(name)}`));
-    const loading = `insert into ${this.#name(table)} (${["tenant_id", ...columns].map(quoted).join(", ")}) overriding system value
+    const ofSame = larger
+      ? `update set ${quoted(larger)} = greatest(t.${quoted(larger)}, excluded.${quoted(larger)})`
+      : "nothing";
+    const loading = `insert into ${this.#name(table)} as t (${["tenant_id", ...columns].map(quoted).join(", ")}) overriding system value
       select (select current_tenant_id()), ${values.join(", ")} from unnest($1) line, json_populate_record(null::${this.#name(table)}, line::json) r
-      on conflict (${["tenant_id", ...table.key.map(({ name }) => name)].map(quoted).join(", ")}) do nothing`;
+      on conflict (${["tenant_id", ...table.key.map(({ name }) => name)].map(quoted).join(", ")}) do ${ofSame}`;
     const { refused } = await this.one<{ refused: number[] }>("write", [
       "select load_rows($1, $2::text[]) as refused",
       loading,

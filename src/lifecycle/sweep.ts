@@ -2,13 +2,16 @@ import * as v from "valibot";
 import { dueWork, tenantsAmong } from "../db/across-tenants.ts";
 import { bindings } from "../env.ts";
 import { archiveOf } from "./archive.ts";
-import { eraseTenantNow } from "./closing.ts";
+import { eraseTenantInTime, eraseTenantNow } from "./closing.ts";
 import { LEDGER } from "./erasure.ts";
 import { dropExport, startJob, type Job } from "./jobs.ts";
 import { dueTenants, forgetOld } from "./retention.ts";
 
 /** A job on which nobody has worked for so long has stopped: a step that is tried again notes that sooner. */
 const IDLE_MINUTES = 30;
+
+/** Tenants are looked at for so long in one sweep, which the platform ends after 15 minutes. */
+const MAX_RETENTION_MS = 300_000;
 
 const Due = v.tuple([
   v.object({
@@ -28,7 +31,11 @@ const Due = v.tuple([
  */
 export async function sweep(now: number): Promise<void> {
   const [{ closed, stopped, erasing, expired }] = v.parse(Due, await dueWork(IDLE_MINUTES));
-  for (const tenant of closed) await attempt("erasure not begun", tenant, () => beginErasure(tenant));
+  for (const tenant of closed)
+    await attempt("erasure not begun", tenant, async () => {
+      await eraseTenantInTime(tenant);
+      await startErasure(tenant);
+    });
   // Under a name of its own: the instance before may have ended.
   const again = (job: Job) => startJob(job, `${job.job}-${now}`);
   for (const job of stopped) await attempt("job not resumed", job.tenant, () => again(job));
@@ -39,16 +46,21 @@ export async function sweep(now: number): Promise<void> {
       await bindings.ARCHIVES.delete(archiveOf(tenant, "exports", job));
       await dropExport(tenant, job);
     });
-  for (const tenant of await dueTenants())
-    await attempt("old rows not deleted", tenant.id, () => forgetOld(tenant, now));
   await eraseWhoCameBack(now);
+  const until = Date.now() + MAX_RETENTION_MS;
+  for (const tenant of await dueTenants()) {
+    await attempt("old rows not deleted", tenant.id, () => forgetOld(tenant, now));
+    if (Date.now() > until) break;
+  }
 }
 
 /** Closes the tenant for good, and has it erased. */
 export async function beginErasure(tenant: string): Promise<void> {
   await eraseTenantNow(tenant);
-  await startJob({ kind: "erasure", tenant, job: tenant });
+  await startErasure(tenant);
 }
+
+const startErasure = (tenant: string) => startJob({ kind: "erasure", tenant, job: tenant });
 
 /** Compares the ledger in R2 with the tenants that there are: a restored database has those who were erased since. */
 async function eraseWhoCameBack(now: number): Promise<void> {

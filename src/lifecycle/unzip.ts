@@ -34,6 +34,9 @@ class OutOfReach extends Error {}
 /** The files are read after their list. */
 const OPTIONS = { lazyEntries: true, autoClose: false };
 
+/** What an archive may say of a file: its name, and what programs add to it. */
+const MAX_HEADER_BYTES = 1024;
+
 /** What is wrong with an archive, in a sentence for whoever sent it. */
 export class BadArchive extends Error {}
 
@@ -58,8 +61,11 @@ export class Archive {
       yauzl.fromRandomAccessReader(new ObjectReader(key), head.size, OPTIONS, (error, opened) => {
         if (error) return refuse(error);
         opened.on("error", refuse);
+        if (opened.entryCount > most) return reject(new BadArchive("The archive has too many files."));
         opened.on("entry", (entry: yauzl.Entry) => {
-          if (entries.size === most) return reject(new BadArchive("The archive has too many files."));
+          const { fileNameLength, extraFieldLength, fileCommentLength } = entry;
+          if (fileNameLength + extraFieldLength + fileCommentLength > MAX_HEADER_BYTES)
+            return reject(new BadArchive("A file of the archive has too long a name."));
           entries.set(entry.fileName, entry);
           opened.readEntry();
         });

@@ -1033,6 +1033,25 @@ export const DEFECTS: Defect[] = [
     ),
   ),
   broken(
+    "a tenant that its owner has just restored is erased",
+    ["erasures"],
+    edit("src/lifecycle/closing.ts", "erase(identityDb, id)", "erase(operatorDb, id)"),
+  ),
+  broken(
+    "an erasure does not know what a restore under way has kept",
+    ["erasures"],
+    edit(
+      "drizzle/control/0008_lifecycle_functions.sql",
+      "j.kind = 'restore')",
+      "j.kind = 'restore' AND j.kept_until IS NOT NULL)",
+    ),
+  ),
+  broken(
+    "an import that was opened is taken back",
+    ["imports"],
+    edit("src/lifecycle/import.ts", "if (claim.progress.isLoaded) return", "if (false) return"),
+  ),
+  broken(
     "an erasure leaves the people of the tenant",
     ["erasures"],
     edit(LIVES, "\tDELETE FROM control.users WHERE id = ANY (people);\n", ""),
@@ -1061,13 +1080,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "who came back from a backup stays",
     ["erasures"],
-    edit("src/lifecycle/sweep.ts", "  await eraseWhoCameBack(now);\n}", "}"),
+    edit("src/lifecycle/sweep.ts", "  await eraseWhoCameBack(now);\n  const", "  const"),
   ),
   broken(
     "the grace period can be cut short",
     ["erasures"],
     edit(LIVES, "OR by_whom = 'time' AND OLD.closes_at > pg_catalog.now()", ""),
-    edit(ACROSS, "status = 'closing' and closes_at <= now() limit 100", "status = 'closing' limit 100"),
+    edit(ACROSS, "status = 'closing' and closes_at <= now() order by", "status = 'closing' order by"),
   ),
   broken(
     "a suspended tenant's owner brings it back by its closing",

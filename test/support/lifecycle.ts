@@ -3,11 +3,14 @@ import type { Readable } from "node:stream";
 import yauzl from "yauzl";
 import { bindings, settings } from "../../src/env.ts";
 import { answered, request } from "./client.ts";
+import { started } from "./workers/jobs.ts";
 
 /** Waits until the instance of this name has ended well, or as it is said. */
 export async function ended(id: string, status: "complete" | "errored" = "complete"): Promise<void> {
   await using instance = await introspectWorkflowInstance(bindings.LIFECYCLE, id);
   await instance.waitForStatus(status);
+  // Once it has been watched, its instance is gone.
+  started.delete(id);
 }
 
 export type Exported = {
