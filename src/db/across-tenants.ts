@@ -1,7 +1,7 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
 import type { Builder } from "../tenant-db.ts";
 import { statesWhere } from "../tenant-states.ts";
-import { identityDb, rethrow, type ForRequest } from "./client.ts";
+import { identityDb, operatorDb, rethrow, type ForRequest } from "./client.ts";
 import { invitations, issuers, sessions, tenants } from "./control.ts";
 import { edgeRecord } from "./edge-record.ts";
 
@@ -359,6 +359,17 @@ export async function tenantsToSweep(hours: number, limit: number) {
     .catch(rethrow);
   return rows;
 }
+
+/** Begins a tenant's erasure, as whoever operates the deployment or as the end of its grace period; and its outbox's head. */
+export const beginErasure = (id: string, by: "operator" | "time") => {
+  const db = by === "time" ? identityDb : operatorDb;
+  return db
+    .batch([
+      db.execute(sql`select begin_erasure(${id}) as begun`),
+      db.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
+    ])
+    .catch(rethrow);
+};
 
 /** Those of these tenants that there are. */
 export async function tenantsAmong(ids: readonly string[]) {

@@ -1,7 +1,8 @@
 import { and, eq, inArray, ne, sql, type SQL } from "drizzle-orm";
 import * as v from "valibot";
+import { beginErasure } from "../db/across-tenants.ts";
 import { tenants } from "../db/control.ts";
-import { identityDb, operatorDb, rethrow, sqlState } from "../db/client.ts";
+import { operatorDb, rethrow, sqlState } from "../db/client.ts";
 import { edgeRecord } from "../db/edge-record.ts";
 import { settings } from "../env.ts";
 import { closedFor } from "../identity/refused.ts";
@@ -82,19 +83,13 @@ const Begun = v.array(v.object({ begun: v.boolean() }));
  * Begins the erasure of a tenant for good, and has nobody get in from now on. Whatever is under way for it ends. Throws
  * `not_found`, and nothing when it is being erased already.
  */
-export const eraseTenantNow = (id: string): Promise<void> => erase(operatorDb, id);
+export const eraseTenantNow = (id: string): Promise<void> => erase(id, "operator");
 
 /** The same at the end of the grace period. Throws `tenant_state` when it is not over, as for a tenant just restored. */
-export const eraseTenantInTime = (id: string): Promise<void> => erase(identityDb, id);
+export const eraseTenantInTime = (id: string): Promise<void> => erase(id, "time");
 
-async function erase(as: typeof operatorDb, id: string): Promise<void> {
-  const [erased, heads] = await as
-    .batch([
-      as.execute(sql`select begin_erasure(${id}) as begun`),
-      as.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
-    ])
-    .catch(rethrow)
-    .catch(refuseState);
+async function erase(id: string, by: "operator" | "time"): Promise<void> {
+  const [erased, heads] = await beginErasure(id, by).catch(refuseState);
   const [row] = v.parse(Begun, erased.rows);
   const [told] = v.parse(Told, heads.rows);
   if (!row?.begun || !told) throw new Problem("not_found");

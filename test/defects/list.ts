@@ -1035,7 +1035,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant that its owner has just restored is erased",
     ["erasures"],
-    edit("src/lifecycle/closing.ts", "erase(identityDb, id)", "erase(operatorDb, id)"),
+    edit("src/lifecycle/closing.ts", 'erase(id, "time")', 'erase(id, "operator")'),
   ),
   broken(
     "an erasure does not know what a restore under way has kept",
