@@ -729,7 +729,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "an answer tells where the site is",
     ["schema:sites"],
-    edit("src/routes/operator.ts", 'v.omit(EdgeRecord, ["site", "epoch"])', "EdgeRecord"),
+    edit("src/lifecycle/closing.ts", 'v.omit(EdgeRecord, ["site", "epoch"])', "EdgeRecord"),
   ),
   broken(
     "a tenant sees every site",
