@@ -360,7 +360,7 @@ export async function tenantsToSweep(hours: number, limit: number) {
   return rows;
 }
 
-/** Begins a tenant's erasure, as whoever operates the deployment or as the end of its grace period; and its outbox's head. */
+/** Begins a tenant's erasure, for an operator or because its grace period is over. Returns its outbox's head too. */
 export const beginErasure = (id: string, by: "operator" | "time") => {
   const db = by === "time" ? identityDb : operatorDb;
   return db

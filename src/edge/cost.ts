@@ -1,7 +1,7 @@
 import type { Context } from "hono";
-import { matchedRoutes } from "hono/route";
-import { factory, type Edge } from "../context.ts";
+import type { Edge } from "../context.ts";
 import { remembers } from "../memory.ts";
+import { mark, markOf } from "./marks.ts";
 
 /** Longer addresses are not remembered. */
 const MAX_ADDRESS = 250;
@@ -13,15 +13,9 @@ type Units = number | ((c: Context<Edge>) => number);
  * Makes a route cost more than the 1 unit that any request costs, such as an export; or by what it is asked for, such as
  * `costs((c) => Number(c.req.query("rows")))`. What is no whole number from 1 on costs 1.
  */
-export function costs(units: Units) {
-  const says = factory.createMiddleware(async (_, next) => next());
-  return Object.assign(says, { units });
-}
+export const costs = (units: Units) => mark({ units });
 
-function unitsOf(c: Context<Edge>): Units {
-  for (const { handler } of matchedRoutes(c)) if ("units" in handler) return handler.units as Units;
-  return 1;
-}
+const unitsOf = (c: Context<Edge>): Units => (markOf(c, "units") as Units | undefined) ?? 1;
 
 /** The units that the route of this request costs. */
 export function costOf(c: Context<Edge>): number {

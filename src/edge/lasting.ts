@@ -1,17 +1,9 @@
 import type { Context } from "hono";
-import { matchedRoutes } from "hono/route";
-import { factory, type Edge } from "../context.ts";
+import type { Edge } from "../context.ts";
+import { mark, markOf } from "./marks.ts";
 
 /** Gives a route longer than other requests have, such as for a body that is an archive. */
-export const lasts = (ms: number) =>
-  Object.assign(
-    factory.createMiddleware(async (_, next) => next()),
-    { ms },
-  );
+export const lasts = (ms: number) => mark({ ms });
 
 /** How long a request may take, in ms, where its route says so. */
-export function timeOf(c: Context<Edge>): number | undefined {
-  if (c.req.method !== "POST") return undefined;
-  for (const { handler } of matchedRoutes(c)) if ("ms" in handler) return handler.ms as number;
-  return undefined;
-}
+export const timeOf = (c: Context<Edge>): number | undefined => markOf(c, "ms") as number | undefined;

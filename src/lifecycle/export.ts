@@ -4,7 +4,7 @@ import { archiveOf, deleteParts, putPart, writeArchive, type FileInParts, type F
 import type { Key, Table } from "./end.ts";
 import { JobSite } from "./job-site.ts";
 import { claimJob, finishJob, noteJob, outcomeOf, type Claim, type Job } from "./jobs.ts";
-import { linesOfControl, PEOPLE } from "./people.ts";
+import { linesOfControl, CONTROL_KINDS } from "./control-lines.ts";
 import { flipping, Pace, type Do } from "./steps.ts";
 import { isSuperseded } from "./superseded.ts";
 
@@ -38,7 +38,7 @@ const schemaOf = (tables: readonly Table[]): string =>
     .update(JSON.stringify(tables.map((table) => [table.name, columnsOf(table)])))
     .digest("hex");
 
-type Begun = { claim: Claim; instant: string; tables: Table[]; people: FileInParts[] };
+type Begun = { claim: Claim; instant: string; tables: Table[]; control: FileInParts[] };
 type Place = { after: Key | null; part: number; isLast: boolean };
 
 /**
@@ -63,7 +63,7 @@ export async function runExport(job: Job, step: Do): Promise<void> {
       }
       files.push({ name: contentFile(table.name), parts: place.part });
     }
-    files.push(...begun.people);
+    files.push(...begun.control);
     const archive = await step("archive", () => archiveAll(job, begun, files));
     await step("finish", () => finish(job, archive));
   } catch (error) {
@@ -82,15 +82,15 @@ async function begin(job: Job): Promise<Begun | null> {
   await flipping(() => site.keepImages(claim.epoch));
   const instant = new Date().toISOString();
   const { tables } = await site.tables();
-  const people: FileInParts[] = [];
-  for (const kind of PEOPLE) {
+  const control: FileInParts[] = [];
+  for (const kind of CONTROL_KINDS) {
     let parts = 0;
     for await (const lines of linesOfControl(job.tenant, kind))
       await putPart(job.tenant, job.job, controlFile(kind), parts++, lines);
-    people.push({ name: controlFile(kind), parts });
+    control.push({ name: controlFile(kind), parts });
   }
   await noteJob(claim, { rows: 0 });
-  return { claim, instant, tables: exported(tables), people };
+  return { claim, instant, tables: exported(tables), control };
 }
 
 /** Copies the next pages of a table into a part of its file. Done again, it makes the same part. */
@@ -134,7 +134,7 @@ async function archiveAll(
         columns: columnsOf(table),
         ...fileOf(contentFile(table.name)),
       })),
-      control: PEOPLE.map((kind) => ({ name: kind, ...fileOf(controlFile(kind)) })),
+      control: CONTROL_KINDS.map((kind) => ({ name: kind, ...fileOf(controlFile(kind)) })),
     };
   };
   const archive = await writeArchive(job.tenant, job.job, files, describe);

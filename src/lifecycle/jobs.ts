@@ -25,7 +25,12 @@ export const controlOf = (tenant: string) => openForObject("account", tenant, CO
 /** An attempt at a job, where the tenant's content is, and how far the attempts before have noted that they were. */
 export type Claim = Attempt & Home & { progress: Progress };
 /** `isLoading`: the tenant was empty, and may have rows of an import by now. `isLoaded`: it has all of them. */
-export type Progress = { rows?: number; isLoading?: boolean; isLoaded?: boolean };
+const Progress = v.object({
+  rows: v.exactOptional(v.number()),
+  isLoading: v.exactOptional(v.boolean()),
+  isLoaded: v.exactOptional(v.boolean()),
+});
+type Progress = v.InferOutput<typeof Progress>;
 
 const claiming = query((db, { job }: Given<{ job: string }>) =>
   db.execute(sql`
@@ -36,11 +41,7 @@ const Claimed = v.array(
   v.object({
     token: v.number(),
     epoch: v.number(),
-    progress: v.object({
-      rows: v.exactOptional(v.number()),
-      isLoading: v.exactOptional(v.boolean()),
-      isLoaded: v.exactOptional(v.boolean()),
-    }),
+    progress: Progress,
     tenant: EdgeRecord,
   }),
 );
@@ -55,18 +56,13 @@ export async function claimJob({ tenant, job }: Pick<Job, "tenant" | "job">): Pr
 }
 
 const ending = query((db, { job }: Given<{ job: string }>) =>
-  db
-    .select({ outcome: jobs.outcome, isOver: sql<boolean>`${jobs.finished_at} is not null` })
-    .from(jobs)
-    .where(eq(jobs.id, job)),
+  db.select({ outcome: jobs.outcome }).from(jobs).where(eq(jobs.id, job)),
 );
 
 /** What has come of a job: null while it is under way, and `erased` when its tenant is no more. */
 export async function outcomeOf({ tenant, job }: Pick<Job, "tenant" | "job">) {
   const { found } = await controlOf(tenant).read({ found: ending({ job }) });
-  const [row] = found;
-  if (!row) return "erased";
-  return row.isOver ? row.outcome : null;
+  return found[0] ? found[0].outcome : "erased";
 }
 
 const noting = query((db, given: Given<{ job: string; token: number; progress: string }>) =>

@@ -46,15 +46,16 @@ export async function forgetOld(record: EdgeRecord, now: number): Promise<void> 
   });
   const most = ROWS_AT_ONCE;
   try {
-    for (let round = 1; round <= MAX_ROUNDS; round++) {
-      const { done } = await site.write({ done: atSite({ before, most }) });
-      if (!v.parse(Answer, done.rows)[0].is_more) break;
-    }
+    await untilDone(() => site.write({ done: atSite({ before, most }) }));
   } finally {
     // Last, and in any case: it says that the tenant was looked at, so that those at a site out of reach keep nobody waiting.
-    for (let round = 1; round <= MAX_ROUNDS; round++) {
-      const { done } = await controlOf(id).write({ done: inControl({ most }) });
-      if (!v.parse(Answer, done.rows)[0].is_more) break;
-    }
+    await untilDone(() => controlOf(id).write({ done: inControl({ most }) }));
+  }
+}
+
+async function untilDone(forget: () => Promise<{ done: { rows: unknown[] } }>): Promise<void> {
+  for (let round = 1; round <= MAX_ROUNDS; round++) {
+    const { done } = await forget();
+    if (!v.parse(Answer, done.rows)[0].is_more) return;
   }
 }

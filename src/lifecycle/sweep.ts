@@ -55,7 +55,7 @@ export async function sweep(now: number): Promise<void> {
 }
 
 /** Closes the tenant for good, and has it erased. */
-export async function beginErasure(tenant: string): Promise<void> {
+export async function eraseAtOnce(tenant: string): Promise<void> {
   await eraseTenantNow(tenant);
   await startErasure(tenant);
 }

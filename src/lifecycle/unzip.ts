@@ -76,10 +76,6 @@ export class Archive {
     return new Archive(zip, entries);
   }
 
-  get names(): string[] {
-    return [...this.#entries.keys()];
-  }
-
   /** How many bytes a file says that it has; undefined where there is none of that name. */
   sizeOf(name: string): number | undefined {
     return this.#entries.get(name)?.uncompressedSize;

@@ -10,7 +10,7 @@ import { settings } from "../env.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { ById, valid } from "../http/valid.ts";
 import { CLOSING, operateTenant, RESTORED } from "../lifecycle/closing.ts";
-import { beginErasure } from "../lifecycle/sweep.ts";
+import { eraseAtOnce } from "../lifecycle/sweep.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { EdgeRecord, Policies } from "../tenant/record.ts";
 
@@ -135,7 +135,7 @@ export const operatorRoutes = factory
     valid("json", WithReason),
     async (c) => {
       const { id } = c.req.valid("param");
-      await beginErasure(id);
+      await eraseAtOnce(id);
       log(c, id, { status: "erasing", ...c.req.valid("json") });
       return c.json({ id, receipt: null }, 202);
     },

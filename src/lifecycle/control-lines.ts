@@ -18,7 +18,7 @@ const SOURCES: Record<string, SQL> = {
     domains_since, registered_by, suspended_at, created_at, updated_at from ${issuers}`,
 };
 
-export const PEOPLE = Object.keys(SOURCES);
+export const CONTROL_KINDS = Object.keys(SOURCES);
 
 const Found = v.array(v.object({ line: v.string(), id: v.string() }));
 
