@@ -10,9 +10,16 @@ export const bindings: Bindings = { ...env };
 type Bindings = Env & {
   /** Optional, in wrangler.toml: a flood guard by tenant in front of its object. */
   TENANT_GUARD?: RateLimit;
+  /** Optional, in wrangler.toml: sends mail where MAIL_URL is cloudflare. */
+  EMAIL?: SendEmail;
   /** Optional, in wrangler.toml: a datapoint for each request, by tenant, in Workers Analytics Engine. */
   USAGE?: AnalyticsEngineDataset;
 };
+
+if (settings.MAIL_URL === "cloudflare" && !bindings.EMAIL)
+  throw new Error(
+    "partywall cannot start:\n  MAIL_URL is cloudflare, but there is no binding EMAIL. Add it to wrangler.toml.",
+  );
 
 /**
  * Whether a request may wait for what another one does: only where workerd resumes each in its own context. It does by

@@ -195,7 +195,7 @@ export const PROBLEMS = {
   mail_not_sent: {
     status: 503,
     title: "The mail could not be sent",
-    help: "The invitation was made, but the mail with its link did not go out. Invite the same email again to send it.",
+    help: "What was asked for is done, but its mail did not go out. Send the same request again to send the mail.",
   },
   mail_not_set_up: {
     status: 503,

@@ -139,11 +139,15 @@ const VARIABLES = {
     "http origins on this machine with commas between them, for development only, or nothing",
   ],
   MAIL_URL: [
-    v.optional(v.union([v.literal(""), v.literal("log"), v.pipe(v.string(), v.url())]), ""),
-    "the URL that takes mail, log to write mail into a local log, or nothing to send none",
+    v.optional(v.union([v.picklist(["", "log", "cloudflare"]), v.pipe(v.string(), v.url())]), ""),
+    "the URL that takes mail, cloudflare for the binding EMAIL, log to write mail into a local log, or nothing to send none",
   ],
   MAIL_FROM: [v.optional(v.string(), ""), "the sender's address, such as partywall <no-reply@example.com>"],
   MAIL_TOKEN: [v.optional(v.string(), ""), "the bearer token of MAIL_URL, or nothing"],
+  ACCOUNT_URL: [
+    v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^https?:[^#]+$/))]), ""),
+    "the URL of the page that links in mails open, without a #, such as https://app.example.com/account, or nothing",
+  ],
   INVITATION_URL: [
     v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.includes("{token}"))]), ""),
     "a URL with {token} in it, such as https://app.example.com/join#{token}, or nothing",

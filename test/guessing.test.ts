@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { v7 as uuidv7 } from "uuid";
 import { bindings } from "../src/env.ts";
-import { accountOf } from "../src/identity/account.ts";
+import { accountOf } from "../src/account-name.ts";
 import { makeApiKey } from "../src/identity/api-key.ts";
 import { countCalls } from "./support/calls.ts";
 import { answered, newTenant, PASSWORD, request, signedUp } from "./support/client.ts";

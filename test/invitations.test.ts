@@ -20,7 +20,7 @@ type Page = { data: Invitation[]; next_cursor: string | null };
 type Delivery = {
   authorization: string;
   contentType: string;
-  body: { from: string; to: string; subject: string; text: string };
+  body: { from: string; to: string; subject: string; text: string; html: string };
 };
 
 const MISSING = "01234567-89ab-7cde-8f01-23456789abcd";
@@ -425,7 +425,8 @@ describe("the mail", () => {
         from: inject("variables")["MAIL_FROM"],
         to: email,
         subject: `Invitation to ${ada.tenant.name}`,
-        text: expect.stringContaining(`${settings.ISSUER}/docs#invitation=pwi_`),
+        text: expect.stringContaining(`${settings.ISSUER}/account#invitation=pwi_`),
+        html: expect.stringContaining(`href="${settings.ISSUER}/account#invitation=pwi_`),
       },
     });
     expect(delivery?.body.text).toContain(`${ada.user.email} invites you to ${ada.tenant.name}, as viewer.`);

@@ -29,3 +29,18 @@ it.each(REQUIRED)("refuses a placeholder for %s, and does not repeat its value",
   expect(start).toThrow(`${name} is not well formed. Set it to `);
   expect(start).not.toThrow(/s3cret/);
 });
+
+it.each([
+  ["ACCOUNT_URL", "https://app.example.com/account#now"],
+  ["ACCOUNT_URL", "javascript:alert(1)"],
+  ["INVITATION_URL", "https://app.example.com/join"],
+  ["MAIL_URL", "smtp"],
+])("refuses a %s that no mail could use: %s", (name, value) => {
+  expect(() => readSettings({ ...whole(), [name]: value })).toThrow(`${name} is not well formed. Set it to `);
+});
+
+it.each([["https://mail.example.com/send"], ["cloudflare"]])("asks who sends mail by %s", (MAIL_URL) => {
+  const start = (MAIL_FROM: string) => () => readSettings({ ...whole(), MAIL_URL, MAIL_FROM });
+  expect(start("")).toThrow("MAIL_FROM is missing. Set it to ");
+  expect(start("no-reply@example.com")).not.toThrow();
+});

@@ -54,7 +54,13 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
     withoutMaps(),
     cloudflareTest(({ inject }) => ({
       wrangler: { configPath },
-      miniflare: { bindings: inject<Record<string, string>>("variables") },
+      miniflare: {
+        bindings: inject<Record<string, string>>("variables"),
+        // As wrangler.toml may have it; it keeps what it takes to itself.
+        email: {
+          send_email: [{ name: "EMAIL", allowed_sender_addresses: ["no-reply@partywall.test"] }],
+        },
+      },
     })),
   ],
   test: {

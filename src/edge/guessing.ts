@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import type { Edge } from "../context.ts";
-import { accountOf } from "../identity/account.ts";
+import { accountOf } from "../account-name.ts";
 import { invalidToken } from "../identity/bearer.ts";
 import { bindings } from "../env.ts";
 import { remembers } from "../memory.ts";

@@ -10,7 +10,7 @@ import { change } from "../tenant/change.ts";
 import { isActing, ownersOnly, vouchedBy } from "./acting.ts";
 import { invalidToken } from "./bearer.ts";
 import { makeInvitation } from "./invitation.ts";
-import { requireMail, sendInvitation } from "./mail.ts";
+import { requireMail, sendMail } from "../mail/mail.ts";
 import { INVITATION_TTL_DAYS } from "./sealing.ts";
 
 /** What the mail says of who invites, while they may. */
@@ -70,7 +70,7 @@ export async function invite(db: TenantDb, caller: SignedIn, email: string, role
   const [inviting] = v.parse(v.array(Standing), standing.rows);
   if (!inviting) throw invalidToken();
   if (!made[0]) throw new Problem("already_member");
-  await sendInvitation({ token: text, email, role, ...inviting });
+  await sendMail("invitation", { token: text, email, role, ...inviting });
   return made[0];
 }
 

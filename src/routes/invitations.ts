@@ -16,7 +16,7 @@ import { NewPassword } from "../identity/account.ts";
 import { Email } from "../values.ts";
 import { acceptInvitation, readInvitation } from "../identity/invitation.ts";
 import { deleteInvitation, findInvitation, invite, shownInvitation } from "../identity/invitations.ts";
-import { MAIL_COST } from "../identity/mail.ts";
+import { MAIL_COST } from "../mail/mail.ts";
 import { Session } from "../identity/session.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";

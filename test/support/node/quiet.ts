@@ -7,6 +7,8 @@ const MEANT = [
   /^uncaught exception; source = Uncaught [^\n]*\n +at [^\n]*\/test\/[\w./-]+\.test\.ts:/,
   // An object that could not write, as a test had it.
   /^uncaught exception; source = Uncaught [^\n]*Error: the limits could not be written/,
+  // A mail that Cloudflare's local binding refused, as a test had it.
+  /^uncaught exception; source = Uncaught \(in promise\); stack = Error: email from \S+ not allowed/,
   // A connection that a test refused or broke.
   /\bdisconnected: |Error: (?:Network connection lost\.|the client has gone)/,
   // A header that no client should send, and one of a test's does.
