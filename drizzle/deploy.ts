@@ -35,7 +35,11 @@ try {
 async function deploy(): Promise<void> {
   // What is in the environment already goes before the file.
   if (flags["env-file"]) process.loadEnvFile(flags["env-file"]);
-  const { vars, secrets: declared } = unstable_readConfig({
+  const {
+    vars,
+    secrets: declared,
+    send_email: senders,
+  } = unstable_readConfig({
     config: join(root, "wrangler.toml"),
     ...(flags.env && { env: flags.env }),
   });
@@ -43,7 +47,11 @@ async function deploy(): Promise<void> {
   const secrets = Object.fromEntries(
     (declared?.required ?? []).map((name: string) => [name, process.env[name] ?? ""]),
   );
-  const { DATABASE_URL } = readSettings({ ...vars, ...secrets });
+  const { DATABASE_URL } = readSettings({
+    ...vars,
+    ...secrets,
+    ...(senders.some(({ name }: { name: string }) => name === "EMAIL") && { EMAIL: "bound" }),
+  });
   const { MIGRATION_DATABASE_URL = "" } = process.env;
   if (!MIGRATION_DATABASE_URL) throw new Error("MIGRATION_DATABASE_URL is missing: the login that migrates.");
   if (vars["NEON_FETCH_ENDPOINT"])

@@ -10,6 +10,7 @@ import { claimPort } from "./local/holders.ts";
 import { startStack, type Stack } from "./local/stack.ts";
 import { messageOf } from "./connected.ts";
 import { migrateFleet } from "./fleet.ts";
+import { startMailbox } from "./mailbox.ts";
 import { moveSecondServer, printTour, seed, seedElsewhere } from "./tour.ts";
 import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
 import { OFFLINE, WRANGLER } from "./wrangler.ts";
@@ -28,6 +29,7 @@ const port = Number(process.env["PORT"] ?? 8787);
 let stack: Stack | undefined;
 /** Another Postgres server, for sites that are not at the control plane's. */
 let second: Stack | undefined;
+let mailbox: Awaited<ReturnType<typeof startMailbox>> | undefined;
 let worker: Guarded | undefined;
 let stopping: Promise<void> | undefined;
 
@@ -35,6 +37,7 @@ let stopping: Promise<void> | undefined;
 function stop(): Promise<void> {
   stopping ??= (async () => {
     await worker?.stop();
+    mailbox?.stop();
     await Promise.all([stack?.stop(), second?.stop()]);
   })();
   return stopping;
@@ -60,7 +63,7 @@ try {
 
 /** Serves the API with everything in it until a part of it ends. Throws one sentence on what is in the way. */
 async function dev(): Promise<void> {
-  if (!Number.isInteger(port) || port < 1 || port > 65_533)
+  if (!Number.isInteger(port) || port < 1 || port > 65_532)
     throw new Error(`PORT=${process.env["PORT"]} is no port.`);
   const known = readDevVars();
   refuseForeign(known);
@@ -79,15 +82,20 @@ async function dev(): Promise<void> {
   if (!stack.fresh && !known["PASSWORD_PEPPER"])
     throw new Error(`The data in .partywall was made with secrets that .dev.vars no longer has. ${WAY_OUT}`);
   second = await startStack({ dir: join(root, ".partywall/second") }).catch(unusable);
+  mailbox = await startMailbox(port + 3, (line) => console.log(line));
   const variables = {
     ...(await makeSecrets()),
+    // What wrangler.toml says of these is for what is deployed.
+    ACCOUNT_URL: "",
+    INVITATION_URL: "",
     ...known,
     ...makeDatabaseUrls(`${HOST}:${stack.postgresPort}`, known),
     NEON_FETCH_ENDPOINT: stack.endpoint,
     ISSUER: `http://${HOST}:${port}`,
     API_KEY_ENVIRONMENT: "dev",
     BASE_DOMAIN: "localhost",
-    MAIL_URL: "log",
+    MAIL_URL: mailbox.url,
+    MAIL_FROM: known["MAIL_FROM"] || "partywall <no-reply@partywall.test>",
     SECOND_SERVER_URL: second.superuserUrl,
   };
   console.log("· migrating");
@@ -111,7 +119,7 @@ async function dev(): Promise<void> {
   await Promise.race([isReady(worker.output), over.then(raise)]);
   await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN));
   await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
-  printTour(variables.ISSUER);
+  printTour(variables.ISSUER, mailbox.url);
   // As the platform's cron does where it is deployed.
   setInterval(() => void fetch(`${variables.ISSUER}${CRON}`).catch(() => undefined), SWEEP_MS).unref();
   raise(await over);

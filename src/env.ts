@@ -16,11 +16,6 @@ type Bindings = Env & {
   USAGE?: AnalyticsEngineDataset;
 };
 
-if (settings.MAIL_URL === "cloudflare" && !bindings.EMAIL)
-  throw new Error(
-    "partywall cannot start:\n  MAIL_URL is cloudflare, but there is no binding EMAIL. Add it to wrangler.toml.",
-  );
-
 /**
  * Whether a request may wait for what another one does: only where workerd resumes each in its own context. It does by
  * default; the Vitest pool switches that off.

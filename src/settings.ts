@@ -171,12 +171,20 @@ const Consistent = v.pipe(
   ),
 );
 
+const CANNOT_START = "partywall cannot start:";
+
 export type Settings = v.InferOutput<typeof Settings>;
 
 /** The configuration, checked whole. Throws one error that says of each variable what to set, never its value. */
 export function readSettings(variables: object): Settings {
   const parsed = v.safeParse(Consistent, variables, { abortPipeEarly: true });
-  if (parsed.success) return parsed.output;
+  if (parsed.success) {
+    if (parsed.output.MAIL_URL === "cloudflare" && !("EMAIL" in variables))
+      throw new Error(
+        `${CANNOT_START}\n  MAIL_URL is cloudflare, and the binding EMAIL is missing. Add it to wrangler.toml.`,
+      );
+    return parsed.output;
+  }
   const names = new Set(parsed.issues.map((issue) => issue.path?.[0].key));
   const faults = Object.entries(VARIABLES)
     .filter(([name]) => names.has(name))
@@ -185,7 +193,7 @@ export function readSettings(variables: object): Settings {
       return `  ${name} is ${value === undefined || value === "" ? "missing" : "not well formed"}. Set it to ${meaning}.`;
     });
   throw new Error(
-    `partywall cannot start:\n${faults.join("\n")}\n` +
+    `${CANNOT_START}\n${faults.join("\n")}\n` +
       "Run `npm run dev` once to generate local values into .dev.vars, or see docs/deploy.md.",
   );
 }

@@ -192,6 +192,34 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
       expect(kinds).toEqual(["dedicated", "schema", "dedicated"]);
     });
 
+    it("prints the mail that it sends, and shows it in its mailbox, whose address it has printed", async () => {
+      const send = async (path: string, body: object, token?: string) => {
+        const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+          method: "POST",
+          headers: {
+            "content-type": "application/json",
+            ...(token && { authorization: `Bearer ${token}` }),
+          },
+          body: JSON.stringify(body),
+        });
+        expect(response.status).toBe(201);
+        return (await response.json()) as { access_token: string };
+      };
+      const password = "correct horse battery staple";
+      const { access_token } = await send("/v1/sessions", { email: "ada@acme.test", password });
+      await send("/v1/invitations", { email: "eve@acme.test", role: "viewer" }, access_token);
+      await expect
+        .poll(first.output, SOON)
+        .toMatch(
+          /^mail to eve@acme\.test: Invitation to Acme\nada@acme\.test invites you to Acme, as viewer\.$/m,
+        );
+      const [link = ""] = /http:\S+#invitation=pwi_\S+/.exec(first.output()) ?? [];
+      expect(link).toMatch(new RegExp(`^http://127\\.0\\.0\\.1:${port}/account#`));
+      const [mailbox = ""] = /http:\/\/127\.0\.0\.1:\d+\/(?=, and printed here)/.exec(first.output()) ?? [];
+      expect(await (await fetch(mailbox)).text()).toContain("Invitation to Acme");
+      expect(await (await fetch(`${mailbox}1`)).text()).toContain(link);
+    });
+
     it("loses nothing to another one in the same folder, which names it", async () => {
       const other = String((await freePorts()) + 3);
       expect(await refusal(["--fresh"], { PORT: other })).toMatch(/\.partywall is in use by process \d+ \(/);

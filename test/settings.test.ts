@@ -40,7 +40,12 @@ it.each([
 });
 
 it.each([["https://mail.example.com/send"], ["cloudflare"]])("asks who sends mail by %s", (MAIL_URL) => {
-  const start = (MAIL_FROM: string) => () => readSettings({ ...whole(), MAIL_URL, MAIL_FROM });
+  const start = (MAIL_FROM: string) => () => readSettings({ ...whole(), MAIL_URL, MAIL_FROM, EMAIL: {} });
   expect(start("")).toThrow("MAIL_FROM is missing. Set it to ");
   expect(start("no-reply@example.com")).not.toThrow();
+});
+
+it("refuses to start without the binding EMAIL where that is to send mail", () => {
+  const start = () => readSettings({ ...whole(), MAIL_URL: "cloudflare" });
+  expect(start).toThrow("the binding EMAIL is missing");
 });

@@ -17,7 +17,7 @@ it("README shows a resource as the source has it", () => {
 });
 
 it("the tour in docs/getting-started.md is the one that `npm run dev` prints", () => {
-  const program = `import { printTour } from "./drizzle/tour.ts"; printTour("http://127.0.0.1:8787");`;
+  const program = `import { printTour } from "./drizzle/tour.ts"; printTour("http://127.0.0.1:8787", "");`;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
     cwd: root,
     encoding: "utf8",
