@@ -6,6 +6,9 @@ const NOT_YOU = "If this was not you, do nothing.";
 
 const asked = (email: string) => `Somebody, most likely you, asked for a new password for ${email}.`;
 
+const signedUp = (email: string) =>
+  `Somebody, most likely you, signed up for ${settings.API_NAME} with ${email}.`;
+
 const CHANGES: Readonly<Record<FactorChange, string>> = {
   totp_added: "An authenticator app was added",
   totp_removed: "An authenticator app was removed",
@@ -41,8 +44,8 @@ export const en: Templates = {
     signup: ({ email, tenant, token }) => ({
       subject: `Finish your sign-up for ${settings.API_NAME}`,
       body: [
-        `Somebody, most likely you, signed up for ${settings.API_NAME} with ${email}, to make ${tenant}.`,
-        "To make it, open this link within 24 hours. The link works once:",
+        signedUp(email),
+        `To make your account and ${tenant}, open this link within 24 hours. The link works once:`,
         { label: "Finish the sign-up", url: linkTo("signup", token) },
       ],
       closing: `${NOT_YOU} Nothing is made until the link is opened.`,
@@ -50,7 +53,7 @@ export const en: Templates = {
     signupTaken: ({ email, tenant, token }) => ({
       subject: `You have an account at ${settings.API_NAME}`,
       body: [
-        `Somebody, most likely you, signed up for ${settings.API_NAME} with ${email}, to make ${tenant}. This address has an account already.`,
+        `${signedUp(email)} This address has an account already.`,
         `To add ${tenant} to that account, open this link within 24 hours. The link works once:`,
         { label: "Add it to my account", url: linkTo("signup", token) },
       ],
