@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig, type Plugin } from "vitest/config";
@@ -47,11 +48,30 @@ const withoutMaps = (): Plugin => ({
   },
 });
 
+/** What browsers run is a text to the Worker. wrangler heeds `with { type: "text" }`, and Vite does not. */
+const browserTexts = (): Plugin => ({
+  name: "browser-texts",
+  enforce: "pre",
+  resolveId: {
+    filter: { id: /\.client\.(js|css)$/ },
+    async handler(source, importer, options) {
+      const found = await this.resolve(source, importer, { ...options, skipSelf: true });
+      // Under another name, for Vite would take it for a script or a stylesheet.
+      return found && `${found.id}.text`;
+    },
+  },
+  load: {
+    filter: { id: /\.client\.(js|css)\.text$/ },
+    handler: (id) => `export default ${JSON.stringify(readFileSync(id.slice(0, -".text".length), "utf8"))}`,
+  },
+});
+
 /** Tests inside workerd, of the whole Worker on a real Postgres. */
 const inWorkerd = (name: string, include: string[], product: string, plugins: Plugin[] = []) => ({
   plugins: [
     ...plugins,
     withoutMaps(),
+    browserTexts(),
     cloudflareTest(({ inject }) => ({
       wrangler: { configPath },
       miniflare: {

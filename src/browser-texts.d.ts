@@ -1,0 +1,9 @@
+// What browsers run is imported as text: `import script from "./page.client.js" with { type: "text" }`.
+declare module "*.client.js" {
+  const text: string;
+  export default text;
+}
+declare module "*.client.css" {
+  const text: string;
+  export default text;
+}
