@@ -6,6 +6,7 @@ import { logged } from "./edge/log.ts";
 import { heededKeys, methodsOf, takenMethods } from "./edge/methods.ts";
 import { describeApi } from "./openapi/document.ts";
 import { Problem } from "./problem.ts";
+import { productPages } from "./product/pages.ts";
 import { productRoutes } from "./product/routes.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { auditEventRoutes } from "./routes/audit-events.ts";
@@ -34,6 +35,7 @@ export const app = factory
   .route("/", platformRoutes)
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)
+  .route("/", productPages)
 
   .route("/v1/signup", signupRoutes)
   .route("/v1/sessions", signInRoutes)

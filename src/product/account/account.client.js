@@ -1,0 +1,746 @@
+// What /account does. It calls the API as any other program could, and keeps what is secret in this page's memory: the
+// access token, and the refresh token, unless the deployment has browser sessions, whose cookie no script can read.
+
+/**
+ * @typedef {{ id: string, slug: string, name: string, role: string }} Tenant
+ * @typedef {{ access_token: string, refresh_token?: string, user: { id: string, email: string }, tenant: Tenant, recovery_codes?: string[] }} Session
+ * @typedef {{ id: string, type: "passkey" | "totp", name: string, created_at: string, last_used_at: string | null }} Factor
+ * @typedef {{ id: string, current: boolean, user_agent: string, country?: string | null, last_used_at: string }} Listed
+ * @typedef {{ user: { email: string, email_verified?: boolean }, tenant: Tenant, other_tenants: Tenant[] }} Me
+ * @typedef {{ id?: string, secret?: string, uri?: string, options?: PublicKeyCredentialCreationOptionsJSON }} Enrolment
+ * @typedef {{ challenge: string, options: PublicKeyCredentialRequestOptionsJSON }} Challenge
+ * @typedef {{ code?: string, title?: string, detail?: string, errors?: { pointer: string, detail: string }[],
+ *   methods?: string[], challenge?: string, options?: PublicKeyCredentialRequestOptionsJSON }} ProblemDocument
+ * @typedef {Record<string, unknown>} Body
+ */
+
+/** Whatever ends an act before it is done: mostly a problem document (RFC 9457) of the API's. */
+class Problem extends Error {
+  /** @param {ProblemDocument} document */
+  constructor(document) {
+    super(document.detail ?? document.title ?? "Something went wrong. Try again.");
+    this.document = document;
+    this.code = document.code;
+    this.errors = document.errors ?? [];
+  }
+}
+
+// --- The page ---
+
+/** The element with this id. @param {string} id */
+function at(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`There is no #${id}.`);
+  return found;
+}
+
+/**
+ * All elements that match, of a kind.
+ * @template {Element} T
+ * @param {ParentNode} place
+ * @param {string} selector
+ * @param {new () => T} kind
+ * @returns {T[]}
+ */
+const all = (place, selector, kind) =>
+  [...place.querySelectorAll(selector)].flatMap((each) => (each instanceof kind ? [each] : []));
+
+/** @param {string} id */
+function dialogAt(id) {
+  const found = at(id);
+  if (!(found instanceof HTMLDialogElement)) throw new Error(`#${id} is no dialog.`);
+  return found;
+}
+
+/**
+ * Makes an element. Text stays text, whatever is in it.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag @param {Partial<HTMLElementTagNameMap[T]>} properties @param {(Node | string)[]} children
+ */
+function make(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+const LANGUAGE = document.documentElement.lang;
+const PRODUCT = document.title;
+const HAS_PASSKEYS =
+  typeof PublicKeyCredential === "function" && "parseRequestOptionsFromJSON" in PublicKeyCredential;
+
+/** Tells of what was done, without taking the focus. */
+const say = (text = "") => {
+  at("notice").textContent = text;
+};
+
+/** Shows one view, with its fields empty, and leads the focus to its title. @param {string} id */
+function show(id, notice = "") {
+  for (const each of all(document, ".view", HTMLElement)) each.hidden = each.id !== id;
+  for (const form of document.forms) {
+    clear(form);
+    form.reset();
+  }
+  for (const each of all(document, ".view details", HTMLDetailsElement)) each.open = false;
+  at("problem").textContent = "";
+  say(notice);
+  const title = at(`${id}-title`);
+  document.title = `${title.textContent} · ${PRODUCT}`;
+  title.focus();
+}
+
+/** Says at the end of a link from a mail what has come of it. @param {string} text */
+function done(text) {
+  at("done-text").textContent = text;
+  show("done");
+}
+
+/** Shows, of what serves another method than these, nothing. @param {ParentNode} place @param {readonly string[]} methods */
+function offer(place, methods) {
+  for (const each of all(place, "[data-method]", HTMLElement)) {
+    const method = each.dataset["method"] ?? "";
+    each.hidden = !methods.includes(method) || (method === "passkey" && !HAS_PASSKEYS);
+  }
+}
+
+/** Copies the text of an element, or where it leads. @param {string} id */
+async function copy(id) {
+  await navigator.clipboard.writeText(at(id).getAttribute("href") ?? at(id).textContent ?? "");
+  say("Copied.");
+}
+
+/** Has a field described by its hint, if it has one, and by what is wrong with it. @param {HTMLElement} field @param {string} fault */
+function describe(field, fault) {
+  const ids = [fault, field.dataset["hint"] ?? ""].filter(Boolean);
+  if (ids.length > 0) field.setAttribute("aria-describedby", ids.join(" "));
+  else field.removeAttribute("aria-describedby");
+}
+
+/** Takes back what was said of the faults in a form. @param {HTMLElement} place */
+function clear(place) {
+  for (const each of all(place, ".fault", HTMLElement)) {
+    if (each.role === "alert") each.textContent = "";
+    else each.remove();
+  }
+  for (const each of all(place, "[aria-invalid]", HTMLElement)) {
+    each.removeAttribute("aria-invalid");
+    describe(each, "");
+  }
+}
+
+/** Says what went wrong: at the fields that it is about, and for the rest at the end of the form. @param {HTMLElement} place @param {unknown} error */
+function report(place, error) {
+  const problem = error instanceof Problem ? error : new Problem({});
+  if (!(error instanceof Problem)) console.error(error);
+  const rest = problem.errors.filter(({ pointer, detail }) => {
+    const name = CSS.escape(pointer.slice(1));
+    const scope = place.closest(".view, dialog") ?? place;
+    const [field] = [
+      ...all(place, `[name="${name}"]:enabled`, HTMLElement),
+      ...all(scope, `[name="${name}"]:enabled`, HTMLElement),
+    ];
+    const label = field?.closest("label");
+    if (!field || !label) return true;
+    const id = `fault-${crypto.randomUUID()}`;
+    label.after(make("p", { id, className: "fault", textContent: detail }));
+    field.setAttribute("aria-invalid", "true");
+    describe(field, id);
+    return false;
+  });
+  const [invalid] = all(place.closest(".view, dialog") ?? place, "[aria-invalid]", HTMLElement);
+  invalid?.focus();
+  if (problem.errors.length > 0 && rest.length === 0) return;
+  const alert = place.querySelector(":scope > [role=alert]") ?? at("problem");
+  alert.textContent = [problem.message, ...rest.map(({ detail }) => detail)].join(" ");
+}
+
+/** What is being done, by the element that it was asked for with: no second time meanwhile. @type {Set<HTMLElement>} */
+const working = new Set();
+
+/** Does it, and says there what went wrong. @param {HTMLElement} place @param {() => unknown} act */
+async function run(place, act) {
+  if (working.has(place)) return;
+  working.add(place);
+  place.ariaBusy = "true";
+  clear(place);
+  at("problem").textContent = "";
+  say();
+  try {
+    await act();
+  } catch (error) {
+    report(place, error);
+  } finally {
+    working.delete(place);
+    place.ariaBusy = null;
+  }
+}
+
+// --- The API ---
+
+/** @type {Session | undefined} */
+let session;
+
+/**
+ * One request, and the JSON of its answer. Throws a Problem for any that is no success.
+ * @template T
+ * @param {string} method @param {string} path @param {Body} [body] @param {string} [token]
+ * @returns {Promise<T>}
+ */
+async function send(method, path, body, token) {
+  /** @type {Record<string, string>} */
+  const headers = { "x-refresh-token": "cookie" };
+  if (body) headers["content-type"] = "application/json";
+  if (token) headers["authorization"] = `Bearer ${token}`;
+  const response = await fetch(path, { method, headers, body: body ? JSON.stringify(body) : null }).catch(
+    () => {
+      throw new Problem({ detail: "There was no answer. Look after your connection, and try again." });
+    },
+  );
+  const isJson = response.headers.get("content-type")?.includes("json");
+  const answer = isJson ? await response.json() : {};
+  if (response.ok) return answer;
+  // An access token that is over. Another 401 is about what was sent, such as a wrong password.
+  if (response.headers.get("www-authenticate")?.includes("invalid_token")) answer.code = "invalid_token";
+  throw new Problem(answer);
+}
+
+/** @type {Promise<Session> | undefined} */
+let resuming;
+
+/** Goes on with the session: with its refresh token, or with the cookie's. */
+async function resume() {
+  const token = session?.refresh_token;
+  resuming ??= send("POST", "/v1/sessions/refresh", token === undefined ? {} : { refresh_token: token });
+  try {
+    session = await resuming;
+  } finally {
+    resuming = undefined;
+  }
+}
+
+/**
+ * A request of who is signed in. It is sent again when the access token was over, and when the API first wants to know
+ * that it is still the same person.
+ * @template T
+ * @param {string} method @param {string} path @param {Body} [body]
+ * @returns {Promise<T>}
+ */
+async function ask(method, path, body) {
+  const tried = new Set();
+  for (;;) {
+    try {
+      return await send(method, path, body, session?.access_token);
+    } catch (error) {
+      if (!(error instanceof Problem) || tried.has(error.code)) throw error;
+      tried.add(error.code);
+      if (error.code === "invalid_token")
+        await resume().catch(() => leave("Your session has ended. Sign in again."));
+      else if (error.code === "step_up_required") await stepUp(error);
+      else throw error;
+      if (!session) throw error;
+    }
+  }
+}
+
+/** @param {string} notice */
+function leave(notice) {
+  session = undefined;
+  factors = [];
+  show("sign-in", notice);
+}
+
+// --- Passkeys ---
+
+/** What a browser says of a passkey that was not used or made. @param {unknown} error @returns {never} */
+function refuse(error) {
+  const isKnown = error instanceof DOMException && error.name === "InvalidStateError";
+  throw new Problem({
+    detail: isKnown
+      ? "This device has a passkey for your account already."
+      : "No passkey was used. Try again.",
+  });
+}
+
+/** @param {Credential | null} credential */
+function asJson(credential) {
+  if (!(credential instanceof PublicKeyCredential))
+    throw new Problem({ detail: "No passkey was used. Try again." });
+  return credential.toJSON();
+}
+
+/** @param {PublicKeyCredentialRequestOptionsJSON} options */
+async function usePasskey(options) {
+  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
+  return asJson(await navigator.credentials.get({ publicKey }).catch(refuse));
+}
+
+/** @param {PublicKeyCredentialCreationOptionsJSON} options */
+async function makePasskey(options) {
+  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
+  return asJson(await navigator.credentials.create({ publicKey }).catch(refuse));
+}
+
+/** A passkey's answer to a new challenge of the API's. */
+async function passkeyProof() {
+  /** @type {Challenge} */
+  const { challenge, options } = await send("POST", "/v1/passkey-challenges");
+  return { challenge, response: await usePasskey(options) };
+}
+
+// --- To a session ---
+
+/** What the API asked for after the password. @type {ProblemDocument} */
+let asked = {};
+/** The token of the link that led here. */
+let linkToken = "";
+
+/** Begins a session, or shows what the API asks for first. @param {Promise<Session>} answer */
+async function begin(answer) {
+  try {
+    await enter(await answer);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    if (error.code === "second_factor_required") {
+      asked = error.document;
+      show("factor");
+      offer(at("factor"), asked.methods ?? []);
+    } else if (error.code === "second_factor_enrolment_required") {
+      asked = error.document;
+      show("enrol");
+    } else throw error;
+  }
+}
+
+/** Has the session of an answer, if there is one, and shows its recovery codes, if there are any. @param {Partial<Session>} answer */
+async function enter({ recovery_codes: codes, ...rest }) {
+  if (rest.access_token !== undefined) session = /** @type {Session} */ (rest);
+  asked = {};
+  if (codes) {
+    at("recovery-codes").textContent = codes.join("\n");
+    show("recovery");
+  } else await home();
+}
+
+/** The tenants to choose from, which the API names when an account is in several. @param {unknown} error */
+function offerTenants(error) {
+  const fault = error instanceof Problem && error.errors.find(({ pointer }) => pointer === "/tenant");
+  const [, slugs] = (fault && /: (.*)\.$/.exec(fault.detail)) || [];
+  const [choice] = all(at("which-tenant"), "select", HTMLSelectElement);
+  if (slugs === undefined || !choice) return;
+  choice.replaceChildren(...slugs.split(", ").map((slug) => new Option(slug, slug)));
+  choice.disabled = at("which-tenant").hidden = false;
+}
+
+/** The tenant that was chosen, if there was a choice. */
+function chosenTenant() {
+  const [choice] = all(at("which-tenant"), "select:enabled", HTMLSelectElement);
+  return choice ? { tenant: choice.value } : {};
+}
+
+/** Whether an earlier session has been looked for: a cookie may have one. */
+let hasLooked = false;
+
+/** Shows the account of who is signed in, or how to sign in. */
+async function home(notice = "") {
+  if (!session && !hasLooked) {
+    hasLooked = true;
+    // Most often there is none, and nobody has to know.
+    await resume().catch(() => undefined);
+  }
+  if (!session) {
+    at("which-tenant").hidden = true;
+    for (const each of all(at("which-tenant"), "select", HTMLSelectElement)) each.disabled = true;
+    return show("sign-in", notice);
+  }
+  const { user, tenant } = session;
+  /** @type {Me} */
+  const me = await ask("GET", "/v1/me").catch((error) => {
+    // A deployment may let nobody do anything before: what the session says is enough to ask for the link again.
+    if (!(error instanceof Problem) || error.code !== "email_not_verified") throw error;
+    return { user: { ...user, email_verified: false }, tenant, other_tenants: [] };
+  });
+  if (!session) return;
+  showWho(me);
+  show("account", notice);
+  await Promise.all([showFactors(), showSessions()]).catch((error) => report(document.body, error));
+}
+
+// --- The account ---
+
+/** @param {Me} me */
+function showWho({ user, tenant, other_tenants: others }) {
+  /** @type {[string, string][]} */
+  const facts = [
+    ["Email", user.email],
+    ["Tenant", tenant.name],
+    ["Role", tenant.role],
+  ];
+  at("who").replaceChildren(
+    ...facts.map(([term, text]) => make("div", {}, make("dt", {}, term), make("dd", {}, text))),
+  );
+  at("unverified").hidden = user.email_verified !== false;
+  for (const each of all(at("account"), "[autocomplete=username]", HTMLInputElement))
+    each.defaultValue = user.email;
+  at("tenants").hidden = others.length === 0;
+  at("tenant-list").replaceChildren(
+    ...others.map(({ slug, name, role }) =>
+      row(name, role, ["Switch", async () => begin(ask("POST", "/v1/sessions/switch", { tenant: slug }))]),
+    ),
+  );
+}
+
+/**
+ * An entry of a list, with buttons.
+ * @param {string} name @param {string} more @param {[label: string, act: () => unknown][]} buttons
+ */
+function row(name, more, ...buttons) {
+  const item = make("li", {}, make("p", {}, make("b", {}, name), make("small", {}, more)));
+  const side = make("div", { className: "row" });
+  for (const [label, act] of buttons) {
+    const button = make(
+      "button",
+      { type: "button", className: "quiet", ariaLabel: `${label}: ${name}` },
+      label,
+    );
+    button.addEventListener("click", () => void run(item, act));
+    side.append(button);
+  }
+  item.append(side, make("p", { className: "fault", role: "alert" }));
+  return item;
+}
+
+/** @param {string} instant */
+const timeOf = (instant) =>
+  new Date(instant).toLocaleString(LANGUAGE, { dateStyle: "medium", timeStyle: "short" });
+
+/** @type {Factor[]} */
+let factors = [];
+
+async function showFactors() {
+  /** @type {{ data: Factor[] } | undefined} */
+  const answer = await ask("GET", "/v1/me/factors").catch((error) => {
+    // A session that an identity provider vouched for has none here.
+    if (error instanceof Problem && error.code !== "invalid_token") return undefined;
+    throw error;
+  });
+  at("factors").hidden = !answer;
+  factors = answer?.data ?? [];
+  at("no-factors").hidden = factors.length > 0;
+  at("new-recovery").hidden = factors.length === 0;
+  at("factor-list").replaceChildren(
+    ...factors.map(({ id, type, name, last_used_at: used }) => {
+      const kind = type === "passkey" ? "Passkey" : "Authenticator app";
+      return row(
+        name,
+        `${kind}, ${used ? `last used ${timeOf(used)}` : "not used yet"}`,
+        ["Rename", async () => renameFactor(id, name)],
+        ["Remove", async () => removeFactor(id, name)],
+      );
+    }),
+  );
+}
+
+/** Opens a dialog; true when its button was pressed, false when it was left. @param {HTMLDialogElement} dialog */
+function confirmed(dialog) {
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+/** @param {string} id @param {string} name */
+async function renameFactor(id, name) {
+  const dialog = dialogAt("rename");
+  const [field] = all(dialog, "input", HTMLInputElement);
+  if (!field) return;
+  field.value = name;
+  if (!(await confirmed(dialog))) return;
+  await ask("PATCH", `/v1/me/factors/${id}`, { name: field.value });
+  await showFactors();
+  say("It has its new name.");
+}
+
+/** @param {string} id @param {string} name */
+async function removeFactor(id, name) {
+  at("remove-name").textContent = name;
+  if (!(await confirmed(dialogAt("remove")))) return;
+  await ask("DELETE", `/v1/me/factors/${id}`);
+  await showFactors();
+  at("factors-title").focus();
+  say(`${name} was removed.`);
+}
+
+/** "Firefox on Linux", of what a browser says that it is. @param {string} agent */
+function browserOf(agent) {
+  const name = /(Edg|OPR|Firefox|FxiOS|CriOS|Chrome|Safari)[\w ]*\//.exec(agent)?.[1];
+  const system = /(iPhone|iPad|Android|Windows|Mac OS|CrOS|Linux)/.exec(agent)?.[1];
+  /** @type {Record<string, string>} */
+  const names = {
+    Edg: "Edge",
+    OPR: "Opera",
+    FxiOS: "Firefox",
+    CriOS: "Chrome",
+    "Mac OS": "macOS",
+    CrOS: "ChromeOS",
+  };
+  if (!name) return agent.slice(0, 60) || "Unknown program";
+  return (names[name] ?? name) + (system ? ` on ${names[system] ?? system}` : "");
+}
+
+/** @param {string} code */
+const countryOf = (code) =>
+  /^[A-Z]{2}$/.test(code) ? (new Intl.DisplayNames(LANGUAGE, { type: "region" }).of(code) ?? code) : code;
+
+/** Where the list of sessions goes on. @type {string | undefined} */
+let nextSessions;
+
+/** @param {string} [cursor] */
+async function showSessions(cursor) {
+  const query = cursor === undefined ? "" : `?cursor=${encodeURIComponent(cursor)}`;
+  /** @type {{ data: Listed[], next_cursor: string | null }} */
+  const page = await ask("GET", `/v1/sessions${query}`);
+  const rows = page.data.map(({ id, current, user_agent, country, last_used_at }) => {
+    const where = country ? `, ${countryOf(country)}` : "";
+    const name = browserOf(user_agent);
+    if (current) return row(name, `This session${where}`);
+    return row(name, `Last used ${timeOf(last_used_at)}${where}`, [
+      "End",
+      async () => {
+        await ask("DELETE", `/v1/sessions/${id}`);
+        await showSessions();
+        at("sessions-title").focus();
+        say("The session was ended.");
+      },
+    ]);
+  });
+  const list = at("session-list");
+  if (cursor === undefined) list.replaceChildren(...rows);
+  else list.append(...rows);
+  at("more-sessions").hidden = page.next_cursor === null;
+  nextSessions = page.next_cursor ?? undefined;
+}
+
+// --- Second factors ---
+
+/** Confirms an authenticator app by its code. @type {(proof: Body) => Promise<unknown>} */
+let confirmApp = () => Promise.resolve();
+
+/** Has a factor confirmed that was just made: a passkey at once, an app when its code is there. @param {Enrolment} made @param {(proof: Body) => Promise<Partial<Session>>} confirm */
+async function enrol(made, confirm) {
+  if (made.options) return enter(await confirm({ response: await makePasskey(made.options) }));
+  at("app-secret").textContent = made.secret ?? "";
+  at("app-uri").setAttribute("href", made.uri ?? "");
+  confirmApp = async (proof) => enter(await confirm(proof));
+  return show("app");
+}
+
+/** Ends the wait for a proof. @type {(proof?: Problem) => void} */
+let endStep = () => undefined;
+
+/** Asks for a fresh proof of who it is. Throws when the dialog is left without one. @param {Problem} problem */
+function stepUp(problem) {
+  const known = factors.map(({ type }) => type);
+  const methods = problem.document.methods ?? [
+    "password",
+    ...known,
+    ...(known.length > 0 ? ["recovery_code"] : []),
+  ];
+  const dialog = dialogAt("step-up");
+  offer(dialog, methods);
+  dialog.showModal();
+  /** @type {Promise<void>} */
+  const proven = new Promise((resolve, reject) => {
+    endStep = (refused) => (refused ? reject(refused) : resolve());
+  });
+  return proven;
+}
+
+/** @param {Body} proof */
+async function prove(proof) {
+  /** @type {Partial<Session>} */
+  const answer = await ask("POST", "/v1/sessions/current/step-up", proof);
+  if (answer.access_token !== undefined) session = /** @type {Session} */ (answer);
+  endStep();
+  dialogAt("step-up").close();
+}
+
+// --- What the forms do, by their data-act ---
+
+/** @type {Record<string, (body: Body) => Promise<unknown>>} */
+const ACTS = {
+  "sign-in": async (body) => begin(send("POST", "/v1/sessions", body)).catch(refuseSignIn),
+  passkey: async () =>
+    begin(
+      passkeyProof().then((proof) => send("POST", "/v1/sessions/passkey", { ...proof, ...chosenTenant() })),
+    ).catch(refuseSignIn),
+  "sign-up": async (body) => {
+    /** @type {Session} */
+    const answer = await send("POST", "/v1/signup", body);
+    if (answer.access_token === undefined) done("Look for a mail from us, and open its link to finish.");
+    else await enter(answer);
+  },
+  forgot: async (body) => {
+    await send("POST", "/v1/password-resets", body);
+    done("If the address has an account, a mail with a link is on its way.");
+  },
+  reset: async (body) => {
+    await send("POST", "/v1/password-resets/confirm", { token: linkToken, ...body });
+    done("You have a new password. Sign in with it.");
+  },
+  verification: async () => {
+    await send("POST", "/v1/email-verifications/confirm", { token: linkToken });
+    done("Your email address is confirmed.");
+  },
+  signup: async () => {
+    /** @type {Partial<Session>} */
+    const answer = await send("POST", "/v1/signup/confirm", { token: linkToken });
+    if (answer.access_token === undefined) done("Your account is ready. Sign in.");
+    else await enter(answer);
+  },
+  "email-change": async () => {
+    await send("POST", "/v1/email-changes/confirm", { token: linkToken });
+    done("You sign in with your new email address from now on.");
+  },
+  "email-undo": async () => {
+    await send("POST", "/v1/email-changes/undo", { token: linkToken });
+    done(
+      "Your account has its old email address again. If it was not you who changed it, choose a new password.",
+    );
+  },
+  invitation: async (body) =>
+    begin(send("POST", "/v1/invitations/accept", { token: linkToken, ...body })).catch((error) => {
+      if (error instanceof Problem && error.errors.some(({ pointer }) => pointer === "/password"))
+        for (const each of all(at("invitation"), "fieldset", HTMLFieldSetElement))
+          each.hidden = each.disabled = false;
+      throw error;
+    }),
+
+  "factor-code": async (body) =>
+    begin(send("POST", "/v1/sessions/factor", { challenge: asked.challenge, ...body })),
+  "factor-recovery": async (body) =>
+    begin(send("POST", "/v1/sessions/factor", { challenge: asked.challenge, ...body })),
+  "factor-passkey": async () => {
+    const { challenge, options } = asked;
+    if (options)
+      await begin(send("POST", "/v1/sessions/factor", { challenge, response: await usePasskey(options) }));
+  },
+  enrol: async (body) => {
+    const { challenge } = asked;
+    await enrol(await send("POST", "/v1/sessions/factor/enrolment", { challenge, ...body }), (proof) =>
+      send("POST", "/v1/sessions/factor", { challenge, ...proof }),
+    );
+  },
+  "add-factor": async (body) => {
+    /** @type {Enrolment} */
+    const made = await ask("POST", "/v1/me/factors", body);
+    await enrol(made, (proof) => ask("POST", `/v1/me/factors/${made.id}/confirm`, proof));
+  },
+  app: async (body) => confirmApp(body),
+  recovery: async () => {
+    at("recovery-codes").textContent = "";
+    await home();
+  },
+  "new-recovery": async () => enter(await ask("POST", "/v1/me/recovery-codes")),
+  "step-up": prove,
+  "step-up-passkey": async () => prove(await passkeyProof()),
+
+  resend: async () => {
+    await ask("POST", "/v1/email-verifications");
+    say("The mail is on its way.");
+  },
+  "change-password": async (body) => {
+    await ask("POST", "/v1/me/password", body);
+    await home("Your password was changed.");
+  },
+  "change-email": async (body) => {
+    await ask("POST", "/v1/me/email", body);
+    await home("Look for a mail at the new address, and open its link.");
+  },
+  "sign-out": async () => {
+    await ask("DELETE", "/v1/sessions/current");
+    leave("You are signed out.");
+  },
+};
+
+/** @param {unknown} error @returns {never} */
+function refuseSignIn(error) {
+  offerTenants(error);
+  throw error;
+}
+
+/** The body that a form's fields make: `tenant/slug` is the member of a member. @param {HTMLFormElement} form @param {HTMLElement | null} submitter */
+function bodyOf(form, submitter) {
+  /** @type {Record<string, unknown>} */
+  const body = {};
+  for (const [name, value] of new FormData(form, submitter)) {
+    const [first = "", second] = name.split("/");
+    if (second === undefined) body[first] = value;
+    else body[first] = { .../** @type {object} */ (body[first]), [second]: value };
+  }
+  return body;
+}
+
+// --- Where it begins ---
+
+const LINKS = new Set(["verification", "signup", "reset", "email-change", "email-undo", "invitation"]);
+
+/** Shows what the fragment asks for. A link's token leaves the address bar, and so the history, before anything else. */
+function route() {
+  const [, name = "", token = ""] = /^#([a-z-]+)=?(.*)$/.exec(location.hash) ?? [];
+  if (LINKS.has(name) && token !== "") {
+    linkToken = token;
+    history.replaceState(null, "", location.pathname);
+    show(name);
+  } else if (name === "sign-up" || name === "forgot") show(name);
+  else void run(document.body, home);
+}
+
+for (const form of document.forms) {
+  const act = ACTS[form.dataset["act"] ?? ""];
+  if (!act) continue;
+  form.append(make("p", { className: "fault", role: "alert" }));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void run(form, () => act(bodyOf(form, event.submitter)));
+  });
+}
+for (const [index, hint] of all(document, "label + small", HTMLElement).entries()) {
+  const field = hint.previousElementSibling?.querySelector("input");
+  if (!field) continue;
+  hint.id = field.dataset["hint"] = `hint-${index}`;
+  describe(field, "");
+}
+for (const each of all(document, "[data-passkey]", HTMLElement)) each.hidden = !HAS_PASSKEYS;
+for (const each of all(document, "[data-close]", HTMLElement))
+  each.addEventListener("click", () => each.closest("dialog")?.close());
+for (const each of all(document, "[data-copy]", HTMLElement))
+  each.addEventListener("click", () => void run(each, async () => copy(each.dataset["copy"] ?? "")));
+const more = at("more-sessions");
+more.addEventListener("click", () => void run(more, async () => showSessions(nextSessions)));
+at("step-up").addEventListener("close", () => {
+  for (const form of all(at("step-up"), "form", HTMLFormElement)) {
+    clear(form);
+    form.reset();
+  }
+  endStep(new Problem({ detail: "Nothing was changed: you did not show that it is still you." }));
+});
+// A link to where one is already is no change of the fragment.
+for (const each of all(document, "a[href^='#']", HTMLAnchorElement))
+  each.addEventListener("click", () => {
+    if (each.hash === location.hash) route();
+  });
+
+const [tenantName] = all(at("sign-up"), "[name='tenant/name']", HTMLInputElement);
+const [tenantSlug] = all(at("sign-up"), "[name='tenant/slug']", HTMLInputElement);
+tenantName?.addEventListener("input", () => {
+  const words =
+    tenantName.value
+      .normalize("NFKD")
+      .toLowerCase()
+      .match(/[a-z0-9]+/g) ?? [];
+  // Until somebody writes another one.
+  if (tenantSlug) tenantSlug.defaultValue = words.join("-").slice(0, 63);
+});
+
+addEventListener("hashchange", route);
+route();

@@ -1,0 +1,3 @@
+import { factory } from "../../../src/context.ts";
+
+export const productPages = factory.createApp();
