@@ -1,0 +1,55 @@
+import { afterEach, expect, it, vi } from "vitest";
+import { countCalls } from "../support/calls.ts";
+import { request } from "../support/client.ts";
+
+afterEach(() => vi.restoreAllMocks());
+
+it("lets the page at /account run and call nothing but its own, and nobody keep it, frame it or learn where it leads", async () => {
+  const { headers, status } = await request("GET", "/account");
+  expect(status).toBe(200);
+  expect(headers.get("content-type")).toBe("text/html; charset=UTF-8");
+  expect(headers.get("cache-control")).toBe("no-store");
+  expect(headers.get("referrer-policy")).toBe("no-referrer");
+  expect(headers.get("x-frame-options")).toBe("DENY");
+  const policy = headers.get("content-security-policy") ?? "";
+  expect(policy.split("; ")).toEqual(
+    expect.arrayContaining([
+      "default-src 'none'",
+      "connect-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+      "require-trusted-types-for 'script'",
+    ]),
+  );
+  expect(policy).not.toMatch(/unsafe|https?:|\*/);
+});
+
+it("makes a new nonce for each answer, and all that runs has it", async () => {
+  const nonces = await Promise.all(
+    [1, 2].map(async () => {
+      const response = await request("GET", "/account");
+      const [, nonce = ""] =
+        /script-src 'nonce-([\w-]+)'/.exec(response.headers.get("content-security-policy") ?? "") ?? [];
+      const page = await response.text();
+      const tags = page.match(/<(script|style)\b[^>]*>/g);
+      expect(tags).toEqual([`<style nonce="${nonce}">`, `<script type="module" nonce="${nonce}">`]);
+      // Nothing in the script ends it early.
+      expect(page.match(/<\/script/g)).toHaveLength(1);
+      expect(page).not.toMatch(/ on\w+="| style="|(src|href)="(https?:)?\/\//);
+      return nonce;
+    }),
+  );
+  expect(new Set(nonces).size).toBe(2);
+});
+
+it("changes nothing when it is opened, whatever token a link has, and takes no other method", async () => {
+  const calls = countCalls();
+  for (const method of ["GET", "HEAD"])
+    for (const path of ["/account", "/account?verification=a-token"])
+      expect((await request(method, path)).status).toBe(200);
+  const refused = await request("POST", "/account", { body: {} });
+  expect(refused.status).toBe(405);
+  expect(refused.headers.get("allow")).toBe("GET, HEAD, OPTIONS");
+  expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
+});
