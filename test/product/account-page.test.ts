@@ -43,6 +43,12 @@ it("makes a new nonce for each answer, and all that runs has it", async () => {
   expect(new Set(nonces).size).toBe(2);
 });
 
+it("is one answer of less than 12 KB, gzipped", async () => {
+  const { body } = await request("GET", "/account");
+  const zipped = await new Response(body?.pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
+  expect(zipped.byteLength).toBeLessThan(12 * 1024);
+});
+
 it("changes nothing when it is opened, whatever token a link has, and takes no other method", async () => {
   const calls = countCalls();
   for (const method of ["GET", "HEAD"])

@@ -196,7 +196,8 @@ async function send(method, path, body, token) {
     },
   );
   const isJson = response.headers.get("content-type")?.includes("json");
-  const answer = isJson ? await response.json() : {};
+  const text = await response.text();
+  const answer = isJson && text ? JSON.parse(text) : {};
   if (response.ok) return answer;
   // An access token that is over. Another 401 is about what was sent, such as a wrong password.
   if (response.headers.get("www-authenticate")?.includes("invalid_token")) answer.code = "invalid_token";
@@ -370,7 +371,7 @@ async function home(notice = "") {
 function showWho({ user, tenant, other_tenants: others }) {
   /** @type {[string, string][]} */
   const facts = [
-    ["Email", user.email],
+    ["Email", user.email_verified ? `${user.email} (confirmed)` : user.email],
     ["Tenant", tenant.name],
     ["Role", tenant.role],
   ];
@@ -710,7 +711,8 @@ for (const [index, hint] of all(document, "label + small", HTMLElement).entries(
   hint.id = field.dataset["hint"] = `hint-${index}`;
   describe(field, "");
 }
-for (const each of all(document, "[data-passkey]", HTMLElement)) each.hidden = !HAS_PASSKEYS;
+// Removed, not hidden: Enter in a field presses the first button of its form.
+if (!HAS_PASSKEYS) for (const each of all(document, "[data-passkey]", HTMLElement)) each.remove();
 for (const each of all(document, "[data-close]", HTMLElement))
   each.addEventListener("click", () => each.closest("dialog")?.close());
 for (const each of all(document, "[data-copy]", HTMLElement))
