@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 
@@ -14,6 +14,16 @@ it("README shows a resource as the source has it", () => {
   const [, resource = ""] = /```ts\n([\s\S]*?)```/.exec(read("README.md")) ?? [];
   expect(resource.trim().split("\n").length).toBeLessThanOrEqual(12);
   expect(flat(read("src/product/projects.ts"))).toContain(flat(resource));
+});
+
+it("README.md and docs/ name files of the sample that are there", () => {
+  const named = globSync(["*.md", "docs/*.md"], { cwd: root }).flatMap((name) =>
+    [...read(name).matchAll(/(?<![\w./-])(?:src|test)\/product\/[\w./*-]*\w\/?/g)].map(([path]) => path),
+  );
+  // The guide makes these.
+  const made = new Set(["src/product/notes.ts", "test/product/notes.test.ts", "test/product/matrix.ts"]);
+  expect(named.length).toBeGreaterThan(10);
+  expect(named.filter((path) => !made.has(path) && globSync(path, { cwd: root }).length === 0)).toEqual([]);
 });
 
 it("the tour in docs/getting-started.md is the one that `npm run dev` prints", () => {
