@@ -593,10 +593,8 @@ const ACTS = {
     done("Your email address is confirmed.");
   },
   signup: async () => {
-    /** @type {Partial<Session>} */
-    const answer = await send("POST", "/v1/signup/confirm", { token: linkToken });
-    if (answer.access_token === undefined) done("Your account is ready. Sign in.");
-    else await enter(answer);
+    await send("POST", "/v1/email-verifications/confirm", { token: linkToken });
+    done("Your account is ready. Sign in.");
   },
   "email-change": async () => {
     await send("POST", "/v1/email-changes/confirm", { token: linkToken });
@@ -675,7 +673,9 @@ function bodyOf(form, submitter) {
   const body = {};
   for (const [name, value] of new FormData(form, submitter)) {
     const [first = "", second] = name.split("/");
-    if (second === undefined) body[first] = value;
+    // Apps show a code in two halves.
+    if (first === "code") body[first] = String(value).replaceAll(/\s/g, "");
+    else if (second === undefined) body[first] = value;
     else body[first] = { .../** @type {object} */ (body[first]), [second]: value };
   }
   return body;
