@@ -56,13 +56,14 @@ const browserTexts = (): Plugin => ({
     filter: { id: /\.client\.(js|css)$/ },
     async handler(source, importer, options) {
       const found = await this.resolve(source, importer, { ...options, skipSelf: true });
-      // Under another name, for Vite would take it for a script or a stylesheet.
-      return found && `${found.id}.text`;
+      // Of another ending, for Vite would take it for a script or a stylesheet, and marked as no file of that name.
+      return found && `\0${found.id}.text`;
     },
   },
   load: {
-    filter: { id: /\.client\.(js|css)\.text$/ },
-    handler: (id) => `export default ${JSON.stringify(readFileSync(id.slice(0, -".text".length), "utf8"))}`,
+    filter: { id: /^\0.+\.client\.(js|css)\.text$/ },
+    handler: (id) =>
+      `export default ${JSON.stringify(readFileSync(id.slice("\0".length, -".text".length), "utf8"))}`,
   },
 });
 

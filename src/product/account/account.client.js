@@ -541,11 +541,8 @@ let endStep = () => undefined;
 /** Asks for a fresh proof of who it is. Throws when the dialog is left without one. @param {Problem} problem */
 function stepUp(problem) {
   const known = factors.map(({ type }) => type);
-  const methods = problem.document.methods ?? [
-    "password",
-    ...known,
-    ...(known.length > 0 ? ["recovery_code"] : []),
-  ];
+  // Whoever has a second factor proves that one.
+  const methods = problem.document.methods ?? (known.length > 0 ? [...known, "recovery_code"] : ["password"]);
   const dialog = dialogAt("step-up");
   offer(dialog, methods);
   dialog.showModal();
