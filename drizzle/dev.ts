@@ -86,7 +86,8 @@ async function dev(): Promise<void> {
   const variables = {
     ...(await makeSecrets()),
     // What wrangler.toml says of these is for what is deployed.
-    ACCOUNT_URL: "",
+    // Passkeys are made for a name, and 127.0.0.1 is none.
+    ACCOUNT_URL: `http://localhost:${port}/account`,
     INVITATION_URL: "",
     ...known,
     ...makeDatabaseUrls(`${HOST}:${stack.postgresPort}`, known),
@@ -117,7 +118,7 @@ async function dev(): Promise<void> {
     ...[stack, second].map(async ({ ended }) => `${await ended} \`npm run dev\` starts it again.`),
   ]);
   await Promise.race([isReady(worker.output), over.then(raise)]);
-  await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN));
+  await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN, variables));
   await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
   printTour(variables.ISSUER, mailbox.url);
   // As the platform's cron does where it is deployed.

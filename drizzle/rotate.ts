@@ -1,14 +1,14 @@
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { parseArgs, parseEnv } from "node:util";
 import * as v from "valibot";
-import { keyRing, signingKeys } from "../src/settings.ts";
-import { DEV_VARS, loadVariables, makeSigningKey, namedSecret } from "./variables.ts";
+import { keyRing, pepperRing, signingKeys } from "../src/settings.ts";
+import { DEV_VARS, loadVariables, makeSigningKey, namedSecret, readDevVars } from "./variables.ts";
 
 const USAGE = `Usage: node drizzle/rotate.ts NAME [--alg Ed25519|ES256] [--file FILE | --local]
 
 Prints the value of NAME one step further: a next key joins the one in use, takes over from it, and then the old one
-is dropped. Says on the standard error when the step after may be taken. NAME is TOKEN_SIGNING_KEYS,
-OPAQUE_TOKEN_KEYS or TENANT_CONTEXT_KEYS, read from the environment or .dev.vars.
+is dropped. Says on the standard error when the step after may be taken. NAME is TOKEN_SIGNING_KEYS, OPAQUE_TOKEN_KEYS,
+TENANT_CONTEXT_KEYS or PASSWORD_PEPPERS, read from the environment or .dev.vars.
 
   --file FILE   reads it from this file, and writes it back there instead of printing it
   --local       the same with .dev.vars
@@ -50,7 +50,14 @@ const jwkSet: Form = {
 const ONCE_DEPLOYED = "as soon as every Worker has this value";
 
 /** Each variable's form, and when the step after one may be taken. */
-const ROTATIONS: Record<string, { form: Form; after: { next: string; current: string } }> = {
+const ROTATIONS: Record<
+  string,
+  {
+    form: Form;
+    after: { next: string; current: string };
+    /** What it is where it is not set. */ initial?: string;
+  }
+> = {
   TOKEN_SIGNING_KEYS: {
     form: jwkSet,
     after: {
@@ -76,6 +83,15 @@ const ROTATIONS: Record<string, { form: Form; after: { next: string; current: st
       // CONTEXT_TTL_S
       current:
         "2 minutes after every Worker has this value, and then with `npm run db:migrate` before any has it",
+    },
+  },
+  PASSWORD_PEPPERS: {
+    form: { ...ring, schema: pepperRing },
+    initial: "original",
+    after: {
+      next: ONCE_DEPLOYED,
+      current:
+        "when those who still count have signed in: whoever has not by then has to reset their password, and to use a recovery code",
     },
   },
 };
@@ -105,12 +121,19 @@ export async function rotate(name: string, value: string, alg: Algorithm = "Ed25
 function rewrite(file: string, name: string, value: string): void {
   const line = new RegExp(`^${name}=.*$`, "m");
   const text = readFileSync(file, "utf8");
-  writeFileSync(
-    `${file}.new`,
-    text.replace(line, () => `${name}='${value}'`),
-    { mode: 0o600 },
-  );
+  const changed = line.test(text)
+    ? text.replace(line, () => `${name}='${value}'`)
+    : `${text.trimEnd()}\n${name}='${value}'\n`;
+  writeFileSync(`${file}.new`, changed, { mode: 0o600 });
   renameSync(`${file}.new`, file);
+}
+
+/** The variable's value in the file, or else in the environment or .dev.vars. */
+function known(name: string, file: string | undefined): string {
+  const initial = ROTATIONS[name]?.initial;
+  if (file) return parseEnv(readFileSync(file, "utf8"))[name] ?? initial ?? "";
+  const isSet = (process.env[name] ?? readDevVars()[name] ?? "") !== "";
+  return initial !== undefined && !isSet ? initial : (loadVariables([name])[name] ?? "");
 }
 
 async function main(): Promise<void> {
@@ -126,8 +149,7 @@ async function main(): Promise<void> {
   const { alg } = values;
   if (!name || more.length > 0 || (alg !== "Ed25519" && alg !== "ES256")) throw new Error(USAGE);
   const file = values.local ? DEV_VARS : values.file;
-  const known = file ? parseEnv(readFileSync(file, "utf8"))[name] : loadVariables([name])[name];
-  const { value, told } = await rotate(name, known ?? "", alg);
+  const { value, told } = await rotate(name, known(name, file), alg);
   if (file) rewrite(file, name, value);
   else console.log(value);
   console.error(`${name}: ${told}`);

@@ -33,7 +33,7 @@ GRANT EXECUTE ON FUNCTION control.acting_as(), control.current_actor_id(), contr
 
 -- Requests that know their tenant. updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes. Of a
 -- user no request of a tenant sees the password, and only an issuer's users are made and changed.
-GRANT SELECT, UPDATE (name, slug, status, closes_at, updated_at) ON control.tenants TO partywall_account;
+GRANT SELECT, UPDATE (name, slug, status, closes_at, require_second_factor, updated_at) ON control.tenants TO partywall_account;
 GRANT SELECT, INSERT, UPDATE, DELETE ON control.invitations, control.api_keys TO partywall_account;
 -- Columns, where others would reach beyond the tenant: a membership handed to another user, a session of a member turned
 -- into one that leads into their other tenants, a claim on a domain dated before another tenant's, an upsert onto the row
@@ -44,7 +44,7 @@ GRANT SELECT, INSERT (user_id, issuer_id, user_agent, expires_at), UPDATE (revok
 GRANT SELECT, INSERT (issuer, audience, role_claim, role_map, default_role, email_domains, just_in_time, registered_by,
 	vouched_by), UPDATE (role_claim, role_map, default_role, email_domains, just_in_time, registered_by, vouched_by,
 	suspended_at, updated_at), DELETE ON control.issuers TO partywall_account;
-GRANT SELECT (id, email, issuer_id, subject, version), INSERT (email, issuer_id, subject), UPDATE (email)
+GRANT SELECT (id, email, issuer_id, subject, version, email_verified_at), INSERT (email, issuer_id, subject), UPDATE (email)
 	ON control.users TO partywall_account;
 -- tell() and drop_outbox() write them, as their owner. A tenant sees where its own content is.
 GRANT SELECT ON control.outbox, control.outbox_heads, control.sites TO partywall_account;
@@ -57,7 +57,16 @@ GRANT EXECUTE ON FUNCTION control.begin_job(uuid, text), control.claim_job(uuid)
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;
-GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, updated_at) ON control.users TO partywall_identity;
+GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, name, locale, factor_failures, factor_failed_at, updated_at)
+	ON control.users TO partywall_identity;
+-- What is of a person: links that were mailed, second factors, proofs that are asked for.
+GRANT SELECT, INSERT, UPDATE, DELETE
+	ON control.mailed_links, control.factors, control.recovery_codes, control.challenges TO partywall_identity;
+GRANT EXECUTE ON FUNCTION control.is_own_session(uuid, uuid), control.keep_link(uuid, text, uuid, text, bytea, jsonb, integer),
+	control.give_way(text, uuid), control.reset_password(uuid, bytea, text, uuid), control.change_password(uuid, uuid, text[], text),
+	control.ask_email_change(uuid, uuid, text[], uuid, text, bytea, text, integer), control.change_email(uuid, bytea, uuid, bytea, integer),
+	control.undo_email_change(uuid, bytea), control.sign_up(uuid, bytea, uuid, uuid, text, text),
+	control.end_account(uuid, uuid, text), control.reset_factors(uuid) TO partywall_identity;
 GRANT SELECT, INSERT, UPDATE ON control.sessions TO partywall_identity;
 GRANT SELECT, DELETE ON control.invitations TO partywall_identity;
 GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads, control.sites TO partywall_identity;

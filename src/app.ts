@@ -8,6 +8,7 @@ import { describeApi } from "./openapi/document.ts";
 import { Problem } from "./problem.ts";
 import { productPages } from "./product/pages.ts";
 import { productRoutes } from "./product/routes.ts";
+import { emailChangeRoutes, passwordResetRoutes, verificationRoutes } from "./routes/accounts.ts";
 import { apiKeyRoutes } from "./routes/api-keys.ts";
 import { auditEventRoutes } from "./routes/audit-events.ts";
 import { docsRoutes } from "./routes/docs.ts";
@@ -16,13 +17,14 @@ import { exportRoutes } from "./routes/exports.ts";
 import { importRoutes } from "./routes/imports.ts";
 import { acceptanceRoutes, invitationRoutes } from "./routes/invitations.ts";
 import { issuerRoutes } from "./routes/issuers.ts";
-import { meRoutes } from "./routes/me.ts";
+import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
+import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { operatorRoutes } from "./routes/operator.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
-import { signInRoutes, signupRoutes } from "./routes/sign-in.ts";
+import { passkeyRoutes, signInRoutes, signupRoutes } from "./routes/sign-in.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
 
@@ -39,6 +41,10 @@ export const app = factory
 
   .route("/v1/signup", signupRoutes)
   .route("/v1/sessions", signInRoutes)
+  .route("/v1/passkey-challenges", passkeyRoutes)
+  .route("/v1/email-verifications", verificationRoutes)
+  .route("/v1/password-resets", passwordResetRoutes)
+  .route("/v1/email-changes", emailChangeRoutes)
   .route("/v1/token", tokenRoutes)
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
@@ -46,6 +52,9 @@ export const app = factory
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", meRoutes)
+  .route("/v1/me/factors", factorRoutes)
+  .route("/v1/me/recovery-codes", recoveryCodeRoutes)
+  .route("/v1/email-verifications", ownVerificationRoutes)
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
   .route("/v1/tenant/exports", exportRoutes)

@@ -17,14 +17,29 @@ export type Credential =
       readonly sessionId: string;
       readonly role: Role;
       readonly version: number;
+      /** When its user last proved who they are, in s since 1970, and how (RFC 8176). */
+      readonly authTime: number;
+      readonly amr: readonly string[];
     }
   | { readonly kind: "api_key"; readonly tenantId: string; readonly hash: string };
 
 /** Who calls, as of this request. `id` is the actor's: the user's or the key's. */
 export type Caller = { readonly tenantId: string; readonly id: string; readonly scopes: readonly Scope[] } & (
-  | { readonly kind: "user"; readonly role: Role; readonly sessionId: string }
+  | {
+      readonly kind: "user";
+      readonly role: Role;
+      readonly sessionId: string;
+      readonly authTime: number;
+      readonly amr: readonly string[];
+    }
   | { readonly kind: "api_key" }
 );
 
 /** A caller who is signed in: what lasts is granted by people alone. */
 export type SignedIn = Extract<Caller, { kind: "user" }>;
+
+/** For how long a proof of who calls is recent. */
+const RECENT_S = 600;
+
+/** Whether the user has proved who they are within ten minutes: what is done then, a stolen token alone does not do. */
+export const isRecent = ({ authTime }: SignedIn): boolean => Date.now() / 1000 - authTime <= RECENT_S;

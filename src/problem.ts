@@ -54,6 +54,36 @@ export const PROBLEMS = {
     title: "Not signed in",
     help: "Send Authorization: Bearer with a valid access token. Sign in again or refresh the session.",
   },
+  second_factor_required: {
+    status: 401,
+    title: "A second factor is needed",
+    help: "Send the challenge to POST /v1/sessions/factor within ten minutes, with a proof of one of the methods.",
+  },
+  second_factor_enrolment_required: {
+    status: 401,
+    title: "The tenant requires a second factor",
+    help: "Send the challenge to POST /v1/sessions/factor/enrolment, then with a proof to POST /v1/sessions/factor.",
+  },
+  wrong_password: {
+    status: 403,
+    title: "The password is not right",
+    help: "Send the account's own password. Whoever has forgotten it asks for a link under /v1/password-resets.",
+  },
+  wrong_factor: {
+    status: 403,
+    title: "The second factor is not right",
+    help: "Send a code that the authenticator app shows now and that was not used before, or what the passkey has signed.",
+  },
+  step_up_required: {
+    status: 403,
+    title: "Prove again who you are",
+    help: "This takes a proof of less than ten minutes ago: POST /v1/sessions/current/step-up, then repeat the request.",
+  },
+  email_not_verified: {
+    status: 403,
+    title: "The address is not confirmed",
+    help: "Open the link that was mailed to it. POST /v1/email-verifications sends another.",
+  },
   insufficient_scope: {
     status: 403,
     title: "Not allowed",
@@ -150,6 +180,36 @@ export const PROBLEMS = {
     title: "The invitation is no longer valid",
     help: "It was used, replaced or revoked, has expired after seven days, or is malformed. Ask to be invited again.",
   },
+  link_gone: {
+    status: 410,
+    title: "The link is no longer valid",
+    help: "It was used, replaced by a later one, has expired, or is malformed. Ask for another one.",
+  },
+  email_taken: {
+    status: 409,
+    title: "The address belongs to another account",
+    help: "Another account has shown that this mailbox is its own. Sign in to that one, or use another address.",
+  },
+  owner_of_tenants: {
+    status: 409,
+    title: "The account is the last owner of tenants",
+    help: "Each tenant named in tenants would be left without an owner. Make somebody else an owner, or close the tenant.",
+  },
+  member_elsewhere: {
+    status: 409,
+    title: "The member is in other tenants too",
+    help: "Their second factors protect those tenants as well. They have to use a recovery code.",
+  },
+  too_many_factors: {
+    status: 409,
+    title: "Too many second factors",
+    help: "An account has 20 second factors at most. Remove one that is not used: see last_used_at.",
+  },
+  factor_required: {
+    status: 409,
+    title: "A tenant requires a second factor",
+    help: "The tenant requires one of its members, and this is the last one. Add another before you remove it.",
+  },
   issuer_exists: {
     status: 409,
     title: "The issuer is registered already",
@@ -216,6 +276,11 @@ export type ProblemDetails = {
   detail?: string;
   errors?: { pointer: string; detail: string }[];
   "violated-policies"?: string[];
+  /** Of a sign-in that needs a second factor: what to send back, and what proves it. */
+  challenge?: string;
+  methods?: string[];
+  options?: object;
+  tenants?: object[];
   /** The error code of RFC 6749, 5.2, where OAuth clients expect one. */
   error?: string;
 };

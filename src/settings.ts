@@ -45,6 +45,20 @@ const Jwk = v.variant("alg", [
 ]);
 
 /**
+ * The peppers of passwords, in the form of a key ring. `original` is PASSWORD_PEPPER, the first one; all are tried.
+ */
+export const pepperRing = v.pipe(
+  v.string(),
+  v.regex(/^(original|[a-z0-9]{8}:[\w-]{43})(,\+?(original|[a-z0-9]{8}:[\w-]{43}))*$/),
+  v.transform((text) => {
+    const [first = "", ...others] = text.replaceAll("+", "").split(",");
+    return [namedPepper(first), ...others.map(namedPepper)] as const;
+  }),
+);
+
+const namedPepper = (text: string) => (text === "original" ? { kid: text, key: undefined } : namedKey(text));
+
+/**
  * A JWK Set (RFC 7517): the first key signs, and all verify. Another one with its private part `d` is the next to
  * sign, one without it is retired.
  */
@@ -92,6 +106,29 @@ const VARIABLES = {
       v.transform((text) => bytes(text)),
     ),
     "32 random bytes in base64url, never to be changed",
+  ],
+  PASSWORD_PEPPERS: [
+    v.pipe(v.optional(v.string(), "original"), pepperRing),
+    "original, or kid:key[,original] after a rotation",
+  ],
+  SIGN_UP: [
+    v.optional(v.picklist(["immediate", "verify_first"]), "immediate"),
+    "immediate, or verify_first where sign-up is not to tell whether an address has an account",
+  ],
+  UNVERIFIED_MAY: [
+    v.optional(v.picklist(["use", "invite"]), "use"),
+    "use, or invite where an account may invite people before its address is confirmed",
+  ],
+  PASSKEY_DOMAIN: [
+    v.pipe(v.optional(v.string(), ""), v.regex(/^([a-z0-9-]+(\.[a-z0-9-]+)*)?$/)),
+    "the domain that passkeys are made for, such as example.com, or nothing for the host of ISSUER",
+  ],
+  BROWSER_SESSIONS: [
+    v.pipe(
+      v.optional(v.picklist(["on", "off"]), "off"),
+      v.transform((text) => text === "on"),
+    ),
+    "on for refresh tokens in cookies, or off",
   ],
   CLOSING_GRACE_DAYS: [
     v.pipe(v.optional(v.string(), "30"), v.regex(/^\d{1,4}$/), v.transform(Number)),

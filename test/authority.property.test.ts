@@ -128,7 +128,13 @@ async function newPerson(world: World): Promise<Person> {
 
 /** A session of their own, behind the route, which would hash a password. */
 async function signIn(world: World, person: Person): Promise<void> {
-  const of = { email: person.email, hash: PASSWORD_HASH, slug: undefined, isHost: false, userAgent: "" };
+  const of = {
+    email: person.email,
+    hashes: [PASSWORD_HASH] as [string],
+    slug: undefined,
+    isHost: false,
+    from: { userAgent: "", country: null },
+  };
   const { access_token } = await sessionOf(await grantSession(of));
   if (!person.role) throw new Error("a member cannot sign in");
   world.took(person, access_token, person.role);

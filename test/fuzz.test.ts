@@ -328,9 +328,11 @@ describe("whatever is sent", () => {
     async () => {
       const seen = new Map<string, Set<number>>();
       const slow = routes.filter(({ operationId }) => SLOW.has(operationId));
-      const fast = routes.filter((route) => !slow.includes(route));
+      const hopeless = routes.filter((route) => !slow.includes(route) && UNREACHED.has(route.operationId));
+      const fast = routes.filter((route) => !slow.includes(route) && !hopeless.includes(route));
       const any = fc.oneof(
         { weight: 20, arbitrary: fc.constantFrom(...fast) },
+        { weight: 4, arbitrary: fc.constantFrom(...hopeless) },
         { weight: 1, arbitrary: fc.constantFrom(...slow) },
       );
       const requests = fc.array(
@@ -371,7 +373,7 @@ describe("whatever is sent", () => {
   });
 });
 
-/** What needs something that no generated request has: a token of another party's, an accepted mail. */
+/** What needs something that no generated request has: a token of another party's, a mailed link, a password, a second factor. */
 const UNREACHED = new Set([
   "createToken",
   "refreshSession",
@@ -379,4 +381,19 @@ const UNREACHED = new Set([
   "getInvitation",
   "deleteInvitation",
   "createImport",
+  "createFactorSession",
+  "createFactorEnrolment",
+  "createPasskeySession",
+  "confirmEmail",
+  "confirmPasswordReset",
+  "confirmEmailChange",
+  "undoEmailChange",
+  "changePassword",
+  "changeEmail",
+  "updateFactor",
+  "deleteFactor",
+  "confirmFactor",
+  "createRecoveryCodes",
+  "stepUpSession",
+  "deleteMemberFactors",
 ]);

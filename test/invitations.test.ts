@@ -14,14 +14,11 @@ import {
   stage,
 } from "./support/client.ts";
 import { countCalls } from "./support/calls.ts";
+import { mailsTo } from "./support/mails.ts";
 
 type Invitation = { id: string; email: string; role: string; invited_by: string; expires_at: string };
 type Page = { data: Invitation[]; next_cursor: string | null };
-type Delivery = {
-  authorization: string;
-  contentType: string;
-  body: { from: string; to: string; subject: string; text: string; html: string };
-};
+type Me = { user: { id: string; email: string }; email_verified: boolean };
 
 const MISSING = "01234567-89ab-7cde-8f01-23456789abcd";
 const begun = { ...settings };
@@ -42,9 +39,6 @@ const accept = (token: string, password?: string) =>
   request("POST", "/v1/invitations/accept", { body: { token, password } });
 const list = () => answered<Page>(200, request("GET", "/v1/invitations", { token: ada.token }));
 
-/** What the mail service has for this address, the last one last. */
-const mailsTo = async (email: string): Promise<Delivery[]> =>
-  (await fetch(`${inject("variables")["MAIL_URL"]}?to=${encodeURIComponent(email)}`)).json();
 async function tokenTo(email: string): Promise<string> {
   const text = (await mailsTo(email)).at(-1)?.body.text ?? "";
   return /pwi_[\w-]+/.exec(text)?.[0] ?? `no token in: ${text}`;
@@ -95,7 +89,7 @@ describe("an invitation", () => {
     });
   });
 
-  it("proves the mailbox: its password becomes the account's, and ends all that a squatter had", async () => {
+  it("proves the mailbox: an account that somebody else made with its address gives way, and keeps its tenants", async () => {
     // Somebody signed up with an address that is not theirs.
     const squatter = await signedUp();
     const { email } = squatter.user;
@@ -106,22 +100,40 @@ describe("an invitation", () => {
       errors: [{ pointer: "/password" }],
     });
     const session = await answered<Session>(201, accept(token, "the owner's own password"));
-    expect(session).toMatchObject({ user: squatter.user, tenant: { id: ada.tenant.id } });
+    expect(session).toMatchObject({ user: { email }, tenant: { id: ada.tenant.id } });
+    expect(session.user.id).not.toBe(squatter.user.id);
 
-    for (const path of ["/v1/projects", "/v1/me"])
-      expect((await request("GET", path, { token: squatter.token })).status).toBe(401);
-    const body = { refresh_token: squatter.refresh_token };
-    expect((await request("POST", "/v1/sessions/refresh", { body })).status).toBe(401);
-    const signing = (password: string) =>
-      request("POST", "/v1/sessions", { body: { email, password, tenant: ada.tenant.slug } });
+    const signing = (password: string, tenant?: string) =>
+      request("POST", "/v1/sessions", { body: { email, password, tenant } });
     expect((await signing(PASSWORD)).status).toBe(401);
     await answered(201, signing("the owner's own password"));
-    expect((await request("GET", "/v1/me", { token: session.access_token })).status).toBe(200);
+    const me = await answered<Me>(200, request("GET", "/v1/me", { token: session.access_token }));
+    expect(me).toMatchObject({ email_verified: true, other_tenants: [] });
+    // What the squatter made stays theirs, under no address.
+    const theirs = await answered<Me>(200, request("GET", "/v1/me", { token: squatter.token }));
+    expect(theirs).toMatchObject({
+      user: { id: squatter.user.id, email: expect.stringMatching(/@displaced\.invalid$/) },
+      email_verified: false,
+      tenant: { id: squatter.tenant.id, role: "owner" },
+    });
     // From now on the account is known as its mailbox's, and another invitation needs no password.
     const bob = await newTenant();
     const second = await answered<Session>(201, accept(await invited(email, "viewer", bob)));
-    expect(second).toMatchObject({ user: squatter.user, tenant: { id: bob.tenant.id } });
+    expect(second).toMatchObject({ user: session.user, tenant: { id: bob.tenant.id } });
     expect((await request("GET", "/v1/me", { token: session.access_token })).status).toBe(200);
+  });
+
+  it("accepted with the account's own password confirms its address, and ends its earlier sessions", async () => {
+    const bob = await signedUp();
+    const token = await invited(bob.user.email);
+    const session = await answered<Session>(201, accept(token, PASSWORD));
+    expect(session.user).toEqual(bob.user);
+    expect((await request("GET", "/v1/me", { token: bob.token })).status).toBe(401);
+    const me = request("GET", "/v1/me", { token: session.access_token });
+    expect(await answered(200, me)).toMatchObject({
+      email_verified: true,
+      other_tenants: [{ id: bob.tenant.id }],
+    });
   });
 
   it("asks a new user for a password of 8 characters, and waits for it", async () => {
@@ -131,7 +143,7 @@ describe("an invitation", () => {
       expect(response.status).toBe(422);
       expect(await response.json()).toMatchObject({ errors: [{ pointer: "/password" }] });
     }
-    await answered(201, accept(token, "12345678"));
+    await answered(201, accept(token, "8 letter"));
   });
 
   it("works once: sent again after a lost answer it is the same session, until that is refreshed", async () => {

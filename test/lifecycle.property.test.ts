@@ -122,6 +122,8 @@ const begin = async (life: Life, kind: "export" | "import") => {
     id: life.owner.user.id,
     role: "owner",
     sessionId: "",
+    authTime: 0,
+    amr: [],
     scopes: [],
   } as const;
   const { id } = await beginJob(accountOf(life), caller, kind);

@@ -1,11 +1,20 @@
 import fc from "fast-check";
 import { decodeJwt, decodeProtectedHeader, importJWK, SignJWT } from "jose";
+import { Secret, TOTP } from "otpauth";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
 import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
-import { anotherSession, answered, newMember, newTenant, request, stage } from "./support/client.ts";
+import {
+  anotherSession,
+  answered,
+  newMember,
+  newTenant,
+  PASSWORD,
+  request,
+  stage,
+} from "./support/client.ts";
 import { exportTenant, sendArchive } from "./support/lifecycle.ts";
 import { matching } from "./support/matching.ts";
 import { AT_SITE, PLACE } from "./support/site.ts";
@@ -178,8 +187,40 @@ function bodySchema({ operation }: Route): Schema | undefined {
 /** Bodies that must name what is there. */
 const BODIES: Required<Taught>["BODIES"] = {
   "POST /v1/sessions/switch": ({ tenant }) => ({ tenant: tenant.slug }),
+  "POST /v1/sessions/current/step-up": () => ({ password: PASSWORD }),
+  "POST /v1/me/password": () => ({ current_password: PASSWORD, password: "another long enough one" }),
+  "POST /v1/me/email": () => ({ email: `${crypto.randomUUID()}@matrix.test`, password: PASSWORD }),
+  "POST /v1/me/factors": () => ({ type: "totp", name: "Phone" }),
+  "POST /v1/me/factors/:id/confirm": () => ({
+    code: new TOTP({ secret: Secret.fromBase32(newestSecret) }).generate(),
+  }),
   ...taught.BODIES,
 };
+
+/** Of the authenticator app that was last added and is not confirmed yet. */
+let newestSecret = "AAAAAAAA";
+
+/** People who were made for one route about their account. */
+const accounts = new WeakSet<SignedIn>();
+
+/** A factor of the caller's own, for the route that confirms it or for one that counts. */
+async function makeFactor(who: SignedIn, isConfirmed: boolean): Promise<string> {
+  // Whoever has one is asked for it: not somebody who other tests sign in.
+  const { token, user } = accounts.has(who) ? who : await newMember(who.tenant.id, "member");
+  if (isConfirmed) {
+    const [row] = await stage`
+      insert into control.factors (id, user_id, type, name, credential_id, public_key, counter, confirmed_at)
+      values (gen_random_uuid(), ${user.id}, 'passkey', 'Key', gen_random_uuid(), '', 0, now()) returning id`;
+    return String(row?.["id"]);
+  }
+  const body = { type: "totp", name: "Phone" };
+  const made = await answered<{ id: string; secret: string }>(
+    201,
+    request("POST", "/v1/me/factors", { token, body }),
+  );
+  newestSecret = made.secret;
+  return made.id;
+}
 
 /** A body that the route takes: what it requires, or else the first thing that it offers. */
 async function bodyOf(route: Route, who: SignedIn): Promise<object | undefined> {
@@ -208,7 +249,12 @@ const parametersOf = ({ path }: Route): [string, string][] =>
 async function own(route: Route, who: SignedIn): Promise<string> {
   let path = route.path;
   for (const [name, resource] of parametersOf(route))
-    path = path.replace(`{${name}}`, await make(resource, who));
+    path = path.replace(
+      `{${name}}`,
+      await (resource === "factors"
+        ? makeFactor(who, !route.path.endsWith("/confirm"))
+        : make(resource, who)),
+    );
   if (path.includes("{"))
     throw new Error(`The matrix does not know what ${route.name} is an id of: name a resource before it.`);
   return path;
@@ -251,9 +297,13 @@ async function create(maker: Route, path: string, who: SignedIn): Promise<string
   return made.id;
 }
 
-/** What a user of any role may do: no writes but of the caller's own sessions. */
-function isViewers({ method, path, operation }: Route): boolean {
-  if (path.startsWith("/v1/sessions")) return true;
+/** What is of the caller's own account, whatever they are in the tenant. */
+const isOwn = ({ path }: Route) => /^\/v1\/(me|email-verifications)\b/.test(path);
+
+/** What a user of any role may do: no writes but of the caller's own sessions and account. */
+function isViewers(route: Route): boolean {
+  const { method, path, operation } = route;
+  if (path.startsWith("/v1/sessions") || isOwn(route)) return true;
   const scopes = operation.security?.flatMap((scheme) => scheme["accessToken"] ?? []) ?? [];
   return method === "GET" && scopes.every((scope) => VIEWERS.includes(scope));
 }
@@ -262,9 +312,20 @@ const VIEWERS: readonly string[] = SCOPES.viewer;
 /** Takes an archive, which no JSON is. */
 const IMPORT = "POST /v1/tenant/imports";
 
-/** A route that deletes the tenant itself, or all of a kind, or needs an empty one, gets a tenant that nobody else uses. */
-const callerOf = async ({ name, method, path }: Route, usual: SignedIn): Promise<SignedIn> =>
-  name === IMPORT || (method === "DELETE" && !path.includes("{")) ? newTenant() : usual;
+/**
+ * A route that deletes the tenant itself, or all of a kind, or needs an empty one, gets a tenant that nobody else uses; one about
+ * the caller's account gets somebody whose password is known.
+ */
+async function callerOf(route: Route, usual: SignedIn): Promise<SignedIn> {
+  const { name, method, path } = route;
+  if (isOwn(route) || path.endsWith("/step-up")) {
+    const member = await newMember(usual.tenant.id, "member", PASSWORD);
+    accounts.add(member);
+    if (path.endsWith("/recovery-codes")) await makeFactor(member, true);
+    return member;
+  }
+  return name === IMPORT || (method === "DELETE" && !path.includes("{")) ? newTenant() : usual;
+}
 
 const described = ({ operation }: Route) => Object.keys(operation.responses).map(Number);
 

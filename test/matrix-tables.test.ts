@@ -125,6 +125,10 @@ const [taught = {}] = Object.values(files);
 const TAUGHT: Record<string, Record<string, string>> = {
   "control.sites": { name: "'m' || substr(gen_random_uuid()::text, 1, 8)" },
   "control.sessions": { issuer_id: "gen_random_uuid()" },
+  // What is of a person: of them, of a kind of which there may be several, and not over, since that is deleted.
+  "control.mailed_links": { kind: "'email_undo'", user_id: "null", expires_at: "now() + interval '1 day'" },
+  "control.factors": { confirmed_at: "now()", credential_id: "gen_random_uuid()" },
+  "control.challenges": { user_id: "null", expires_at: "now() + interval '1 day'" },
   // A tenant's request makes users of its issuers alone.
   "control.users": { issuer_id: "null", subject: "gen_random_uuid()" },
   ...taught.ROWS,

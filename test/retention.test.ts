@@ -85,3 +85,25 @@ it("the audit trail is kept for as long as the tenant's plan says", async () => 
   await sweep(Date.now());
   expect(await rowsOf(owner.tenant.id)).toMatchObject({ audit_events: usual + 4, idempotency_keys: 0 });
 });
+
+it("links and challenges that have expired go, and factors that nobody has confirmed", async () => {
+  const { user, tenant } = await newTenant();
+  for (const ago of ["1 minute", "-1 minute"]) {
+    await stage`insert into control.mailed_links (id, kind, user_id, email, token_hash, expires_at)
+      select gen_random_uuid(), 'email_undo', ${user.id}, 'x@x.test', '\\x00', now() - ${ago}::interval`;
+    await stage`insert into control.challenges (id, user_id, tenant_id, expires_at)
+      select gen_random_uuid(), ${user.id}, ${tenant.id}, now() - ${ago}::interval`;
+  }
+  for (const [type, age] of [
+    ["totp", "2 days"],
+    ["passkey", "1 hour"],
+  ] as const)
+    await stage`insert into control.factors (id, user_id, type, name, created_at)
+      values (gen_random_uuid(), ${user.id}, ${type}, 'x', now() - ${age}::interval)`;
+  await sweep(Date.now());
+  const [row] = await stage`select
+    (select count(*)::int from control.mailed_links where user_id = ${user.id} and kind = 'email_undo') as links,
+    (select count(*)::int from control.challenges where user_id = ${user.id}) as challenges,
+    (select array_agg(type) from control.factors where user_id = ${user.id}) as factors`;
+  expect(row).toEqual({ links: 1, challenges: 1, factors: ["passkey"] });
+});

@@ -265,8 +265,11 @@ describe("drizzle/rotate.ts", () => {
     expect(seen).toEqual([[old, next], [next, retired], [next]]);
   }, 30_000);
 
-  it.each(["OPAQUE_TOKEN_KEYS", "TENANT_CONTEXT_KEYS"])("takes %s through the same steps", async (name) => {
-    const begun = `aaaaaaaa:${"A".repeat(43)}`;
+  it.each([
+    ["OPAQUE_TOKEN_KEYS", `aaaaaaaa:${"A".repeat(43)}`],
+    ["TENANT_CONTEXT_KEYS", `aaaaaaaa:${"A".repeat(43)}`],
+    ["PASSWORD_PEPPERS", "original"],
+  ])("takes %s through the same steps", async (name, begun) => {
     const { value: added } = await rotate(name, begun);
     const next = added.replace(`${begun},+`, "");
     expect(next).toMatch(/^[a-f0-9]{8}:[\w-]{43}$/);

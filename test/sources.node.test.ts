@@ -37,10 +37,10 @@ it("remembers between requests only what src/memory.ts lists and bounds", () => 
   expect(found).toEqual([]);
 });
 
-it("has all statements of partywall_identity in one file", () => {
+it("has all statements of partywall_identity in two files", () => {
   const sources = globSync("src/**/*.ts", { cwd: root });
   const found = sources.filter((name) => readFileSync(join(root, name), "utf8").includes("identityDb"));
-  expect(found.sort()).toEqual(["src/db/across-tenants.ts", "src/db/client.ts"]);
+  expect(found.sort()).toEqual(["src/db/accounts.ts", "src/db/across-tenants.ts", "src/db/client.ts"]);
 });
 
 it("tells an object of each session whose access token may still be valid: for as long as the object remembers it", () => {

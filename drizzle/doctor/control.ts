@@ -1,9 +1,30 @@
 import type { Check } from "./check.ts";
 
 const CURRENT = "( SELECT control.current_tenant_id() AS current_tenant_id)";
-const ITS_MEMBER = "(EXISTS ( SELECT FROM control.memberships m WHERE (m.user_id = users.id)))";
+const isMember = (user: string) =>
+  `(EXISTS ( SELECT FROM control.memberships m WHERE (m.user_id = ${user})))`;
+const ITS_MEMBER = isMember("users.id");
 const ITS_TENANTS = "(name IN ( SELECT t.site FROM control.tenants t))";
 const OF_ITS_ISSUER = "(issuer_id IN ( SELECT i.id FROM control.issuers i))";
+
+/** What tables that are of no tenant by a tenant_id alone show in a tenant's context, and take. */
+const RULES: Record<string, readonly [shown: string, taken?: string]> = {
+  users: [
+    `(${ITS_MEMBER} OR ${OF_ITS_ISSUER})`,
+    `(((issuer_id IS NULL) AND ${ITS_MEMBER}) OR ${OF_ITS_ISSUER})`,
+  ],
+  tenants: [`(id = ${CURRENT})`],
+  erasures: [`(id = ${CURRENT})`],
+  sites: [ITS_TENANTS],
+  mailed_links: [isMember("mailed_links.user_id")],
+  factors: [isMember("factors.user_id")],
+  recovery_codes: [isMember("recovery_codes.user_id")],
+  challenges: [`((tenant_id = ${CURRENT}) AND ${isMember("challenges.user_id")})`],
+};
+const ruleOf = (at: 0 | 1) =>
+  `case c.object ${Object.entries(RULES)
+    .map(([table, rule]) => `when 'control.${table}' then '${rule[at] ?? rule[0]}'`)
+    .join(" ")} else '(tenant_id = ${CURRENT})' end`;
 
 /** The policies of each table, as Postgres prints them but for its line breaks. */
 const WANTED = `
@@ -11,13 +32,7 @@ const WANTED = `
   cross join (select array_agg(oid) as oids from own_roles
     where rolname in ('partywall_identity', 'partywall_operator', 'partywall_owner')) lookers
   cross join lateral (
-    select 'tenant_only', 'PUBLIC', array[0::oid],
-      case c.object when 'control.users' then '(${ITS_MEMBER} OR ${OF_ITS_ISSUER})'
-        when 'control.tenants' then '(id = ${CURRENT})' when 'control.erasures' then '(id = ${CURRENT})'
-        when 'control.sites' then '${ITS_TENANTS}' else '(tenant_id = ${CURRENT})' end,
-      case c.object when 'control.users' then '(((issuer_id IS NULL) AND ${ITS_MEMBER}) OR ${OF_ITS_ISSUER})'
-        when 'control.tenants' then '(id = ${CURRENT})' when 'control.erasures' then '(id = ${CURRENT})'
-        when 'control.sites' then '${ITS_TENANTS}' else '(tenant_id = ${CURRENT})' end
+    select 'tenant_only', 'PUBLIC', array[0::oid], ${ruleOf(0)}, ${ruleOf(1)}
     union all
     select 'across_tenants', 'partywall_identity, partywall_operator, partywall_owner', lookers.oids,
       '(${CURRENT} IS NULL)', '(${CURRENT} IS NULL)') w (policy, roles, oids, shown, taken)`;

@@ -32,6 +32,24 @@ const IN_CONTROL: readonly Runners[] = [
   ["erase_tenant", "partywall_identity"],
   ["note_erasure", "partywall_identity"],
   ["finish_erasure", "partywall_identity"],
+  ["is_own_session", "partywall_identity"],
+  ["keep_link", "partywall_identity"],
+  ["give_way", "partywall_identity"],
+  ["reset_password", "partywall_identity"],
+  ["change_password", "partywall_identity"],
+  ["ask_email_change", "partywall_identity"],
+  ["change_email", "partywall_identity"],
+  ["undo_email_change", "partywall_identity"],
+  ["sign_up", "partywall_identity"],
+  ["end_account", "partywall_identity"],
+  ["reset_factors", "partywall_identity"],
+  ["lock_people"],
+  ["heads_of"],
+  ["end_sessions"],
+  ["end_pending"],
+  ["holder_of"],
+  ["find_link"],
+  ["take_link"],
   ["only_object"],
   ["change_status"],
   ["audit_operator"],
@@ -86,7 +104,7 @@ function verifier(migrations: string, schema: string, [own, ...runners]: Runners
     throw new Error(`No migration makes ${name}().`);
   const types = parameters.split(",").map((parameter) => parameter.trim().replace(/^\w+ /, ""));
   const signature = `${name}(${types.join(",")})`;
-  const attributes = oneLine(head.replace(/^RETURNS \w+\s+LANGUAGE \w+/, "")) || "none";
+  const attributes = oneLine(head.replace(/^RETURNS [\w.]+\s+LANGUAGE \w+/, "")) || "none";
   const config = [...head.matchAll(/SET (\w+) = (\S+)/g)].map(
     ([, setting, value]) => `${setting}=${value === "''" ? '""' : value?.replaceAll("'", "")}`,
   );

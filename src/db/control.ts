@@ -102,6 +102,8 @@ export const tenants = control.table(
       .default("shared")
       .references(() => sites.name),
     epoch: integer("epoch").notNull().default(FIRST_EPOCH),
+    /** Whether its members sign in with a second factor. */
+    require_second_factor: boolean("require_second_factor").notNull().default(false),
     ...rowHistory(),
   },
   (t) => [
@@ -233,6 +235,12 @@ export const users = control.table(
     subject: text("subject"),
     /** When somebody last showed a token that was mailed to this address; null while nobody has. */
     email_verified_at: instant("email_verified_at"),
+    /** What they want to be called, and their language, such as `en-GB`. */
+    name: text("name"),
+    locale: text("locale"),
+    /** How many second factors were wrong since one was right, and when the last one was. */
+    factor_failures: integer("factor_failures").notNull().default(0),
+    factor_failed_at: instant("factor_failed_at"),
     ...rowHistory(),
   },
   (t) => [
@@ -288,7 +296,17 @@ export const sessions = control.table(
     refresh_hash: bytea("refresh_hash"),
     /** The issuer that vouched for the user, in this tenant and in no other; it may be gone since. */
     issuer_id: uuid("issuer_id"),
+    /** Of the same generation as `refresh_hash` and as good: given out when its user proved again who they are. */
+    twin_hash: bytea("twin_hash"),
     user_agent: text("user_agent").notNull().default(""),
+    /** Where it was started, as an ISO 3166 code. */
+    country: text("country"),
+    /** When its user last proved who they are, and how (RFC 8176). */
+    auth_at: instant("auth_at").notNull().defaultNow(),
+    amr: text("amr")
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
     rotated_at: instant("rotated_at").notNull().defaultNow(),
     expires_at: instant("expires_at").notNull(),
     revoked_at: instant("revoked_at"),
@@ -301,6 +319,114 @@ export const sessions = control.table(
     // A session without an issuer leads into its user's other tenants, and partywall_account may write no refresh_hash.
     check("refreshed_or_vouched", sql`(issuer_id is null) = (refresh_hash is not null)`),
     ...tenantPolicies(),
+  ],
+);
+
+// What is of a person and of no tenant: partywall_identity alone reads it. In a tenant's context there is what its members have, for
+// an owner who resets their factors (reset_factors()).
+const ofUser = () =>
+  uuid("user_id")
+    .notNull()
+    .references(() => users.id, { onDelete: "cascade" });
+const itsMembers = (user: SQL) => sql`exists (select from control.memberships m where m.user_id = ${user})`;
+
+export const LINK_KINDS = ["verification", "signup", "reset", "email_change", "email_undo"] as const;
+
+/** A link that was mailed, until it is used: whoever shows its token reads that mailbox. It works once. */
+export const mailedLinks = control.table(
+  "mailed_links",
+  {
+    id: newId().primaryKey(),
+    kind: text("kind", { enum: LINK_KINDS }).notNull(),
+    /** Null where there is no account yet. */
+    user_id: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
+    /** The mailbox. */
+    email: text("email").notNull(),
+    token_hash: bytea("token_hash").notNull(),
+    /** What is to happen then, such as the tenant that a sign-up makes. */
+    data: jsonb("data").$type<Record<string, unknown>>().notNull().default({}),
+    expires_at: instant("expires_at").notNull(),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [
+    oneOf("kind", LINK_KINDS),
+    // The latest link alone is good; of changed addresses each can be undone.
+    uniqueIndex("mailed_links_latest")
+      .on(t.user_id, t.kind)
+      .where(sql`kind <> 'email_undo'`),
+    index("mailed_links_of_user").on(t.user_id),
+    index("mailed_links_expired").on(t.expires_at),
+    ...policies(itsMembers(sql`mailed_links.user_id`)),
+  ],
+);
+
+export const FACTOR_TYPES = ["totp", "passkey"] as const;
+
+/** A second factor: of an authenticator app its sealed secret, of a passkey its public key. Confirmed, it counts. */
+export const factors = control.table(
+  "factors",
+  {
+    id: newId().primaryKey(),
+    user_id: ofUser(),
+    type: text("type", { enum: FACTOR_TYPES }).notNull(),
+    name: text("name").notNull(),
+    confirmed_at: instant("confirmed_at"),
+    last_used_at: instant("last_used_at"),
+    /** TOTP: the secret, sealed (src/identity/sealed-secret.ts), and the last time step whose code was used. */
+    secret: text("secret"),
+    last_step: bigint("last_step", { mode: "number" }),
+    /** A passkey's: what it is called, its public key and how often it was used, as far as it counts. */
+    credential_id: text("credential_id"),
+    public_key: bytea("public_key"),
+    counter: bigint("counter", { mode: "number" }),
+    transports: text("transports").array(),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [
+    oneOf("type", FACTOR_TYPES),
+    uniqueIndex("factors_credential").on(t.credential_id),
+    index("factors_of_user").on(t.user_id, t.created_at, t.id),
+    uniqueIndex("factors_pending")
+      .on(t.user_id, t.type)
+      .where(sql`confirmed_at is null`),
+    ...policies(itsMembers(sql`factors.user_id`)),
+  ],
+);
+
+/** Codes that stand in for a lost factor, each once. */
+export const recoveryCodes = control.table(
+  "recovery_codes",
+  {
+    user_id: ofUser(),
+    hash: bytea("hash").notNull(),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.user_id, t.hash] }), ...policies(itsMembers(sql`recovery_codes.user_id`))],
+);
+
+/**
+ * A proof that is asked for: of a second factor, from whoever has shown the first one of this user in this tenant, or of a
+ * passkey, from anybody. It is worth nothing else.
+ */
+export const challenges = control.table(
+  "challenges",
+  {
+    id: newId().primaryKey(),
+    user_id: uuid("user_id").references(() => users.id, { onDelete: "cascade" }),
+    tenant_id: uuid("tenant_id").references(() => tenants.id, { onDelete: "cascade" }),
+    /** How the first factor was proved (RFC 8176). */
+    amr: text("amr")
+      .array()
+      .notNull()
+      .default(sql`'{}'`),
+    attempts: integer("attempts").notNull().default(0),
+    expires_at: instant("expires_at").notNull(),
+  },
+  (t) => [
+    index("challenges_expired").on(t.expires_at),
+    index("challenges_of_user").on(t.user_id),
+    index("challenges_of_tenant").on(t.tenant_id),
+    ...policies(sql`tenant_id = ${current} and ${itsMembers(sql`challenges.user_id`)}`),
   ],
 );
 

@@ -150,8 +150,8 @@ function callerOf(credential: Credential, key: Admitted["key"]): Caller {
     if (!key) throw new Error("the tenant's object admitted a key without saying which");
     return { kind, tenantId, id: key.id, scopes: key.scopes };
   }
-  const { userId, role, sessionId } = credential;
-  return { kind, tenantId, id: userId, role, sessionId, scopes: SCOPES[role] };
+  const { userId, role, sessionId, authTime, amr } = credential;
+  return { kind, tenantId, id: userId, role, sessionId, authTime, amr, scopes: SCOPES[role] };
 }
 
 /** Says who calls, and gives the request the tenant's rows and its people, on the caller's behalf. */

@@ -12,6 +12,12 @@ export function networkOf(c: Context<Edge>): string {
   return [...head, ...zeros, ...tail].slice(0, 4).join(":");
 }
 
+/** From where a session is started. Cloudflare says the country; elsewhere it is not known. */
+export function fromOf(c: Context<Edge>): { userAgent: string; country: string | null } {
+  const country = c.req.raw.cf?.country;
+  return { userAgent: userAgent(c), country: typeof country === "string" ? country : null };
+}
+
 /** The client's User-Agent, by which a user tells their sessions apart; never cut in the middle of a character. */
 export const userAgent = (c: Context<Edge>) =>
   (c.req.header("user-agent") ?? "").slice(0, MAX_USER_AGENT).replace(/[\uD800-\uDBFF]$/, "");

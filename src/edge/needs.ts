@@ -1,8 +1,9 @@
 import type { Scope } from "../authority.ts";
-import type { Caller, SignedIn } from "../caller.ts";
+import { isRecent, type Caller, type SignedIn } from "../caller.ts";
 import { factory } from "../context.ts";
 import { insufficientScope } from "../identity/bearer.ts";
 import { needing } from "../openapi/operation.ts";
+import { Problem } from "../problem.ts";
 
 /** Lets a request on only when the caller has the scope. */
 export function needs(scope: Scope) {
@@ -24,4 +25,11 @@ export function requireScope(caller: Caller, scope: Scope): void {
 export function signedIn(caller: Caller): SignedIn {
   if (caller.kind !== "user") throw insufficientScope("This needs a user's access token, not an API key.");
   return caller;
+}
+
+/** The user who calls, and who has proved it within ten minutes. Throws `step_up_required`, and as signedIn() does. */
+export function recently(caller: Caller): SignedIn {
+  const user = signedIn(caller);
+  if (!isRecent(user)) throw new Problem("step_up_required");
+  return user;
 }

@@ -43,6 +43,9 @@ const Claims = v.object({
   sid: Id,
   role: v.picklist(ROLES),
   ver: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0)), 0),
+  // A token of an earlier version of this server does not say them: it takes a proof again.
+  auth_time: v.optional(v.number(), 0),
+  amr: v.optional(v.array(v.string()), []),
   iat: v.number(),
   exp: v.number(),
 });
@@ -58,6 +61,8 @@ export async function mintAccessToken(of: Omit<AccessCredential, "kind">): Promi
       sid: of.sessionId,
       role: of.role,
       ver: of.version,
+      auth_time: Math.floor(of.authTime),
+      amr: of.amr,
       scope: SCOPES[of.role].join(" "),
     })
       .setProtectedHeader({ alg: current.alg, typ: "at+jwt", kid: current.kid })
@@ -117,8 +122,16 @@ export async function verifyAccessToken(token: string): Promise<AccessCredential
       clockTolerance: CLOCK_TOLERANCE_S,
     });
     const claims = v.parse(Claims, payload);
-    const { tid: tenantId, sub: userId, sid: sessionId, role, ver: version } = claims;
-    const credential: AccessCredential = { kind: "user", tenantId, userId, sessionId, role, version };
+    const {
+      tid: tenantId,
+      sub: userId,
+      sid: sessionId,
+      role,
+      ver: version,
+      auth_time: authTime,
+      amr,
+    } = claims;
+    const credential = { kind: "user", tenantId, userId, sessionId, role, version, authTime, amr } as const;
     const end = Math.min(claims.exp, claims.iat + ACCESS_TOKEN_TTL_S);
     verified.set(token, { credential, expiresAt: (end + CLOCK_TOLERANCE_S) * 1000 });
     return credential;

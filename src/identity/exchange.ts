@@ -2,7 +2,7 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import type { IssuedRole } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
-import { member, OPEN } from "../db/across-tenants.ts";
+import { member, OPEN, proof, provenNow } from "../db/across-tenants.ts";
 import { edgeRecord } from "../db/edge-record.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { STATES } from "../tenant-states.ts";
@@ -60,7 +60,7 @@ export async function exchange(
     expired: q.execute(sql`delete from sessions where issuer_id = ${issuerId}
       and user_id in (${own}, ${local}) and expires_at < now() - interval '1 minute'`),
     vouched: q.execute(sql`with who as (
-        select ${member}, u.issuer_id is not null as own
+        select ${member}, ${proof(provenNow())}, u.issuer_id is not null as own
         from ${trusted} join memberships m on m.tenant_id = i.tenant_id join users u on u.id = m.user_id
         where u.id in (${own}, ${local}) order by own desc limit 1
       ), s as (
@@ -79,9 +79,17 @@ export async function exchange(
   if (!who) throw refusedToken(NO_MEMBER);
   // Otherwise an admin could register an issuer and become owner by it.
   const granted = who.role === "owner" ? "admin" : who.role;
-  const { user_id: userId, session_id: sessionId, version: userVersion } = who;
+  const { user_id: userId, session_id: sessionId, version: userVersion, auth_time: authTime, amr } = who;
   return {
-    accessToken: await mintAccessToken({ tenantId, userId, sessionId, role: granted, version: userVersion }),
+    accessToken: await mintAccessToken({
+      tenantId,
+      userId,
+      sessionId,
+      role: granted,
+      version: userVersion,
+      authTime,
+      amr,
+    }),
     role: granted,
   };
 }

@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 import { stringify as toUuid, v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { Deadline } from "../deadline.ts";
-import { acceptance } from "../db/across-tenants.ts";
+import { acceptance, type From } from "../db/across-tenants.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { settings } from "../env.ts";
 import { closedFor } from "./refused.ts";
@@ -11,7 +11,8 @@ import type { IdentityDb } from "../tenant-db.ts";
 import { newsOf, readNews } from "../tenant/news.ts";
 import { tellTenant, updateTenant } from "../tenant/stub.ts";
 import { openToken } from "./opaque-token.ts";
-import { hashPassword } from "./password.ts";
+import { factorNeeded, KnownFactor } from "./challenge.ts";
+import { hashesOf } from "./password.ts";
 import { firstRefreshToken } from "./refresh-token.ts";
 import { newInvitation, SECRET_BYTES, secretHash, UUID_BYTES } from "./sealing.ts";
 import { Member, sessionOf, type Session } from "./session.ts";
@@ -51,6 +52,7 @@ export function readInvitation(text: string): Invitation | undefined {
 
 const Held = v.object({ status: v.picklist(TENANT_STATUSES) });
 const Started = v.object({ ...Member.entries, session_id: v.string() });
+const Asked = v.object({ factors: v.array(KnownFactor) });
 const Head = v.object({ tenant_id: v.string(), head: v.number() });
 
 /**
@@ -59,23 +61,26 @@ const Head = v.object({ tenant_id: v.string(), head: v.number() });
  * tenants; without one, the account has to be known as its email's already. `db` is the tenant's, in the name of the
  * invitation. Accepted again, it gives the same session until that is first refreshed. Returns when the objects of all
  * these tenants have confirmed it. Throws `invitation_gone`, `invalid_input` when it takes a
- * password, and the problem of a tenant that takes no members; the invitation then stays as it was.
+ * password, and the problem of a tenant that takes no members; the invitation then stays as it was. Throws
+ * `second_factor_required` to a member who has one, or needs one here: the invitation is used up.
  */
 export async function acceptInvitation(
   db: IdentityDb,
   invitation: Invitation,
-  of: { password: string | undefined; host: string | undefined; userAgent: string; deadline: Deadline },
+  of: { password: string | undefined; host: string | undefined; from: From; deadline: Deadline },
 ): Promise<Session> {
   const { email, tenantId, sessionSecret } = invitation;
   of.deadline.check();
+  const challengeId = crypto.randomUUID();
   const { before, within } = acceptance({
     ...invitation,
     ...of,
     newUserId: uuidv7(),
-    passwordHash: of.password === undefined ? null : await hashPassword(email, of.password),
+    hashes: of.password === undefined ? null : await hashesOf(email, of.password),
     refresh: firstRefreshToken(uuidv7(), sessionSecret),
+    challengeId,
   });
-  const { open, heads, started, news } = await db.writeAfter(before, (q) => ({
+  const { open, heads, started, asked, news } = await db.writeAfter(before, (q) => ({
     ...within(q),
     news: newsOf({ after: 0 }),
   }));
@@ -84,6 +89,8 @@ export async function acceptInvitation(
     ...v.parse(v.array(Head), heads.rows).map(({ tenant_id, head }) => updateTenant(tenant_id, head)),
   ]);
 
+  const [needed] = v.parse(v.array(Asked), asked.rows);
+  if (needed) throw await factorNeeded(challengeId, needed.factors);
   const [who] = v.parse(v.array(Started), started.rows);
   const [held] = v.parse(v.array(Held), open.rows);
   const status = who?.tenant.status ?? held?.status;

@@ -1,22 +1,40 @@
 import { createHmac, scrypt } from "node:crypto";
-import { settings } from "../env.ts";
+import { peppers, type Pepper } from "./peppers.ts";
 
 /** OWASP's figures for scrypt: about 140 ms of CPU and 16 MiB. */
 const SCRYPT = { N: 2 ** 14, r: 8, p: 5 };
 
 /**
- * The hash of an account's password, 32 bytes in base64url behind its parameters. `email` is in lower case.
+ * The hashes of an account's password, by the pepper in use first and then by the others, each 32 bytes in base64url behind
+ * its parameters. `email` is in lower case. All are made whether or not one fits, so that it takes the same time.
  *
  * The salt is derived from the email and a secret that the database does not hold. So the hash is known before the
  * database is asked: sign-in is one statement, it costs the same whether or not the account exists, and a stolen
  * database alone gives nothing to guess against.
  */
-export function hashPassword(email: string, password: string): Promise<string> {
-  const salt = createHmac("sha256", settings.PASSWORD_PEPPER).update(email).digest();
+export async function hashesOf(email: string, password: string): Promise<[string, ...string[]]> {
+  const [current, ...others] = peppers();
+  const hashes: [string, ...string[]] = [await hashBy(current, email, password)];
+  for (const pepper of others) hashes.push(await hashBy(pepper, email, password));
+  return hashes;
+}
+
+/** The hash that a new password is kept as. */
+export const hashPassword = (email: string, password: string): Promise<string> =>
+  hashBy(peppers()[0], email, password);
+
+function hashBy({ kid, key }: Pepper, email: string, password: string): Promise<string> {
+  const salt = createHmac("sha256", key).update(email).digest();
   return new Promise((resolve, reject) => {
     scrypt(password.normalize("NFKC"), salt, 32, SCRYPT, (error, hash) => {
       if (error) reject(error);
-      else resolve(`scrypt$${SCRYPT.N}$${SCRYPT.r}$${SCRYPT.p}$${hash.toString("base64url")}`);
+      else {
+        const of = kid === ORIGINAL ? "" : `${kid}$`;
+        resolve(`scrypt$${SCRYPT.N}$${SCRYPT.r}$${SCRYPT.p}$${of}${hash.toString("base64url")}`);
+      }
     });
   });
 }
+
+/** The first pepper's name. Its hashes do not say it. */
+const ORIGINAL = "original";

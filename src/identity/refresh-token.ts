@@ -37,6 +37,18 @@ export function readRefreshToken(
   };
 }
 
+/** Another token of the same generation as a session's newest, and as good: its text, once that generation is known. */
+export function twinToken(): {
+  hash: Uint8Array;
+  of: (sessionId: string, generation: number) => RefreshToken;
+} {
+  const secret = randomBytes(LENGTH.secret);
+  return {
+    hash: secretHash(secret),
+    of: (sessionId, generation) => makeToken(sessionId, generation, secret),
+  };
+}
+
 function makeToken(sessionId: string, generation: number, secret: Buffer): RefreshToken {
   const head = Buffer.alloc(LENGTH.generation);
   head.writeUInt32BE(generation);

@@ -5,7 +5,16 @@ import type { NamedKey } from "../settings.ts";
 // How opaque tokens are made. Without this deployment's settings, so that the command line can make an invitation too.
 
 /** What each kind of opaque token begins with. */
-export const PREFIX = { refresh: "pwr_", invitation: "pwi_" };
+export const PREFIX = {
+  refresh: "pwr_",
+  invitation: "pwi_",
+  verification: "pwv_",
+  signup: "pws_",
+  reset: "pwp_",
+  email_change: "pwe_",
+  email_undo: "pwu_",
+  challenge: "pwc_",
+};
 export type Kind = keyof typeof PREFIX;
 
 export const MAC_BYTES = 16;

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { forgetExpired } from "../db/accounts.ts";
 import { dueWork, tenantsAmong } from "../db/across-tenants.ts";
 import { bindings } from "../env.ts";
 import { archiveOf } from "./archive.ts";
@@ -26,7 +27,7 @@ const Due = v.tuple([
 
 /**
  * Does what is due for tenants without a request of theirs: erases those whose grace period is over, has jobs worked on that
- * have stopped, deletes archives and rows whose time is over, and erases again who came back from a backup. One tenant's failure
+ * have stopped, deletes archives, links and rows whose time is over, and erases again who came back from a backup. One tenant's failure
  * keeps no other waiting; what failed is due the next time.
  */
 export async function sweep(now: number): Promise<void> {
@@ -47,6 +48,9 @@ export async function sweep(now: number): Promise<void> {
       await dropExport(tenant, job);
     });
   await eraseWhoCameBack(now);
+  await attempt("expired links not deleted", undefined, async () => {
+    while (await forgetExpired());
+  });
   const until = Date.now() + MAX_RETENTION_MS;
   for (const tenant of await dueTenants()) {
     await attempt("old rows not deleted", tenant.id, () => forgetOld(tenant, now));
@@ -79,7 +83,11 @@ async function eraseWhoCameBack(now: number): Promise<void> {
   }
 }
 
-async function attempt(message: string, tenant: string, work: () => Promise<void>): Promise<void> {
+async function attempt(
+  message: string,
+  tenant: string | undefined,
+  work: () => Promise<void>,
+): Promise<void> {
   try {
     await work();
   } catch (error) {

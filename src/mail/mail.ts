@@ -1,3 +1,4 @@
+import { waitUntil } from "cloudflare:workers";
 import { accountOf } from "../account-name.ts";
 import { bindings, settings } from "../env.ts";
 import { Problem } from "../problem.ts";
@@ -19,14 +20,35 @@ export const MAIL_COST = 10;
  * `too_many_attempts` while the mailbox was sent several within a minute, by whichever tenant (approximate).
  */
 export async function requireMail(email: string): Promise<void> {
-  if (!settings.MAIL_URL) throw new Problem("mail_not_set_up");
-  // ada+anything@ is most often ada's mailbox as well.
-  const mailbox = email.replace(/^([^+@]+)\+[^@]*/, "$1");
-  if ((await bindings.MAIL_GUARD.limit({ key: accountOf(mailbox) })).success) return;
+  if (await mayMail(email)) return;
   throw new Problem("too_many_attempts", {
     detail: "This mailbox was sent several mails within a minute. Wait for a minute.",
     headers: { "retry-after": "60" },
   });
+}
+
+/** Whether another mail may be sent to this mailbox: several within a minute were enough. Throws `mail_not_set_up`. */
+export async function mayMail(email: string): Promise<boolean> {
+  if (!settings.MAIL_URL) throw new Problem("mail_not_set_up");
+  // ada+anything@ is most often ada's mailbox as well.
+  const mailbox = email.replace(/^([^+@]+)\+[^@]*/, "$1");
+  return (await bindings.MAIL_GUARD.limit({ key: accountOf(mailbox) })).success;
+}
+
+/**
+ * Sends the mail without anybody waiting for it: how long that takes, and whether it is taken, tells nobody anything. What
+ * goes wrong is one line in the log. Does nothing on a deployment that sends no mail.
+ */
+export function announce<Kind extends keyof Mails>(
+  kind: Kind,
+  data: Mails[Kind],
+  locale?: string | null,
+): void {
+  if (!settings.MAIL_URL) return;
+  const sending = sendMail(kind, data, locale).catch((error: Problem) => {
+    console.error({ message: error.code, mail: kind, cause: String(error.cause) });
+  });
+  waitUntil(sending);
 }
 
 /**

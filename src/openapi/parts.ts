@@ -27,7 +27,8 @@ export const INFO = {
 /** partywall's own chapters; the product's come before the last two. */
 export const TAGS = {
   Platform: "The service itself: whether it is up, its keys, its problems, its documentation.",
-  Sessions: "Signing up, in, on and out, and who is calling.",
+  Sessions: "Signing up, in, on and out.",
+  Account: "Who is calling, and their own account: its address, password and second factors.",
   Tenant: "The caller's own tenant, and what is left of its limits.",
   Members: "Who is in the tenant, as what.",
   Invitations: "Asking somebody into the tenant by mail.",
@@ -164,6 +165,25 @@ export const PROBLEM: Schema = {
       type: "array",
       items: { type: "string" },
       description: "The limits that are used up.",
+    },
+    challenge: { type: "string", description: "What to send back with the proof of a second factor." },
+    methods: {
+      type: "array",
+      items: { type: "string", enum: ["totp", "passkey", "recovery_code"] },
+      description: "By what the second factor can be proved.",
+    },
+    options: {
+      type: "object",
+      description: "What the browser's passkeys are asked with (PublicKeyCredentialRequestOptionsJSON).",
+    },
+    tenants: {
+      type: "array",
+      items: {
+        type: "object",
+        required: ["id", "slug", "name"],
+        properties: { id: { type: "string" }, slug: { type: "string" }, name: { type: "string" } },
+      },
+      description: "The tenants that stand in the way.",
     },
     error: { type: "string", description: "The error code that OAuth clients expect (RFC 6749, 5.2)." },
   },

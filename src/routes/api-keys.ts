@@ -3,7 +3,7 @@ import { API_KEY_SCOPES } from "../authority.ts";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
 import { apiKeys } from "../db/control.ts";
-import { needs, signedIn } from "../edge/needs.ts";
+import { needs, recently } from "../edge/needs.ts";
 import { Instant } from "../values.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { IdempotencyKey } from "../http/idempotency.ts";
@@ -76,7 +76,7 @@ export const apiKeyRoutes = factory
       summary: "Make an API key, which is shown this once",
       tag,
       made: MadeApiKey,
-      problems: ["too_many_api_keys", "idempotency_key_reused"],
+      problems: ["too_many_api_keys", "idempotency_key_reused", "step_up_required"],
     }),
     needs("api_keys:write"),
     valid("header", IdempotencyKey),
@@ -85,7 +85,7 @@ export const apiKeyRoutes = factory
       const { name, scopes, expires_at: expiresAt = null } = c.req.valid("json");
       const { row, isRepeat } = await createApiKey(
         c.get("account"),
-        signedIn(c.get("caller")),
+        recently(c.get("caller")),
         { name, scopes, expiresAt },
         c.req.valid("header")["idempotency-key"],
       );
@@ -127,14 +127,20 @@ export const apiKeyRoutes = factory
       summary: "Make a key that takes this one's place, which goes on for a while",
       tag,
       made: MadeApiKey,
-      problems: ["not_found", "too_many_api_keys", "api_key_expired", "precondition_failed"],
+      problems: [
+        "not_found",
+        "too_many_api_keys",
+        "api_key_expired",
+        "precondition_failed",
+        "step_up_required",
+      ],
     }),
     needs("api_keys:write"),
     valid("param", ById),
     valid("header", IfMatch),
     valid("json", v.optional(Rotation, {})),
     async (c) => {
-      const maker = signedIn(c.get("caller"));
+      const maker = recently(c.get("caller"));
       const { id } = c.req.valid("param");
       const { overlap_s } = c.req.valid("json");
       const only = ifMatch(k, c.req.valid("header"));

@@ -4,15 +4,16 @@ import { factory, forRequest } from "../context.ts";
 import { openTenantDb } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { invitations } from "../db/control.ts";
-import { userAgent } from "../edge/client.ts";
+import { fromOf } from "../edge/client.ts";
 import { costs } from "../edge/cost.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { slugOfHost } from "../edge/host.ts";
-import { needs, signedIn } from "../edge/needs.ts";
+import { answerSession } from "../edge/refresh-cookie.ts";
+import { needs, recently, signedIn } from "../edge/needs.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { NewPassword } from "../identity/account.ts";
+import { checkPassword, NewPassword } from "../identity/account.ts";
 import { Email } from "../values.ts";
 import { acceptInvitation, readInvitation } from "../identity/invitation.ts";
 import { deleteInvitation, findInvitation, invite, shownInvitation } from "../identity/invitations.ts";
@@ -46,7 +47,15 @@ export const acceptanceRoutes = factory.createApp().post(
     summary: "Accept an invitation; a password becomes that of the account, and ends its earlier sessions",
     tag,
     answers: { 201: Session },
-    problems: ["tenant_read_only", "tenant_suspended", "tenant_closing", "tenant_erasing", "invitation_gone"],
+    problems: [
+      "tenant_read_only",
+      "tenant_suspended",
+      "tenant_closing",
+      "tenant_erasing",
+      "invitation_gone",
+      "second_factor_required",
+      "second_factor_enrolment_required",
+    ],
     token: false,
   }),
   valid("json", Acceptance),
@@ -54,6 +63,7 @@ export const acceptanceRoutes = factory.createApp().post(
     const { token, password } = c.req.valid("json");
     const invitation = readInvitation(token);
     if (!invitation) throw new Problem("invitation_gone");
+    if (password !== undefined) checkPassword(password, invitation.email);
     // The audit trail says that the invitation made its member.
     const actor = { id: invitation.id, as: "invitation" } as const;
     const db = openTenantDb("identity", invitation.tenantId, actor, forRequest(c));
@@ -61,10 +71,10 @@ export const acceptanceRoutes = factory.createApp().post(
     const session = await acceptInvitation(db, invitation, {
       password,
       host,
-      userAgent: userAgent(c),
+      from: fromOf(c),
       deadline: c.get("deadline"),
     });
-    return c.json(session, 201);
+    return answerSession(c, session, 201);
   },
 );
 
@@ -95,14 +105,21 @@ export const invitationRoutes = factory
       summary: "Invite somebody by email; an earlier invitation of theirs is void from then on",
       tag,
       made: Invitation,
-      problems: ["already_member", "mail_not_sent", "mail_not_set_up"],
+      problems: [
+        "already_member",
+        "mail_not_sent",
+        "mail_not_set_up",
+        "email_not_verified",
+        "step_up_required",
+      ],
     }),
     costs(MAIL_COST),
     needs("members:write"),
     valid("json", NewInvitation),
     async (c) => {
       const { email, role } = c.req.valid("json");
-      return answerNew(c, await invite(c.get("account"), signedIn(c.get("caller")), email, role));
+      const caller = role === "owner" ? recently(c.get("caller")) : signedIn(c.get("caller"));
+      return answerNew(c, await invite(c.get("account"), caller, email, role));
     },
   )
   .get(

@@ -3,7 +3,7 @@ import { ISSUED_ROLES } from "../authority.ts";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
 import { issuers } from "../db/control.ts";
-import { needs, signedIn } from "../edge/needs.ts";
+import { needs, recently, signedIn } from "../edge/needs.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
@@ -92,11 +92,16 @@ export const issuerRoutes = factory
   )
   .post(
     "/",
-    operation("createIssuer", { summary: "Trust an issuer", tag, made: Issuer, problems: ["issuer_exists"] }),
+    operation("createIssuer", {
+      summary: "Trust an issuer",
+      tag,
+      made: Issuer,
+      problems: ["issuer_exists", "step_up_required"],
+    }),
     needs("tenant:write"),
     valid("json", NewIssuer),
     async (c) => {
-      const caller = signedIn(c.get("caller"));
+      const caller = recently(c.get("caller"));
       return answerNew(c, await createIssuer(c.get("account"), caller, c.req.valid("json")));
     },
   )
@@ -116,14 +121,14 @@ export const issuerRoutes = factory
       summary: "Change what an issuer is trusted with (merge patch); ends the sessions that it vouched for",
       tag,
       row: Issuer,
-      problems: ["not_found", "precondition_failed"],
+      problems: ["not_found", "precondition_failed", "step_up_required"],
     }),
     needs("tenant:write"),
     valid("param", ById),
     valid("header", IfMatch),
     valid("json", IssuerPatch),
     async (c) => {
-      const caller = signedIn(c.get("caller"));
+      const caller = recently(c.get("caller"));
       const { id } = c.req.valid("param");
       const only = ifMatch(issuers, c.req.valid("header"));
       return answerRow(c, await changeIssuer(c.get("account"), caller, id, c.req.valid("json"), only));

@@ -1,14 +1,21 @@
 import { eq } from "drizzle-orm";
 import * as v from "valibot";
 import { ROLES } from "../authority.ts";
-import { factory } from "../context.ts";
+import { factory, forRequest } from "../context.ts";
+import { openTenantDb } from "../db/client.ts";
 import { query, type Given } from "../db/query.ts";
 import { memberships, users } from "../db/control.ts";
-import { needs, requireScope, signedIn } from "../edge/needs.ts";
+import { needs, recently, requireScope, signedIn } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { valid } from "../http/valid.ts";
-import { changeMember, findMember, removeMember, shownMember } from "../identity/members.ts";
+import {
+  changeMember,
+  findMember,
+  removeMember,
+  resetMemberFactors,
+  shownMember,
+} from "../identity/members.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Uuid } from "../values.ts";
 
@@ -75,7 +82,7 @@ export const memberRoutes = factory
       summary: "Change a member's role (merge patch); their API keys lose what it does not allow",
       tag,
       row: Member,
-      problems: ["not_found", "last_owner", "precondition_failed"],
+      problems: ["not_found", "last_owner", "precondition_failed", "step_up_required"],
     }),
     needs("members:write"),
     valid("param", ByUser),
@@ -94,7 +101,7 @@ export const memberRoutes = factory
       summary: "Remove a member, or leave",
       tag,
       answers: { 204: null },
-      problems: ["not_found", "last_owner", "precondition_failed"],
+      problems: ["not_found", "last_owner", "precondition_failed", "step_up_required"],
     }),
     valid("param", ByUser),
     valid("header", IfMatch),
@@ -103,6 +110,24 @@ export const memberRoutes = factory
       const { user_id } = c.req.valid("param");
       if (user_id !== caller.id) requireScope(caller, "members:write");
       await removeMember(c.get("account"), caller, user_id, ifMatch(memberships, c.req.valid("header")));
+      return c.body(null, 204);
+    },
+  )
+  .delete(
+    "/:user_id/factors",
+    operation("deleteMemberFactors", {
+      summary: "Remove a member's second factors, for an owner; they hear of it by mail",
+      tag,
+      answers: { 204: null },
+      problems: ["not_found", "member_elsewhere", "step_up_required"],
+    }),
+    needs("members:write"),
+    valid("param", ByUser),
+    async (c) => {
+      const caller = recently(c.get("caller"));
+      const actor = { id: caller.id, as: caller.role };
+      const db = openTenantDb("identity", caller.tenantId, actor, forRequest(c));
+      await resetMemberFactors(db, caller, c.req.valid("param").user_id);
       return c.body(null, 204);
     },
   );

@@ -3,12 +3,19 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { query, type Given } from "../db/query.ts";
 import { memberships, sessions } from "../db/control.ts";
-import { userAgent } from "../edge/client.ts";
+import { fromOf } from "../edge/client.ts";
 import { whileClosing } from "../edge/access.ts";
+import { slowGuessing } from "../edge/guessing.ts";
 import { signedIn } from "../edge/needs.ts";
+import { answerSession, dropCookie } from "../edge/refresh-cookie.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
+import { Password } from "../identity/account.ts";
+import { ChallengeToken } from "../identity/challenge.ts";
+import { deviceOf } from "../identity/device.ts";
+import { Assertion, Code, RecoveryCode } from "../identity/factor-proof.ts";
+import { addressOf, stepUp } from "../identity/factors.ts";
 import { granted, Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { Slug } from "../values.ts";
@@ -19,17 +26,29 @@ const tag = "Sessions";
 const Listed = v.object({
   id: v.string(),
   current: v.boolean(),
+  /** The browser and the system, as far as its User-Agent says them. */
+  device: v.string(),
   user_agent: v.string(),
+  country: v.nullable(v.string()),
   created_at: v.string(),
   last_used_at: v.string(),
   expires_at: v.string(),
 });
 const Switch = v.strictObject({ tenant: Slug });
-nameSchemas({ ListedSession: Listed, Switch });
+/** One proof: the password, where there is no second factor; else that one. A passkey signs the challenge beside it. */
+const StepUp = v.strictObject({
+  password: v.optional(Password),
+  code: v.optional(Code),
+  recovery_code: v.optional(RecoveryCode),
+  challenge: v.optional(ChallengeToken),
+  response: v.optional(Assertion),
+});
+nameSchemas({ ListedSession: Listed, Switch, StepUp });
 
 const shown = {
   id: sessions.id,
   user_agent: sessions.user_agent,
+  country: sessions.country,
   created_at: sessions.created_at,
   last_used_at: sessions.rotated_at,
   expires_at: sessions.expires_at,
@@ -63,7 +82,14 @@ export const sessionRoutes = factory
           const { found } = await c.get("account").read({ found: list({ userId, ...page }) });
           return found;
         },
-        { show: (session) => ({ ...session, current: session.id === sessionId }), whose: ` ${userId}` },
+        {
+          show: (session) => ({
+            ...session,
+            device: deviceOf(session.user_agent),
+            current: session.id === sessionId,
+          }),
+          whose: ` ${userId}`,
+        },
       );
     },
   )
@@ -73,16 +99,34 @@ export const sessionRoutes = factory
       summary: "Start a session in another of your tenants",
       tag,
       answers: { 201: Session },
-      problems: ["not_found"],
+      problems: ["not_found", "second_factor_required", "second_factor_enrolment_required"],
     }),
     whileClosing,
     valid("json", Switch),
     async (c) => {
       const { id: userId, sessionId } = signedIn(c.get("caller"));
       const slug = c.req.valid("json").tenant;
-      const grant = await switchTenant({ userId, sessionId, slug, userAgent: userAgent(c) });
+      const grant = await switchTenant({ userId, sessionId, slug, from: fromOf(c) });
       if (!grant) throw new Problem("not_found");
-      return c.json(await granted(grant), 201);
+      return answerSession(c, await granted(grant), 201);
+    },
+  )
+  .post(
+    "/current/step-up",
+    operation("stepUpSession", {
+      summary: "Prove again who you are: for ten minutes you may do what a stolen token may not",
+      tag,
+      answers: { 200: Session },
+      problems: ["wrong_password", "wrong_factor"],
+    }),
+    whileClosing,
+    valid("json", StepUp),
+    async (c) => {
+      const caller = signedIn(c.get("caller"));
+      const proof = c.req.valid("json");
+      const session = await slowGuessing(c, await addressOf(caller), () => stepUp(caller, proof));
+      if (!session) throw new Problem(proof.password === undefined ? "wrong_factor" : "wrong_password");
+      return answerSession(c, session, 200);
     },
   )
   .delete(
@@ -131,6 +175,7 @@ export const sessionRoutes = factory
           .returning({ id: sessions.id }),
       }));
       if (!gone[0]) throw new Problem("not_found");
+      if (ended === sessionId) dropCookie(c);
       return c.body(null, 204);
     },
   );

@@ -6,7 +6,7 @@ import { query } from "../db/query.ts";
 import { PLANS, tenants } from "../db/control.ts";
 import { SITE_KINDS } from "../db/places.ts";
 import { whileClosing } from "../edge/access.ts";
-import { needs } from "../edge/needs.ts";
+import { needs, recently } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { valid } from "../http/valid.ts";
@@ -29,11 +29,15 @@ const Tenant = v.object({
   /** While it is closing: when it is erased. */
   closes_at: v.nullable(v.string()),
   /** How its content is kept, and where. */
+  /** Whether its members sign in with a second factor. */
+  require_second_factor: v.boolean(),
   placement: v.object({ kind: v.picklist(SITE_KINDS), region: v.nullable(v.string()) }),
   created_at: v.string(),
   updated_at: v.string(),
 });
-const TenantPatch = v.partial(v.strictObject({ name: TenantName, slug: NewSlug }));
+const TenantPatch = v.partial(
+  v.strictObject({ name: TenantName, slug: NewSlug, require_second_factor: v.boolean() }),
+);
 const Limits = v.object({
   data: v.array(
     v.object({
@@ -54,6 +58,7 @@ const shown = {
   plan: tenants.plan,
   status: tenants.status,
   closes_at: tenants.closes_at,
+  require_second_factor: tenants.require_second_factor,
   placement: sql<{ kind: (typeof SITE_KINDS)[number]; region: string | null }>`(
     select json_build_object('kind', a.kind, 'region', a.region) from sites a where a.name = tenants.site)`,
   created_at: tenants.created_at,
@@ -88,21 +93,23 @@ export const tenantRoutes = factory
   .patch(
     "/",
     operation("updateTenant", {
-      summary: "Rename the tenant",
+      summary: "Rename the tenant, or require a second factor of its members (merge patch)",
       tag,
       row: Tenant,
-      problems: ["slug_taken", "precondition_failed"],
+      problems: ["slug_taken", "precondition_failed", "step_up_required"],
     }),
     needs("tenant:write"),
     valid("header", IfMatch),
     valid("json", TenantPatch),
     async (c) => {
       const { tenantId } = c.get("caller");
+      const patch = c.req.valid("json");
+      if (patch.require_second_factor !== undefined) recently(c.get("caller"));
       const { row } = await change(c.get("account"), tenantId, (q) => ({
         row: q
           .update(tenants)
           // `updated_at` is the trigger's; naming it keeps an empty patch a valid UPDATE.
-          .set({ ...c.req.valid("json"), updated_at: sql`now()` })
+          .set({ ...patch, updated_at: sql`now()` })
           .where(ifMatch(tenants, c.req.valid("header")))
           .returning(shown),
       })).catch((error: unknown) => {
@@ -119,11 +126,12 @@ export const tenantRoutes = factory
       summary: "Start closing the tenant: it is erased after a grace period",
       tag,
       answers: { 202: Tenant },
+      problems: ["step_up_required"],
     }),
     needs("tenant:delete"),
     whileClosing,
     async (c) => {
-      await closeOwnTenant(c.get("account"), c.get("caller").tenantId);
+      await closeOwnTenant(c.get("account"), recently(c.get("caller")).tenantId);
       return c.json(await plain(c.get("account")), 202);
     },
   )

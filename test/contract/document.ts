@@ -15,7 +15,7 @@ export async function readDocument(): Promise<string> {
     ISSUER: "https://api.example.com",
   };
   const stub = `export const env = ${JSON.stringify(env)};
-    export class DurableObject {} export class NonRetryableError extends Error {}`;
+    export class DurableObject {} export class NonRetryableError extends Error {} export const waitUntil = () => undefined;`;
   const isRuntimes = (specifier: string) => specifier.startsWith("cloudflare:");
   registerHooks({
     resolve: (specifier, context, next) =>

@@ -19,7 +19,7 @@ const REQUESTS = /\/(parameters|requestBody)\//;
 const ANYWHERE = /^/;
 /** Outside /v1 nothing takes a token. */
 const WITHOUT_TOKEN =
-  /^paths\/((\/(?!v1\/).*|\/v1\/erasures\/\{id\})\/get|\/v1\/(signup|sessions(\/refresh)?|token|invitations\/accept)\/post|\/v1\/operator\/.*)(\/|$)/;
+  /^paths\/((\/(?!v1\/).*|\/v1\/erasures\/\{id\})\/get|\/v1\/(signup|sessions(\/(refresh|factor(\/enrolment)?|passkey))?|passkey-challenges|token|invitations\/accept|email-verifications\/confirm|password-resets(\/confirm)?|email-changes\/(confirm|undo))\/post|\/v1\/operator\/.*)(\/|$)/;
 
 /** What the linters may say, where, and why it is right all the same. One that nothing falls under is a fault, too. */
 const EXCEPTIONS: Exception[] = [

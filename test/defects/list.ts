@@ -30,6 +30,9 @@ const OBJECT = "src/tenant/object.ts";
 const COURIER = "src/tenant/courier.ts";
 const ACROSS = "src/db/across-tenants.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
+const ACCOUNT_FUNCTIONS = "drizzle/control/0012_account_functions.sql";
+const ACCOUNTS = "src/db/accounts.ts";
+const FACTORS = "src/identity/factors.ts";
 const COPY = "drizzle/moves/copy.ts";
 const MOVE = "drizzle/moves/move.ts";
 const DOCTOR = ["doctor"];
@@ -176,7 +179,7 @@ export const DEFECTS: Defect[] = [
     ["wall"],
     edit(
       WALL,
-      "UPDATE (name, slug, status, closes_at, updated_at) ON control.tenants",
+      "UPDATE (name, slug, status, closes_at, require_second_factor, updated_at) ON control.tenants",
       "UPDATE ON control.tenants",
     ),
   ),
@@ -1080,7 +1083,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "who came back from a backup stays",
     ["erasures"],
-    edit("src/lifecycle/sweep.ts", "  await eraseWhoCameBack(now);\n  const", "  const"),
+    edit("src/lifecycle/sweep.ts", "  await eraseWhoCameBack(now);\n  await attempt", "  await attempt"),
   ),
   broken(
     "the grace period can be cut short",
@@ -1115,5 +1118,154 @@ export const DEFECTS: Defect[] = [
       'const before = days === null ? "-infinity"',
       'const before = days !== 0 ? "-infinity"',
     ),
+  ),
+
+  // People: addresses, passwords, second factors.
+  broken(
+    "a reset takes an account that nobody has confirmed",
+    ["addresses"],
+    edit(
+      ACCOUNT_FUNCTIONS,
+      "AND u.email = l.email AND u.email_verified_at IS NOT NULL;",
+      "AND u.email = l.email;",
+    ),
+  ),
+  broken(
+    "a reset leaves the sessions alive",
+    ["addresses"],
+    edit(
+      ACCOUNT_FUNCTIONS,
+      "\t\tPERFORM control.end_sessions(l.user_id, NULL);\n\t\tPERFORM control.end_pending(l.user_id);\n\tELSE",
+      "\t\tPERFORM control.end_pending(l.user_id);\n\tELSE",
+    ),
+  ),
+  broken(
+    "a changed password leaves what was begun with the old one",
+    ["addresses"],
+    edit(
+      ACCOUNT_FUNCTIONS,
+      "\tPERFORM control.end_sessions(person, session);\n\tPERFORM control.end_pending(person);",
+      "\tPERFORM control.end_sessions(person, session);",
+    ),
+  ),
+  broken(
+    "a link works again",
+    ["addresses"],
+    edit(
+      ACCOUNT_FUNCTIONS,
+      "\tDELETE FROM control.mailed_links l WHERE l.id = link;\n\tRETURN FOUND;",
+      "\tRETURN true;",
+    ),
+  ),
+  broken(
+    "a link never expires",
+    ["addresses"],
+    edit(
+      ACCOUNT_FUNCTIONS,
+      "AND l.token_hash = hash AND l.expires_at > pg_catalog.now()",
+      "AND l.token_hash = hash",
+    ),
+  ),
+  broken(
+    "an undone change keeps the factors that were added since, and later links",
+    ["addresses"],
+    edit(
+      ACCOUNT_FUNCTIONS,
+      "\tDELETE FROM control.mailed_links v WHERE v.user_id = l.user_id AND v.created_at >= l.created_at;\n",
+      "",
+    ),
+  ),
+  broken(
+    "an account that is not confirmed invites people",
+    ["addresses"],
+    edit("src/identity/invitations.ts", 'settings.UNVERIFIED_MAY === "invite"', "true"),
+  ),
+  broken(
+    "a common password is taken",
+    ["addresses"],
+    edit("src/identity/account.ts", "const detail = isCommon(password)", "const detail = false"),
+  ),
+  broken(
+    "the end of an account leaves its name at the site",
+    ["addresses"],
+    edit(ACCOUNT_FUNCTIONS, `actor || '{"forget": true}'`, "actor"),
+  ),
+  broken(
+    "a sign-in passes the second factor by",
+    ["factors"],
+    edit(
+      ACROSS,
+      "(requires or has_factor) and not coalesce('mfa' = any (amr), false) as is_asked",
+      "false as is_asked",
+    ),
+  ),
+  broken(
+    "a sign-up that adds a tenant passes the second factor by",
+    ["factors"],
+    edit(ACROSS, "from t, u, m where not ${hasFactor}", "from t, u, m"),
+    edit(ACROSS, "case when ${hasFactor} then ${factorsOf(sql`u.id`)} end as factors", "null as factors"),
+  ),
+  broken(
+    "an invitation passes the second factor by",
+    ["factors"],
+    edit(
+      ACROSS,
+      "const isAsked = sql`(t.require_second_factor or ${hasFactor})`;",
+      "const isAsked = sql`false`;",
+    ),
+  ),
+  broken(
+    "a code works twice",
+    ["factors"],
+    edit(ACCOUNTS, " and (last_step is null or last_step < ${step})", ""),
+  ),
+  broken(
+    "a passkey's counter may go back",
+    ["factors"],
+    edit("src/identity/factor-proof.ts", "counter };\n  const used", "counter: 0 };\n  const used"),
+    edit(ACCOUNTS, " and (counter < ${counter} or counter = 0 and ${counter} = 0)", ""),
+  ),
+  broken(
+    "a challenge is tried for ever",
+    ["factors"],
+    edit(ACCOUNTS, " and c.attempts < ${MAX_ATTEMPTS}", ""),
+  ),
+  broken(
+    "a second factor is guessed at for ever",
+    ["factors"],
+    edit(FACTORS, "  refuseLocked(asked);\n", ""),
+  ),
+  broken(
+    "a passkey alone need not verify its holder",
+    ["factors"],
+    edit(
+      FACTORS,
+      "await proveByPasskey(passkey, response, id, true)",
+      "await proveByPasskey(passkey, response, id, false)",
+    ),
+  ),
+  broken(
+    "whoever has a second factor steps up with the password",
+    ["factors"],
+    edit(
+      ACCOUNTS,
+      "\n          and not exists (select from factors f where f.user_id = w.id and f.confirmed_at is not null)",
+      "",
+    ),
+  ),
+  broken(
+    "a stolen token does what takes a recent proof",
+    ["factors"],
+    edit("src/caller.ts", "Date.now() / 1000 - authTime <= RECENT_S", "authTime >= 0"),
+  ),
+  broken(
+    "an owner resets the factors of a member of other tenants",
+    ["factors"],
+    edit(ACCOUNTS, "where ${may} and ${isAlone} and ${theirs}", "where ${may} and ${theirs}"),
+  ),
+  broken(
+    "a retired pepper's password is never kept by the new one",
+    ["peppers"],
+    edit(ACROSS, "others.length > 0", "others.length > 9"),
   ),
 ];

@@ -224,6 +224,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/email-changes/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change an account's address to the one that the token was mailed to */
+        post: operations["confirmEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/email-changes/undo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Bring the address back that the token was mailed to, with its password; every session ends */
+        post: operations["undoEmailChange"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/email-verifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Mail the link that confirms your address again */
+        post: operations["createEmailVerification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/email-verifications/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirm an address, or a sign-up that waits for that, by the token that was mailed to it */
+        post: operations["confirmEmail"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/erasures/{id}": {
         parameters: {
             query?: never;
@@ -342,6 +410,129 @@ export interface paths {
         get: operations["getMe"];
         put?: never;
         post?: never;
+        /** End your account: you leave your tenants, where what you made stays without a name */
+        delete: operations["deleteMe"];
+        options?: never;
+        head?: never;
+        /** Change your name and language (merge patch) */
+        patch: operations["updateMe"];
+        trace?: never;
+    };
+    "/v1/me/data": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is stored about you: your account, tenants, sessions and second factors */
+        get: operations["getMyData"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/email": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change your address, once the link that is mailed to the new one is opened */
+        post: operations["changeEmail"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List your second factors, newest first */
+        get: operations["listFactors"];
+        put?: never;
+        /** Begin to add a second factor; it counts once it is confirmed */
+        post: operations["createFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/factors/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a second factor; with the last one the recovery codes go */
+        delete: operations["deleteFactor"];
+        options?: never;
+        head?: never;
+        /** Rename a second factor (merge patch) */
+        patch: operations["updateFactor"];
+        trace?: never;
+    };
+    "/v1/me/factors/{id}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Confirm a second factor by a proof of it; the first one comes with recovery codes */
+        post: operations["confirmFactor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change your password; your other sessions end */
+        post: operations["changePassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/me/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Make new recovery codes; those before are void */
+        post: operations["createRecoveryCodes"];
         delete?: never;
         options?: never;
         head?: never;
@@ -382,6 +573,23 @@ export interface paths {
         head?: never;
         /** Change a member's role (merge patch); their API keys lose what it does not allow */
         patch: operations["updateMember"];
+        trace?: never;
+    };
+    "/v1/members/{user_id}/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a member's second factors, for an owner; they hear of it by mail */
+        delete: operations["deleteMemberFactors"];
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/operator/erasures": {
@@ -447,6 +655,57 @@ export interface paths {
         put?: never;
         /** Keep a tenant after all: end its closing */
         post: operations["restoreOperatorTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/passkey-challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a challenge that a passkey signs, to sign in with it alone or to prove again who calls */
+        post: operations["createPasskeyChallenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/password-resets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Mail a link that sets a new password; the answer is the same without an account */
+        post: operations["createPasswordReset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/password-resets/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Set a new password by the token that was mailed; every session ends */
+        post: operations["confirmPasswordReset"];
         delete?: never;
         options?: never;
         head?: never;
@@ -561,6 +820,74 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sessions/current/step-up": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Prove again who you are: for ten minutes you may do what a stolen token may not */
+        post: operations["stepUpSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/factor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign in with the second factor that a challenge asks for */
+        post: operations["createFactorSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/factor/enrolment": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin to add the second factor that a tenant requires, by a challenge that asks for it */
+        post: operations["createFactorEnrolment"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/passkey": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign in with a passkey alone */
+        post: operations["createPasskeySession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions/refresh": {
         parameters: {
             query?: never;
@@ -604,7 +931,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make a tenant and its owner */
+        /** Make a tenant and its owner; 202 where the address is confirmed first, by the link in a mail */
         post: operations["createSignup"];
         delete?: never;
         options?: never;
@@ -663,7 +990,7 @@ export interface paths {
         delete: operations["deleteTenant"];
         options?: never;
         head?: never;
-        /** Rename the tenant */
+        /** Rename the tenant, or require a second factor of its members (merge patch) */
         patch: operations["updateTenant"];
         trace?: never;
     };
@@ -874,6 +1201,43 @@ export interface components {
              */
             resource_id: string;
         };
+        ConfirmedFactor: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            last_used_at: string | null;
+            /** @example Acme */
+            name: string;
+            recovery_codes?: string[];
+            /** @enum {string} */
+            type: "totp" | "passkey";
+        };
+        EmailChange: {
+            /**
+             * Format: email
+             * @example ada@acme.test
+             */
+            email: string;
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password: string;
+        };
+        Enrolment: {
+            challenge: string;
+            /** @example Acme */
+            name: string;
+            /** @enum {string} */
+            type: "totp" | "passkey";
+        };
         Erasing: {
             /**
              * Format: uuid
@@ -933,6 +1297,130 @@ export interface components {
             sha256: string | null;
             /** @enum {string} */
             status: "queued" | "running" | "done" | "failed";
+        };
+        Factor: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            last_used_at: string | null;
+            /** @example Acme */
+            name: string;
+            /** @enum {string} */
+            type: "totp" | "passkey";
+        };
+        FactorConfirmation: {
+            code?: string;
+            response?: {
+                /** @default {} */
+                clientExtensionResults: Record<string, unknown>;
+                id: string;
+                rawId: string;
+                response: {
+                    attestationObject: string;
+                    clientDataJSON: string;
+                    transports?: string[];
+                };
+                /** @constant */
+                type: "public-key";
+            };
+        };
+        FactorPatch: {
+            /** @example Acme */
+            name?: string;
+        };
+        FactorProof: {
+            challenge: string;
+            code?: string;
+            recovery_code?: string;
+            response?: {
+                /** @default {} */
+                clientExtensionResults: Record<string, unknown>;
+                id: string;
+                rawId: string;
+                response: {
+                    authenticatorData: string;
+                    clientDataJSON: string;
+                    signature: string;
+                    userHandle?: string | null;
+                };
+                /** @constant */
+                type: "public-key";
+            } | {
+                /** @default {} */
+                clientExtensionResults: Record<string, unknown>;
+                id: string;
+                rawId: string;
+                response: {
+                    attestationObject: string;
+                    clientDataJSON: string;
+                    transports?: string[];
+                };
+                /** @constant */
+                type: "public-key";
+            };
+        };
+        FactorSession: {
+            access_token: string;
+            expires_in: number;
+            recovery_codes?: string[];
+            refresh_token: string;
+            session: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+            };
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+                /** @enum {string} */
+                role: "viewer" | "member" | "admin" | "owner";
+                /** @example acme */
+                slug: string;
+            };
+            /** @constant */
+            token_type: "Bearer";
+            user: {
+                /**
+                 * Format: email
+                 * @example ada@acme.test
+                 */
+                email: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+            };
+        };
+        FactorSetup: {
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @example Acme */
+            name: string;
+            options?: {
+                [key: string]: unknown;
+            };
+            secret?: string;
+            /** @enum {string} */
+            type: "totp" | "passkey";
+            uri?: string;
         };
         Health: {
             /** @constant */
@@ -1047,13 +1535,18 @@ export interface components {
                 window: number | "month";
             }[];
         };
+        LinkToken: {
+            token: string;
+        };
         ListedSession: {
+            country: string | null;
             /**
              * Format: date-time
              * @example 2026-11-23T09:30:00.000Z
              */
             created_at: string;
             current: boolean;
+            device: string;
             /**
              * Format: date-time
              * @example 2026-11-23T09:30:00.000Z
@@ -1101,6 +1594,7 @@ export interface components {
                 /** @example Acme */
                 name: string;
             } | null;
+            email_verified: boolean | null;
             other_tenants: components["schemas"]["TenantMembership"][];
             role: ("viewer" | "member" | "admin" | "owner") | null;
             scopes: string[];
@@ -1121,11 +1615,14 @@ export interface components {
                  * @example ada@acme.test
                  */
                 email: string;
+                email_verified: boolean;
                 /**
                  * Format: uuid
                  * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
                  */
                 id: string;
+                locale: string | null;
+                name: string | null;
             } | null;
         };
         Member: {
@@ -1156,11 +1653,21 @@ export interface components {
             /** @enum {string} */
             role?: "viewer" | "member" | "admin" | "owner";
         };
+        MePatch: {
+            locale?: string | null;
+            name?: string | null;
+        };
         NewApiKey: {
             expires_at?: string | null;
             /** @example Acme */
             name: string;
             scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
+        };
+        NewFactor: {
+            /** @example Acme */
+            name: string;
+            /** @enum {string} */
+            type: "totp" | "passkey";
         };
         NewInvitation: {
             /**
@@ -1197,8 +1704,127 @@ export interface components {
             /** @example Order the tiles */
             title: string;
         };
+        PasskeyChallenge: {
+            challenge: string;
+            options: {
+                [key: string]: unknown;
+            };
+        };
+        PasskeySignIn: {
+            challenge: string;
+            response: {
+                /** @default {} */
+                clientExtensionResults: Record<string, unknown>;
+                id: string;
+                rawId: string;
+                response: {
+                    authenticatorData: string;
+                    clientDataJSON: string;
+                    signature: string;
+                    userHandle?: string | null;
+                };
+                /** @constant */
+                type: "public-key";
+            };
+            tenant?: string;
+        };
+        PasswordChange: {
+            current_password: string;
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password: string;
+        };
+        PasswordReset: {
+            /**
+             * Format: email
+             * @example ada@acme.test
+             */
+            email: string;
+        };
+        PasswordResetConfirmation: {
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password: string;
+            token: string;
+        };
+        PersonalData: {
+            factors: components["schemas"]["Factor"][];
+            memberships: {
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                created_at: string;
+                /** @example Acme */
+                name: string;
+                /** @enum {string} */
+                role: "viewer" | "member" | "admin" | "owner";
+                /** @example acme */
+                slug: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                tenant_id: string;
+            }[];
+            sessions: {
+                country: string | null;
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                created_at: string;
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                expires_at: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                last_used_at: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                tenant_id: string;
+                user_agent: string;
+            }[];
+            user: {
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                created_at: string;
+                /**
+                 * Format: email
+                 * @example ada@acme.test
+                 */
+                email: string;
+                email_verified_at: string | null;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                locale: string | null;
+                name: string | null;
+            };
+        };
         /** @description What went wrong (RFC 9457). */
         Problem: {
+            /** @description What to send back with the proof of a second factor. */
+            challenge?: string;
             /**
              * @description The problem's short name. /problems/{code} explains it; more may be added.
              * @example not_found
@@ -1223,11 +1849,27 @@ export interface components {
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             instance: string;
+            /** @description By what the second factor can be proved. */
+            methods?: ("totp" | "passkey" | "recovery_code")[];
+            /** @description What the browser's passkeys are asked with (PublicKeyCredentialRequestOptionsJSON). */
+            options?: Record<string, unknown>;
             /**
              * Format: int32
              * @example 404
              */
             status: number;
+            /** @description The tenants that stand in the way. */
+            tenants?: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+                /** @example acme */
+                slug: string;
+            }[];
             /**
              * @description What is wrong, in a few words.
              * @example Not found
@@ -1272,8 +1914,11 @@ export interface components {
             name?: string;
             status?: ("active" | "archived") | null;
         };
+        RecoveryCodes: {
+            recovery_codes: string[];
+        };
         Refresh: {
-            refresh_token: string;
+            refresh_token?: string;
         };
         Session: {
             access_token: string;
@@ -1344,6 +1989,30 @@ export interface components {
                 slug: string;
             };
         };
+        StepUp: {
+            challenge?: string;
+            code?: string;
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password?: string;
+            recovery_code?: string;
+            response?: {
+                /** @default {} */
+                clientExtensionResults: Record<string, unknown>;
+                id: string;
+                rawId: string;
+                response: {
+                    authenticatorData: string;
+                    clientDataJSON: string;
+                    signature: string;
+                    userHandle?: string | null;
+                };
+                /** @constant */
+                type: "public-key";
+            };
+        };
         Switch: {
             tenant: string;
         };
@@ -1407,6 +2076,7 @@ export interface components {
             };
             /** @enum {string} */
             plan: "solo" | "startup" | "enterprise";
+            require_second_factor: boolean;
             /** @example acme */
             slug: string;
             /** @enum {string} */
@@ -1446,6 +2116,7 @@ export interface components {
         TenantPatch: {
             /** @example Acme */
             name?: string;
+            require_second_factor?: boolean;
             slug?: string;
         };
         TenantRecord: {
@@ -1556,6 +2227,44 @@ export interface components {
                 };
             };
         };
+        /** @description The address belongs to another account (`email_taken`) */
+        email_taken: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/email_taken";
+                };
+            };
+        };
+        /** @description A tenant requires a second factor (`factor_required`) */
+        factor_required: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/factor_required";
+                };
+            };
+        };
         /** @description The first request with this key is not done (`idempotency_key_in_use`) */
         idempotency_key_in_use: {
             headers: {
@@ -1572,6 +2281,23 @@ export interface components {
                     status?: 409;
                     /** @enum {unknown} */
                     type?: "/problems/idempotency_key_in_use";
+                };
+            };
+        };
+        /** @description The route takes no Idempotency-Key (`idempotency_key_unsupported`) */
+        idempotency_key_unsupported: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/idempotency_key_unsupported";
                 };
             };
         };
@@ -1606,6 +2332,25 @@ export interface components {
                     status?: 400;
                     /** @enum {unknown} */
                     type?: "/problems/idempotency_key_unsupported" | "/problems/invalid_token_request" | "/problems/unsupported_grant_type" | "/problems/subject_token_refused";
+                };
+            };
+        };
+        /** @description Not allowed (`insufficient_scope`) */
+        insufficient_scope: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/insufficient_scope";
                 };
             };
         };
@@ -1855,6 +2600,23 @@ export interface components {
                 };
             };
         };
+        /** @description The link is no longer valid (`link_gone`) */
+        link_gone: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 410;
+                    /** @enum {unknown} */
+                    type?: "/problems/link_gone";
+                };
+            };
+        };
         /** @description The mail could not be sent (`mail_not_sent`); This deployment sends no mail (`mail_not_set_up`); A part of the service is out of reach (`unavailable`) */
         "mail_not_sent.mail_not_set_up.unavailable": {
             headers: {
@@ -1874,6 +2636,44 @@ export interface components {
                 };
             };
         };
+        /** @description This deployment sends no mail (`mail_not_set_up`); A part of the service is out of reach (`unavailable`) */
+        "mail_not_set_up.unavailable": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 503;
+                    /** @enum {unknown} */
+                    type?: "/problems/mail_not_set_up" | "/problems/unavailable";
+                };
+            };
+        };
+        /** @description The member is in other tenants too (`member_elsewhere`) */
+        member_elsewhere: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/member_elsewhere";
+                };
+            };
+        };
         /** @description Not found (`not_found`) */
         not_found: {
             headers: {
@@ -1888,6 +2688,25 @@ export interface components {
                     status?: 404;
                     /** @enum {unknown} */
                     type?: "/problems/not_found";
+                };
+            };
+        };
+        /** @description The account is the last owner of tenants (`owner_of_tenants`) */
+        owner_of_tenants: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/owner_of_tenants";
                 };
             };
         };
@@ -1945,6 +2764,24 @@ export interface components {
                 };
             };
         };
+        /** @description A second factor is needed (`second_factor_required`); The tenant requires a second factor (`second_factor_enrolment_required`) */
+        "second_factor_required.second_factor_enrolment_required": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    type?: "/problems/second_factor_required" | "/problems/second_factor_enrolment_required";
+                };
+            };
+        };
         /** @description The slug is taken (`slug_taken`) */
         slug_taken: {
             headers: {
@@ -1961,6 +2798,44 @@ export interface components {
                     status?: 409;
                     /** @enum {unknown} */
                     type?: "/problems/slug_taken";
+                };
+            };
+        };
+        /** @description Prove again who you are (`step_up_required`); The address is not confirmed (`email_not_verified`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "step_up_required.email_not_verified.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/step_up_required" | "/problems/email_not_verified" | "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
+                };
+            };
+        };
+        /** @description Prove again who you are (`step_up_required`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/step_up_required" | "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -2077,6 +2952,25 @@ export interface components {
                 };
             };
         };
+        /** @description Too many second factors (`too_many_factors`) */
+        too_many_factors: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/too_many_factors";
+                };
+            };
+        };
         /** @description Not signed in (`unauthenticated`) */
         unauthenticated: {
             headers: {
@@ -2092,6 +2986,42 @@ export interface components {
                     status?: 401;
                     /** @enum {unknown} */
                     type?: "/problems/unauthenticated";
+                };
+            };
+        };
+        /** @description Not signed in (`unauthenticated`); A second factor is needed (`second_factor_required`) */
+        "unauthenticated.second_factor_required": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    type?: "/problems/unauthenticated" | "/problems/second_factor_required";
+                };
+            };
+        };
+        /** @description Not signed in (`unauthenticated`); A second factor is needed (`second_factor_required`); The tenant requires a second factor (`second_factor_enrolment_required`) */
+        "unauthenticated.second_factor_required.second_factor_enrolment_required": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 401;
+                    /** @enum {unknown} */
+                    type?: "/problems/unauthenticated" | "/problems/second_factor_required" | "/problems/second_factor_enrolment_required";
                 };
             };
         };
@@ -2131,6 +3061,25 @@ export interface components {
                 };
             };
         };
+        /** @description The second factor is not right (`wrong_factor`); Prove again who you are (`step_up_required`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "wrong_factor.step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/wrong_factor" | "/problems/step_up_required" | "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
+                };
+            };
+        };
         /** @description The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
         "wrong_host.tenant_suspended.tenant_closing.tenant_erasing": {
             headers: {
@@ -2147,6 +3096,44 @@ export interface components {
                     status?: 403;
                     /** @enum {unknown} */
                     type?: "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing" | "/problems/tenant_erasing";
+                };
+            };
+        };
+        /** @description The password is not right (`wrong_password`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "wrong_password.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/wrong_password" | "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
+                };
+            };
+        };
+        /** @description The password is not right (`wrong_password`); The second factor is not right (`wrong_factor`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "wrong_password.wrong_factor.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/wrong_password" | "/problems/wrong_factor" | "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -2413,7 +3400,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -2532,7 +3519,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["too_many_api_keys"];
@@ -2662,7 +3649,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["too_many_api_keys.api_key_expired"];
@@ -2714,6 +3701,133 @@ export interface operations {
             404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    confirmEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkToken"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["email_taken"];
+            410: components["responses"]["link_gone"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    undoEmailChange: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkToken"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["email_taken"];
+            410: components["responses"]["link_gone"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createEmailVerification: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Mail the link that confirms your address again */
+            202: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["mail_not_set_up.unavailable"];
+        };
+    };
+    confirmEmail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LinkToken"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["slug_taken"];
+            410: components["responses"]["link_gone"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
         };
@@ -2814,7 +3928,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.email_not_verified.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["already_member"];
@@ -2933,6 +4047,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["second_factor_required.second_factor_enrolment_required"];
             403: components["responses"]["tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             408: components["responses"]["body_timeout"];
             410: components["responses"]["invitation_gone"];
@@ -3012,7 +4127,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["issuer_exists"];
@@ -3143,7 +4258,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             412: components["responses"]["precondition_failed"];
@@ -3179,6 +4294,393 @@ export interface operations {
             400: components["responses"]["cost_above_limit"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteMe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["owner_of_tenants"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    updateMe: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MePatch"];
+                "application/merge-patch+json": components["schemas"]["MePatch"];
+            };
+        };
+        responses: {
+            /** @description Change your name and language (merge patch) */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getMyData: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is stored about you: your account, tenants, sessions and second factors */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonalData"];
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    changeEmail: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["EmailChange"];
+            };
+        };
+        responses: {
+            /** @description Change your address, once the link that is mailed to the new one is opened */
+            202: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["wrong_password.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["mail_not_set_up.unavailable"];
+        };
+    };
+    listFactors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List your second factors, newest first */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Factor"][];
+                        next_cursor: null;
+                    };
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFactor"];
+            };
+        };
+        responses: {
+            /** @description Begin to add a second factor; it counts once it is confirmed */
+            201: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FactorSetup"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["too_many_factors"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["factor_required"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    updateFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FactorPatch"];
+                "application/merge-patch+json": components["schemas"]["FactorPatch"];
+            };
+        };
+        responses: {
+            /** @description Rename a second factor (merge patch) */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Factor"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    confirmFactor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FactorConfirmation"];
+            };
+        };
+        responses: {
+            /** @description Confirm a second factor by a proof of it; the first one comes with recovery codes */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConfirmedFactor"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["wrong_factor.step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["wrong_password.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createRecoveryCodes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Make new recovery codes; those before are void */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -3299,7 +4801,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             409: components["responses"]["last_owner"];
             412: components["responses"]["precondition_failed"];
@@ -3343,7 +4845,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["last_owner"];
@@ -3351,6 +4853,38 @@ export interface operations {
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteMemberFactors: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The user's id. */
+                user_id: components["parameters"]["user_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["member_elsewhere"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -3529,6 +5063,94 @@ export interface operations {
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createPasskeyChallenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Ask for a challenge that a passkey signs, to sign in with it alone or to prove again who calls */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createPasswordReset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordReset"];
+            };
+        };
+        responses: {
+            /** @description Mail a link that sets a new password; the answer is the same without an account */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["mail_not_set_up.unavailable"];
+        };
+    };
+    confirmPasswordReset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordResetConfirmation"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            408: components["responses"]["body_timeout"];
+            410: components["responses"]["link_gone"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -3968,7 +5590,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
-            401: components["responses"]["unauthenticated"];
+            401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
             403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
@@ -4039,6 +5661,150 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    stepUpSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUp"];
+            };
+        };
+        responses: {
+            /** @description Prove again who you are: for ten minutes you may do what a stolen token may not */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["wrong_password.wrong_factor.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createFactorSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["FactorProof"];
+            };
+        };
+        responses: {
+            /** @description Sign in with the second factor that a challenge asks for */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FactorSession"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
+            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createFactorEnrolment: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Enrolment"];
+            };
+        };
+        responses: {
+            /** @description Begin to add the second factor that a tenant requires, by a challenge that asks for it */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FactorSetup"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createPasskeySession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeySignIn"];
+            };
+        };
+        responses: {
+            /** @description Sign in with a passkey alone */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Session"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
+            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     refreshSession: {
         parameters: {
             query?: never;
@@ -4064,6 +5830,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
@@ -4099,7 +5866,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported.cost_above_limit"];
-            401: components["responses"]["unauthenticated"];
+            401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
@@ -4124,7 +5891,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Make a tenant and its owner */
+            /** @description Make a tenant and its owner; 202 where the address is confirmed first, by the link in a mail */
             201: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
@@ -4134,8 +5901,16 @@ export interface operations {
                     "application/json": components["schemas"]["Session"];
                 };
             };
+            /** @description Make a tenant and its owner; 202 where the address is confirmed first, by the link in a mail */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
-            401: components["responses"]["unauthenticated"];
+            401: components["responses"]["unauthenticated.second_factor_required"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];
@@ -4144,7 +5919,7 @@ export interface operations {
             422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
-            503: components["responses"]["unavailable"];
+            503: components["responses"]["mail_not_set_up.unavailable"];
         };
     };
     listTasks: {
@@ -4391,7 +6166,7 @@ export interface operations {
             };
             400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
@@ -4430,7 +6205,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
             401: components["responses"]["unauthenticated"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];

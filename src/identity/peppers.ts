@@ -1,0 +1,15 @@
+import { settings } from "../env.ts";
+
+/** A secret that passwords are hashed with, and second factors sealed. */
+export type Pepper = { kid: string; key: Uint8Array };
+
+/** The peppers, the one in use first. All are good: what was made with another one is made again when it is used. */
+export function peppers(): [Pepper, ...Pepper[]] {
+  const [first, ...others] = settings.PASSWORD_PEPPERS;
+  return [pepperOf(first), ...others.map(pepperOf)];
+}
+
+const pepperOf = ({ kid, key }: { kid: string; key: Uint8Array | undefined }): Pepper => ({
+  kid,
+  key: key ?? settings.PASSWORD_PEPPER,
+});
