@@ -1,4 +1,7 @@
+import { once } from "node:events";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
+import { Secret, TOTP } from "otpauth";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestHarness } from "wrangler";
@@ -26,20 +29,45 @@ beforeAll(async () => {
   const bed = await makeBed(resources, 8, startMigrated);
   mail = await startMail();
   resources.defer(() => mail.stop());
+  const gate = await openGate();
+  origin = gate.origin;
   const server = createTestHarness({
     root,
     workers: [
       {
         configPath: "wrangler.toml",
-        secrets: bed.variables,
+        secrets: { ...bed.variables, ISSUER: origin },
         vars: { MAIL_URL: mail.url, MAIL_FROM: "accounts@pages.test" },
       },
     ],
   });
   resources.defer(() => server.close());
-  origin = (await server.listen()).url.origin;
+  gate.leadTo(Number((await server.listen()).url.port));
 }, 60_000);
 afterAll(() => resources.disposeAsync());
+
+/** A port that is known before the Worker's, under a name: passkeys are made for one, and ISSUER says which. */
+async function openGate() {
+  let target = 0;
+  const gate = createServer((client) => {
+    const server = connect(target, "127.0.0.1");
+    const end = () => {
+      client.destroy();
+      server.destroy();
+    };
+    client.pipe(server).pipe(client);
+    for (const socket of [client, server]) socket.on("error", end).on("close", end);
+  });
+  gate.listen(0, "127.0.0.1");
+  await once(gate, "listening");
+  resources.defer(() => void gate.close());
+  return {
+    origin: `http://localhost:${(gate.address() as AddressInfo).port}`,
+    leadTo: (port: number) => {
+      target = port;
+    },
+  };
+}
 
 type Session = { access_token: string; user: { id: string; email: string }; tenant: { slug: string } };
 
@@ -54,27 +82,34 @@ async function send<T>(method: string, path: string, body?: object, token?: stri
     ...(body && { body: JSON.stringify(body) }),
   });
   if (!response.ok) throw new Error(`${path} answered ${response.status}: ${await response.text()}`);
-  return (await response.json()) as T;
+  const text = await response.text();
+  return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
-/** Somebody with a tenant of their own, made without the page. */
-function newOwner(slug: string, email = `${slug}@pages.test`): Promise<Session> {
-  return send("POST", "/v1/signup", { email, password: PASSWORD, tenant: { name: `The ${slug}`, slug } });
+/** Somebody with a tenant of their own and a confirmed address, made without the page. */
+async function newOwner(slug: string, email = `${slug}@pages.test`): Promise<Session> {
+  const tenant = { name: `The ${slug}`, slug };
+  const session = await send<Session>("POST", "/v1/signup", { email, password: PASSWORD, tenant });
+  const [, token] = (await mailedLink(email, "verification")).split("=");
+  await send("POST", "/v1/email-verifications/confirm", { token }).catch(() => undefined);
+  return session;
 }
 
-/** The token of the link in the last mail to this address. */
-async function mailedToken(to: string): Promise<string> {
-  const response = await fetch(`${mail.url}?to=${encodeURIComponent(to)}`);
-  const deliveries: { body: { text: string } }[] = JSON.parse(await response.text());
-  const [, token = ""] = /#[a-z-]+=([\w.-]+)/.exec(deliveries.at(-1)?.body.text ?? "") ?? [];
-  expect(token).not.toBe("");
-  return token;
+/** The fragment of the first link for this purpose that is mailed to this address, once it has come. */
+async function mailedLink(to: string, purpose: string): Promise<string> {
+  for (let least = 1; ; least++) {
+    const response = await fetch(`${mail.url}?to=${encodeURIComponent(to)}&least=${least}`);
+    const deliveries: { body: { text: string } }[] = JSON.parse(await response.text());
+    const texts = deliveries.map(({ body }) => body.text).join("\n");
+    const [fragment] = new RegExp(`#${purpose}=[\\w.-]+`).exec(texts) ?? [];
+    if (fragment !== undefined) return fragment;
+  }
 }
 
 /** Invites this address into a tenant, and returns the token of the mail. */
 async function invited(email: string, by: Session): Promise<string> {
   await send("POST", "/v1/invitations", { email, role: "member" }, by.access_token);
-  return mailedToken(email);
+  return (await mailedLink(email, "invitation")).replace("#invitation=", "");
 }
 
 const PHONE = { viewport: { width: 320, height: 700 }, isMobile: true, hasTouch: true };
@@ -104,6 +139,22 @@ async function visit(fragment = "", size: Size = {}) {
       expect(complaints).toEqual([]);
     },
   };
+}
+
+/** A passkey of the device, that verifies whoever holds it. */
+async function addAuthenticator(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  await session.send("WebAuthn.enable");
+  await session.send("WebAuthn.addVirtualAuthenticator", {
+    options: {
+      protocol: "ctap2",
+      transport: "internal",
+      hasResidentKey: true,
+      hasUserVerification: true,
+      isUserVerified: true,
+      automaticPresenceSimulation: true,
+    },
+  });
 }
 
 const title = (page: Page) => page.locator("h1:visible");
@@ -157,6 +208,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
 
     await at(page, "Your account");
     expect(await page.locator("#who").innerText()).toMatch(/ada@signs-up\.test[^]*Ada’s Café[^]*owner/);
+    await page.locator("#session-list li").first().waitFor();
     expect(await page.locator("#session-list li").allInnerTexts()).toEqual([
       expect.stringMatching(/^Chrome on Linux\s+This session/),
     ]);
@@ -257,7 +309,106 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     await signIn(page, "long-visit@pages.test");
     expect((await refreshed).request().postDataJSON()).toEqual({ refresh_token: expect.any(String) });
     await at(page, "Your account");
+    await page.unrouteAll({ behavior: "wait" });
   });
+
+  it.each([
+    ["phone", PHONE],
+    ["desktop", {}],
+  ])(
+    "confirms an address, signs in by a passkey, an app and a recovery code, and forgets its password: %s",
+    { timeout: 120_000 },
+    async (name, size) => {
+      const email = `ines-${name}@journey.test`;
+      await using visitor = await visit("#sign-up", size);
+      const { page, context } = visitor;
+      await addAuthenticator(page);
+      await at(page, "Sign up");
+      await field(page, "Email").fill(email);
+      await field(page, "Password").fill(PASSWORD);
+      await field(page, "Name of your tenant").fill(`Journey ${name}`);
+      await button(page, "Sign up").click();
+      await at(page, "Your account");
+      const isVerified = async () => {
+        const session = await send<Session>("POST", "/v1/sessions", { email, password: PASSWORD });
+        const me = await send<{ email_verified: boolean }>("GET", "/v1/me", undefined, session.access_token);
+        return me.email_verified;
+      };
+
+      // The link of the mail, in another tab: to open it changes nothing.
+      const other = await context.newPage();
+      await other.goto(`${origin}/account${await mailedLink(email, "verification")}`);
+      await at(other, "Confirm your email address");
+      expect(await isVerified()).toBe(false);
+      await other.locator("#verification button").click();
+      await other.getByRole("status").filter({ visible: true }).or(title(other)).first().waitFor();
+      await expect.poll(isVerified).toBe(true);
+      await other.close();
+
+      await page.getByText("Add one").click();
+      await field(page, "Name").fill("This laptop");
+      await button(page, "Add a passkey").click();
+      await at(page, "Your recovery codes");
+      const codes = (await page.locator("#recovery-codes").innerText()).split("\n");
+      expect(new Set(codes).size).toBe(10);
+      expect(await barriers(page)).toEqual([]);
+      await button(page, "I have kept them").click();
+      await page.locator("#factor-list").getByText("This laptop").waitFor();
+      await page.getByText("Add one").click();
+      await field(page, "Name").fill("Phone");
+      await button(page, "Add an authenticator app").click();
+      await at(page, "Add an authenticator app");
+      const secret = (await page.locator("#app-secret").innerText()).replaceAll(/\s/g, "");
+      const codeOf = (step: number) =>
+        new TOTP({ secret: Secret.fromBase32(secret) }).generate({ timestamp: Date.now() + step * 30_000 });
+      await field(page, "The code that the app shows").fill(codeOf(-1));
+      await button(page, "Confirm").click();
+      await page.locator("#factor-list").getByText("Phone").waitFor();
+      expect(await barriers(page)).toEqual([]);
+
+      const signOut = async () => {
+        await button(page, "Sign out").click();
+        await at(page, "Sign in");
+      };
+      await signOut();
+      await button(page, "Sign in with a passkey").click();
+      await at(page, "Your account");
+      await signOut();
+      await signIn(page, email);
+      await at(page, "Second step");
+      expect(await barriers(page)).toEqual([]);
+      await button(page, "Use a passkey").click();
+      await at(page, "Your account");
+      await signOut();
+      await signIn(page, email);
+      await field(page, "Code from your authenticator app").fill("000000");
+      await button(page, "Use the code").click();
+      await page.getByRole("alert").getByText("this is no proof of it").waitFor();
+      await field(page, "Code from your authenticator app").fill(codeOf(0));
+      await button(page, "Use the code").click();
+      await at(page, "Your account");
+      await signOut();
+
+      await page.getByRole("link", { name: "Forgot your password?" }).click();
+      await at(page, "Forgot your password?");
+      await field(page, "Email").fill(email);
+      await button(page, "Send the link").click();
+      const link = await mailedLink(email, "reset");
+      await page.goto("about:blank");
+      await page.goto(`${origin}/account${link}`);
+      await at(page, "Choose a new password");
+      await field(page, "New password").fill("another long enough one");
+      await button(page, "Set the password").click();
+      await page.goto("about:blank");
+      await page.goto(`${origin}/account`);
+      await at(page, "Sign in");
+      await signIn(page, email, "another long enough one");
+      await page.getByText("Use a recovery code").first().click();
+      await page.locator("#factor [name=recovery_code]").fill(codes[0] ?? "");
+      await button(page, "Use the recovery code").click();
+      await at(page, "Your account");
+    },
+  );
 
   it("can be used with the keyboard alone", async () => {
     await newOwner("keyboard");
