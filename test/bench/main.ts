@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { fleet } from "./fleet.ts";
+import { known } from "./known.ts";
 import { life } from "./life.ts";
 import { limits } from "./limits.ts";
 import { move } from "./move.ts";
@@ -15,6 +16,7 @@ import { wall } from "./wall.ts";
 
 const SUBJECTS: Record<string, Subject> = {
   fleet,
+  known,
   life,
   limits,
   move,
@@ -33,7 +35,7 @@ const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--conn
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
 where tenants' content can be, fleet, which migrates 300 sites, move, which moves a tenant of --rows rows (1000000),
-life, which exports, imports and erases one, and soak, which has 2000 tenants make --rows requests (100000), and sweeps.`;
+life, which exports, imports and erases one, soak, which has 2000 tenants make --rows requests (100000), and sweeps, and known, which asks whether time tells who has an account.`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();

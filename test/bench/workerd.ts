@@ -105,11 +105,15 @@ async function bundle(
   cwd = root,
 ): Promise<Bundle> {
   const dir = makeFolder(bench);
-  const child = spawn(process.execPath, [WRANGLER, "deploy", "--dry-run", `--outdir=${dir}`, ...flags], {
-    cwd,
-    env: { ...process.env, ...OFFLINE },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const child = spawn(
+    process.execPath,
+    [WRANGLER, "deploy", "--dry-run", "--metafile", `--outdir=${dir}`, ...flags],
+    {
+      cwd,
+      env: { ...process.env, ...OFFLINE },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   const ended = once(child, "close");
   // Killed late, it would write into a folder that is gone.
   bench.defer(async () => {

@@ -23,6 +23,8 @@ const believe = factory.createMiddleware(async function believe(c, next) {
       sessionId: sessionId ?? "",
       role: "owner",
       version: Number.MAX_SAFE_INTEGER,
+      authTime: 0,
+      amr: [],
     };
   }
   c.set("credential", believed);
