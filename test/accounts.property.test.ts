@@ -17,7 +17,7 @@ afterAll(() => {
   settings.PASSWORD_PEPPERS = begun;
 });
 
-const RUNS = Math.ceil(Number(process.env["PROPERTY_RUNS"] ?? 300) / 60);
+const RUNS = Math.ceil(Number(process.env["PROPERTY_RUNS"] ?? 300) / 100);
 const STEPS = 24;
 const PASSWORDS = ["the first long password", "the second long password", "the third long password"];
 

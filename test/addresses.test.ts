@@ -411,3 +411,43 @@ describe("one's own account", () => {
     expect(new Set(await placesOf(ada.user.email))).toEqual(new Set(["mailed_links", "members", "users"]));
   });
 });
+
+describe("sessions", () => {
+  const CHROME =
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36";
+  const FIREFOX = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10.15; rv:145.0) Gecko/20100101 Firefox/145.0";
+  const signInFrom = (email: string, agent: string) =>
+    answered<Session>(
+      201,
+      request("POST", "/v1/sessions", {
+        body: { email, password: PASSWORD },
+        headers: { "user-agent": agent },
+      }),
+    );
+
+  it("say on what device they are, and a new one is told by mail, another version of it is not", async () => {
+    const ada = await verified();
+    const { email } = ada.user;
+    await signInFrom(email, CHROME);
+    const told = (await mailsTo(email, 2))[1]?.body;
+    expect(told?.subject).toMatch(/new/i);
+    expect(told?.text).toContain(CHROME);
+    await signInFrom(email, CHROME.replace("142", "143"));
+    const { access_token: token } = await signInFrom(email, FIREFOX);
+    expect((await mailsTo(email, 3)).map(({ body }) => body.text.includes("Firefox"))).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    const list = await answered<{ data: { device: string; country: null; current: boolean }[] }>(
+      200,
+      request("GET", "/v1/sessions", { token }),
+    );
+    expect(list.data.map(({ device, current }) => [device, current])).toEqual([
+      ["Firefox on macOS", true],
+      ["Chrome on Linux", false],
+      ["Chrome on Linux", false],
+      ["", false],
+    ]);
+  });
+});

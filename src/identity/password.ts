@@ -1,4 +1,4 @@
-import { createHmac, scrypt } from "node:crypto";
+import crypto from "node:crypto";
 import { peppers, type Pepper } from "./peppers.ts";
 
 /** OWASP's figures for scrypt: about 140 ms of CPU and 16 MiB. */
@@ -24,9 +24,9 @@ export const hashPassword = (email: string, password: string): Promise<string> =
   hashBy(peppers()[0], email, password);
 
 function hashBy({ kid, key }: Pepper, email: string, password: string): Promise<string> {
-  const salt = createHmac("sha256", key).update(email).digest();
+  const salt = crypto.createHmac("sha256", key).update(email).digest();
   return new Promise((resolve, reject) => {
-    scrypt(password.normalize("NFKC"), salt, 32, SCRYPT, (error, hash) => {
+    crypto.scrypt(password.normalize("NFKC"), salt, 32, SCRYPT, (error, hash) => {
       if (error) reject(error);
       else {
         const of = kid === ORIGINAL ? "" : `${kid}$`;
