@@ -63,7 +63,7 @@ GRANT SELECT, INSERT, UPDATE (email, password_hash, email_verified_at, name, loc
 GRANT SELECT, INSERT, UPDATE, DELETE
 	ON control.mailed_links, control.factors, control.recovery_codes, control.challenges TO partywall_identity;
 GRANT EXECUTE ON FUNCTION control.is_own_session(uuid, uuid), control.keep_link(uuid, text, uuid, text, bytea, jsonb, integer),
-	control.give_way(text, uuid), control.reset_password(uuid, bytea, text, uuid), control.change_password(uuid, uuid, text[], text),
+	control.give_way(text, uuid), control.end_pending(uuid), control.reset_password(uuid, bytea, text, uuid), control.change_password(uuid, uuid, text[], text),
 	control.ask_email_change(uuid, uuid, text[], uuid, text, bytea, text, integer), control.change_email(uuid, bytea, uuid, bytea, integer),
 	control.undo_email_change(uuid, bytea), control.sign_up(uuid, bytea, uuid, uuid, text, text),
 	control.end_account(uuid, uuid, text), control.reset_factors(uuid) TO partywall_identity;

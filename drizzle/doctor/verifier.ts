@@ -46,7 +46,7 @@ const IN_CONTROL: readonly Runners[] = [
   ["lock_people"],
   ["heads_of"],
   ["end_sessions"],
-  ["end_pending"],
+  ["end_pending", "partywall_identity"],
   ["holder_of"],
   ["find_link"],
   ["take_link"],

@@ -1,11 +1,21 @@
 import { sql, type SQL } from "drizzle-orm";
-import { hex, member, newChallenge, proof } from "./across-tenants.ts";
+import { canEnter, hex, member, newChallenge, proof } from "./across-tenants.ts";
 import { identityDb, rethrow } from "./client.ts";
 import type { Builder } from "../tenant-db.ts";
 
 // What partywall_identity asks about one person's account, which is of all their tenants: see across-tenants.ts.
 
 const run = async (statement: SQL) => (await identityDb.execute(statement).catch(rethrow)).rows;
+/** The same once no other statement like it is under way for this person: it sees what those have done. */
+async function runInTurn(userId: string, statement: SQL) {
+  const [, { rows }] = await identityDb
+    .batch([
+      identityDb.execute(sql`select from users where id = ${userId} for no key update`),
+      identityDb.execute(statement),
+    ])
+    .catch(rethrow);
+  return rows;
+}
 /** What a function of drizzle/control/0012_account_functions.sql has answered. */
 const call = async (of: SQL) => (await run(sql`select ${of} as done`))[0]?.["done"];
 
@@ -108,7 +118,7 @@ export const keepVerification = (self: Self, link: Link & { email: string; secon
 export const findAccount = (self: Self) =>
   run(sql`
     select u.id as user_id, u.email, u.name, u.locale, u.email_verified_at is not null as is_verified, u.password_hash is not null as has_password,
-      ${held(sql`u.id`)} from users u where u.id = ${self.userId} and ${isOwn(self)}`);
+      ${isLocked} as is_locked, ${held(sql`u.id`)} from users u where u.id = ${self.userId} and ${isOwn(self)}`);
 
 /** Rows of each kind that somebody is shown of what is stored about them, the newest. */
 const MOST_SHOWN = 1000;
@@ -152,10 +162,11 @@ const MAX_ATTEMPTS = 5;
 const MAX_FACTORS = 20;
 const PENDING_MINUTES = 15;
 
+/** Whether the user u may guess no second factor now. */
+const isLocked = sql`coalesce(u.factor_failures >= ${MAX_FAILURES} and u.factor_failed_at > now() - ${LOCK_MINUTES} * interval '1 minute', false)`;
+
 /** What is needed to check a second factor of the user of this id. */
 const held = (user: SQL) => sql`
-  (select f.factor_failures >= ${MAX_FAILURES} and f.factor_failed_at > now() - ${LOCK_MINUTES} * interval '1 minute'
-    from users f where f.id = ${user}) as is_locked,
   exists (select from recovery_codes r where r.user_id = ${user}) as has_codes,
   (select coalesce(json_agg(json_build_object('id', f.id, 'type', f.type, 'name', f.name, 'is_confirmed', f.confirmed_at is not null,
     'secret', f.secret, 'credential_id', f.credential_id, 'transports', f.transports,
@@ -163,18 +174,41 @@ const held = (user: SQL) => sql`
     from factors f where f.user_id = ${user}
       and (f.confirmed_at is not null or f.created_at > now() - ${PENDING_MINUTES} * interval '1 minute')) as factors`;
 
-/** Counts an attempt at a challenge of a second factor; no row when it is not good, or was tried too often. */
-export const takeAttempt = (challenge: string) =>
-  run(sql`
-    update challenges c set attempts = attempts + 1 from users u
-    where c.id = ${challenge} and c.expires_at > now() and c.attempts < ${MAX_ATTEMPTS} and u.id = c.user_id
-    returning c.user_id, c.tenant_id, c.amr, u.email, u.name, u.locale, ${held(sql`c.user_id`)}`);
+/** One guess more at a second factor. It counts as wrong until it is shown to be right, so that guesses at once all count. */
+const guessed = sql`factor_failures = w.factor_failures + 1, factor_failed_at = now()`;
 
-/** Counts a second factor that was wrong. */
-export const countFailure = (userId: string) =>
-  run(
-    sql`update users set factor_failures = factor_failures + 1, factor_failed_at = now() where id = ${userId}`,
-  );
+/**
+ * Counts an attempt at a challenge of a second factor; no row when it is not good, or was tried too often. `closed` is the
+ * tenant's status where the member cannot sign in to it. Else an attempt that is a guess counts against the account too, unless
+ * that is locked.
+ */
+export const takeAttempt = (challenge: string, isGuess: boolean) =>
+  run(sql`
+    with u as (
+      select u.*, ${isLocked} as is_locked from users u join challenges c on c.user_id = u.id
+      where c.id = ${challenge} for no key update of u
+    ), c as (
+      update challenges c set attempts = attempts + 1 from u
+      where c.id = ${challenge} and c.expires_at > now() and c.attempts < ${MAX_ATTEMPTS} and c.user_id = u.id
+      returning c.user_id, c.tenant_id, c.amr
+    ), closed as (
+      select t.status from c join memberships m on m.user_id = c.user_id and m.tenant_id = c.tenant_id
+        join tenants t on t.id = c.tenant_id where not ${canEnter}
+    ), counted as (
+      update users w set ${guessed} from c, u
+      where ${isGuess} and w.id = c.user_id and not u.is_locked and not exists (select from closed)
+    )
+    select c.user_id, c.tenant_id, c.amr, (select status from closed) as closed, u.email, u.name, u.locale, u.is_locked, ${held(sql`c.user_id`)} from c, u`);
+
+/** What findAccount() answers, and counts a guess at a second factor unless the account is locked. */
+export const takeGuess = (self: Self) =>
+  run(sql`
+    with u as (
+      select u.*, ${isLocked} as is_locked from users u where u.id = ${self.userId} and ${isOwn(self)} for no key update
+    ), counted as (
+      update users w set ${guessed} from u where w.id = u.id and not u.is_locked
+    )
+    select u.id as user_id, u.email, u.name, u.locale, u.is_locked, ${held(sql`u.id`)} from u`);
 
 /** Keeps a challenge for a passkey, of whoever it is. */
 export const keepPasskeyChallenge = (id: string) =>
@@ -215,15 +249,28 @@ const newCodes = (codes: readonly Uint8Array[]) => sql`
   insert into recovery_codes (user_id, hash)
   select used.user_id, decode(code, 'hex') from used, unnest(${texts(codes.map((code) => Buffer.from(code).toString("hex")))}) code`;
 
-/** That a challenge is answered by the use of a factor, as CTEs for startSession(). New codes are kept with it. */
-export const answering = (challenge: string, use: SQL, codes: readonly Uint8Array[] = []) => sql`
-  asked as (
-    delete from challenges where id = ${challenge} and expires_at > now() returning id
-  ), used as (${use} returning user_id), codes as (${codes.length > 0 ? newCodes(codes) : sql`select`}), settled as (
+/**
+ * That a challenge is answered by the use of a factor, as CTEs for startSession(). New codes are kept with it. Nothing is used
+ * up, the challenge neither, unless `may` and the factor can be used. Its user is locked first, as whatever changes an account does.
+ */
+export const answering = (challenge: string, use: SQL, may: SQL, codes: readonly Uint8Array[] = []) => sql`
+  whose as (
+    select u.id from users u join challenges c on c.user_id = u.id where c.id = ${challenge} for no key update of u
+  ), open_challenge as (
+    select c.id from challenges c where c.id = ${challenge} and c.expires_at > now() and ${may}
+      and (c.user_id is null or exists (select from whose)) for update
+  ), used as (${use} and exists (select from open_challenge) returning user_id), asked as (
+    delete from challenges where id in (select id from open_challenge) and exists (select from used) returning id
+  ), codes as (${codes.length > 0 ? newCodes(codes) : sql`select`}), settled as (
     update users set factor_failures = 0 where id in (select user_id from used) and factor_failures > 0
   ), done as (
     select from asked, used
   )`;
+
+/** Whether the member that a challenge is of can sign in to its tenant now. */
+export const mayEnter = (of: { user_id: string; tenant_id: string }) =>
+  sql`exists (select from memberships m join tenants t on t.id = m.tenant_id
+    where m.user_id = ${of.user_id} and t.id = ${of.tenant_id} and ${canEnter})`;
 
 /** Whose session is started by a challenge, as a condition on the aliases u and t. */
 export const IS_ASKED = (of: { user_id: string; tenant_id: string }) =>
@@ -280,14 +327,20 @@ export const keepFactorOf = (userId: string, factor: NewFactor) =>
   run(sql`${newFactor(sql`select ${userId}::uuid`, factor)} returning id`);
 
 /**
- * Confirms one's own factor, with these recovery codes if there were none; the session has proved it by that. No row when it
- * was confirmed before.
+ * Confirms one's own factor, with these recovery codes if there were none: the row says whether they are kept. The session has
+ * proved the factor by that. No row when it was confirmed before.
  */
 export const confirmFactor = (self: Self, use: SQL, codes: readonly Uint8Array[], amr: string) =>
-  run(sql`
-    with used as (${use} and ${isOwn(self)} returning user_id), codes as (${codes.length > 0 ? newCodes(codes) : sql`select`})
+  runInTurn(
+    self.userId,
+    sql`
+    with used as (${use} and ${isOwn(self)} returning user_id), codes as (
+      ${newCodes(codes)} where not exists (select from recovery_codes r where r.user_id = used.user_id) returning user_id
+    )
     update sessions s set amr = array(select distinct unnest(s.amr || ${texts([amr, "mfa"])}))
-    from used where s.id = ${self.sessionId} and s.user_id = used.user_id returning s.id`);
+    from used where s.id = ${self.sessionId} and s.user_id = used.user_id
+    returning (select count(*) > 0 from codes) as are_kept`,
+  );
 
 /** One's own factors, newest first. */
 export const listFactors = (self: Self) =>
@@ -305,7 +358,9 @@ export const renameFactor = (self: Self, id: string, name: string | undefined) =
  * because a tenant requires one.
  */
 export const removeFactor = (self: Self, id: string) =>
-  run(sql`
+  runInTurn(
+    self.userId,
+    sql`
     with f as (
       select * from factors where id = ${id} and user_id = ${self.userId} and confirmed_at is not null and ${isOwn(self)}
     ), others as (
@@ -318,7 +373,8 @@ export const removeFactor = (self: Self, id: string) =>
     ), codes as (
       delete from recovery_codes where user_id = ${self.userId} and exists (select from gone) and (select many from others) = 0
     )
-    select exists (select from f) as is_there, exists (select from required) as is_required, (select type from gone) as type`);
+    select exists (select from f) as is_there, exists (select from required) as is_required, (select type from gone) as type`,
+  );
 
 /** Gives one's own account other recovery codes; no row without a factor. */
 export const renewCodes = (self: Self, codes: readonly Uint8Array[]) =>

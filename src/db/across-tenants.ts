@@ -60,6 +60,9 @@ export const newChallenge = (id: string, of: SQL) => sql`
 export const OPEN = statesWhere(({ signsIn }) => signsIn === "members");
 const LEAVING = statesWhere(({ signsIn }) => signsIn === "owners");
 
+/** Whether the member m can sign in to the tenant t, if to no other. */
+export const canEnter = sql`(t.status in ${OPEN} or t.status in ${LEAVING} and m.role = 'owner')`;
+
 const head = sql`(select h.head::float8 from outbox_heads h where h.tenant_id = t.id) as head`;
 
 export const hex = (bytes: Uint8Array) => `\\x${Buffer.from(bytes).toString("hex")}`;
@@ -249,8 +252,10 @@ type Acceptance = {
 
 /**
  * Accepts an invitation: its email becomes a member, and a session is started, all or nothing. What is of all the account's
- * tenants comes `before`: a password becomes the account's, and ends its sessions everywhere. The rest runs `within` the
- * tenant's context, in the name of the invitation. Accepted again, it answers the session that it started. An account that
+ * tenants comes `before`: a password becomes the account's, and ends its sessions everywhere, and what was begun with the one
+ * before. The rest runs `within` the
+ * tenant's context, in the name of the invitation. Accepted again, it answers the session that it started, unless a second
+ * factor is needed by now. An account that
  * nobody has shown to be the mailbox's gives way, unless the password is its own. Whoever has a second factor, or needs one in
  * the tenant, becomes a member and is asked for it.
  */
@@ -287,6 +292,8 @@ export function acceptance(of: Acceptance) {
         select ${of.newUserId}::uuid, i.email, ${passwordHash}, now() from invitations i, tenants t where ${setsPassword}
         on conflict (email) where issuer_id is null
           do update set password_hash = excluded.password_hash, email_verified_at = excluded.email_verified_at`),
+      pending: q.execute(sql`
+        select end_pending(u.id) from users u, invitations i, tenants t where ${setsPassword} and ${isAccount}`),
       others: q.execute(sql`
         update sessions s set revoked_at = now() from users u, invitations i, tenants t
         where ${setsPassword} and ${isAccount} and s.user_id = u.id and s.revoked_at is null`),
@@ -325,6 +332,7 @@ export function acceptance(of: Acceptance) {
           and s.refresh_hash = ${sql.param(refresh.hash, sessions.refresh_hash)} and s.generation = 0
           and s.revoked_at is null and s.expires_at > now()
           and (${passwordHash}::text is null or u.password_hash = ${passwordHash})
+          and (not ${isAsked} or 'mfa' = any (s.amr))
         returning ${member}, s.id as session_id, ${proof({ authAt: sql`s.auth_at`, amr: sql`s.amr` })}`),
     }),
   };

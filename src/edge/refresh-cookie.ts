@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import { deleteCookie, setCookie } from "hono/cookie";
-import type { Edge } from "../context.ts";
+import { factory, type Edge } from "../context.ts";
 import { settings } from "../env.ts";
 import { refused } from "../identity/refused.ts";
 import type { Session } from "../identity/session.ts";
@@ -24,14 +24,12 @@ export function answerSession<Status extends 200 | 201, More extends object>(
   status: Status,
 ) {
   if (!wantsCookie(c)) return c.json(session, status);
-  requireOwnPage(c);
   setCookie(c, NAME, session.refresh_token, { ...OPTIONS, maxAge: TTL_S });
   return c.json({ ...session, refresh_token: "" }, status);
 }
 
-/** The refresh token in the request's cookie. Throws `unauthenticated` when there is none, and for another site's page. */
+/** The refresh token in the request's cookie. Throws `unauthenticated` when there is none. */
 export function cookieOf(c: Context<Edge>): string {
-  requireOwnPage(c);
   const all = (c.req.header("cookie") ?? "").split(/;\s*/).filter((pair) => pair.startsWith(`${NAME}=`));
   const [only, ...others] = all;
   // A page cannot set this name for another host. Whoever sends two is not one of ours.
@@ -41,10 +39,14 @@ export function cookieOf(c: Context<Edge>): string {
 
 /** Forgets the cookie of whoever has signed out. */
 export function dropCookie(c: Context<Edge>): void {
-  if (!wantsCookie(c)) return;
-  requireOwnPage(c);
-  deleteCookie(c, NAME, OPTIONS);
+  if (wantsCookie(c)) deleteCookie(c, NAME, OPTIONS);
 }
+
+/** Refuses who asks for the cookie and is no page of this site, before anything is done for them. Each route of a session needs it. */
+export const ownPage = factory.createMiddleware(async function ownPage(c, next) {
+  if (wantsCookie(c)) requireOwnPage(c);
+  await next();
+});
 
 /** Throws `insufficient_scope` unless a page of this site sends the request, by what its browser says. */
 function requireOwnPage(c: Context<Edge>): void {

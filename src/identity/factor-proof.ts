@@ -3,6 +3,7 @@ import type { SQL } from "drizzle-orm";
 import * as v from "valibot";
 import { USES } from "../db/accounts.ts";
 import { FACTOR_TYPES } from "../db/control.ts";
+import { TENANT_STATUSES } from "../tenant-states.ts";
 import { openSecret, sealSecret } from "./sealed-secret.ts";
 import { stepOf } from "./totp.ts";
 
@@ -73,7 +74,13 @@ const Held = {
 export const Account = v.object(Held);
 export type Account = v.InferOutput<typeof Account>;
 /** The same of whoever a challenge asks, and of what for. */
-export const Asked = v.object({ ...Held, tenant_id: v.string(), amr: v.array(v.string()) });
+export const Asked = v.object({
+  ...Held,
+  tenant_id: v.string(),
+  amr: v.array(v.string()),
+  /** The tenant's status, where the member cannot sign in to it. */
+  closed: v.nullable(v.picklist(TENANT_STATUSES)),
+});
 
 const RECOVERY_CODES = 10;
 const RECOVERY_BYTES = 10;

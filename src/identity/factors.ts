@@ -1,3 +1,4 @@
+import { sql } from "drizzle-orm";
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { SignedIn } from "../caller.ts";
@@ -22,7 +23,7 @@ import {
 } from "./factor-proof.ts";
 import { hashesOf } from "./password.ts";
 import { twinToken } from "./refresh-token.ts";
-import { refused } from "./refused.ts";
+import { closedFor, refused } from "./refused.ts";
 import { sealSecret } from "./sealed-secret.ts";
 import { enter, Member, sessionOf, type Grant, type Session } from "./session.ts";
 import { newTotpSecret, totpSetup } from "./totp.ts";
@@ -62,8 +63,9 @@ export async function signInByFactor(
   from: From,
 ): Promise<{ grant: Grant; recoveryCodes: string[] | undefined } | undefined> {
   const id = readChallenge(challenge);
-  const [asked] = id ? v.parse(v.array(Asked), await accounts.takeAttempt(id)) : [];
+  const [asked] = id ? v.parse(v.array(Asked), await accounts.takeAttempt(id, true)) : [];
   if (!id || !asked) return undefined;
+  if (asked.closed) throw closedFor(asked.closed);
   refuseLocked(asked);
   const isEnrolling = !asked.factors.some(({ is_confirmed }) => is_confirmed);
   const enrolled = isEnrolling ? await enrol(asked, proof) : undefined;
@@ -75,13 +77,10 @@ export async function signInByFactor(
       enter(accounts.IS_ASKED(asked), {
         from,
         proven: provenNow(...asked.amr, proved.amr, "mfa"),
-        only: accounts.answering(id, proved.use, codes.hashes),
+        only: accounts.answering(id, proved.use, accounts.mayEnter(asked), codes.hashes),
       }),
     ));
-  if (!grant) {
-    await accounts.countFailure(asked.user_id);
-    return undefined;
-  }
+  if (!grant) return undefined;
   if (enrolled) tellOf(asked, `${enrolled.type}_added`);
   if (proved.by === "recovery_code") tellOf(asked, "recovery_code_used");
   return { grant, recoveryCodes: codes.codes };
@@ -146,7 +145,7 @@ export async function signInByPasskey(
     from: of.from,
     proven: provenNow("hwk", "user", "mfa"),
     host: of.isHost ? slug : null,
-    only: accounts.answering(id, proved.use),
+    only: accounts.answering(id, proved.use, sql`true`),
   });
 }
 
@@ -170,8 +169,8 @@ async function setup(account: Omit<Account, "has_codes" | "is_locked">, { type, 
 }
 
 /** The caller's account and its factors. Throws in a session that is not one's own. */
-async function held(caller: SignedIn): Promise<Account> {
-  const [account] = v.parse(v.array(Account), await accounts.findAccount(selfOf(caller)));
+async function held(caller: SignedIn, find = accounts.findAccount): Promise<Account> {
+  const [account] = v.parse(v.array(Account), await find(selfOf(caller)));
   if (!account) throw notOwn();
   return account;
 }
@@ -187,12 +186,14 @@ export async function addFactor(caller: SignedIn, factor: NewFactor) {
 /** The same for whoever has to have one to sign in, by a challenge that is for this alone; undefined when it is not good. */
 export async function enrolFactor(challenge: string, factor: NewFactor) {
   const id = readChallenge(challenge);
-  const [asked] = id ? v.parse(v.array(Asked), await accounts.takeAttempt(id)) : [];
+  const [asked] = id ? v.parse(v.array(Asked), await accounts.takeAttempt(id, false)) : [];
   if (!asked || asked.factors.some(({ is_confirmed }) => is_confirmed)) return undefined;
   const { kept, shown } = await setup(asked, factor);
   await accounts.keepFactorOf(asked.user_id, kept);
   return shown;
 }
+
+const Confirmed = v.object({ are_kept: v.boolean() });
 
 /** Confirms a factor of the caller's; with the first one there are recovery codes. Throws `not_found` and `wrong_factor`. */
 export async function confirmFactor(caller: SignedIn, id: string, proof: Proof) {
@@ -201,13 +202,14 @@ export async function confirmFactor(caller: SignedIn, id: string, proof: Proof) 
   if (!factor) throw new Problem("not_found");
   const use = await proveNew(account.user_id, factor, proof);
   if (!use) throw new Problem("wrong_factor");
-  const { codes, hashes } = account.has_codes ? NO_CODES : newRecoveryCodes();
+  const { codes, hashes } = newRecoveryCodes();
   const amr = factor.type === "totp" ? "otp" : "hwk";
   const done = await unlessTaken(accounts.confirmFactor(selfOf(caller), use, hashes, amr));
   if (!done) throw new Problem("wrong_factor");
-  if (done.length === 0) throw new Problem("not_found");
+  const [confirmed] = v.parse(v.array(Confirmed), done);
+  if (!confirmed) throw new Problem("not_found");
   tellOf(account, `${factor.type}_added`);
-  return codes;
+  return confirmed.are_kept ? codes : undefined;
 }
 
 const Removed = v.tuple([
@@ -249,7 +251,10 @@ export const addressOf = async (caller: SignedIn): Promise<string> => (await hel
  * The refresh token in the answer is as good as the one that the client has.
  */
 export async function stepUp(caller: SignedIn, proof: StepUp): Promise<Session | undefined> {
-  const account = await held(caller);
+  const account = await held(
+    caller,
+    proof.password === undefined ? accounts.takeGuess : accounts.findAccount,
+  );
   refuseLocked(account);
   const twin = twinToken();
   const renew = async (by: Parameters<typeof accounts.renewProof>[1], ...amr: string[]) => {
@@ -262,8 +267,7 @@ export async function stepUp(caller: SignedIn, proof: StepUp): Promise<Session |
   const challenge = proof.challenge === undefined ? undefined : readChallenge(proof.challenge);
   const proved = await prove(account, proof, challenge);
   const session = proved && (await renew({ use: proved.use, challenge }, proved.amr, "mfa"));
-  if (!session) await accounts.countFailure(account.user_id);
-  else if (proved?.by === "recovery_code") tellOf(account, "recovery_code_used");
+  if (session && proved?.by === "recovery_code") tellOf(account, "recovery_code_used");
   return session;
 }
 

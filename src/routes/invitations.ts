@@ -8,7 +8,7 @@ import { fromOf } from "../edge/client.ts";
 import { costs } from "../edge/cost.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { slugOfHost } from "../edge/host.ts";
-import { answerSession } from "../edge/refresh-cookie.ts";
+import { answerSession, ownPage } from "../edge/refresh-cookie.ts";
 import { needs, recently, signedIn } from "../edge/needs.ts";
 import { answerNew, answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
@@ -43,6 +43,7 @@ nameSchemas({ Invitation, NewInvitation, Acceptance });
 export const acceptanceRoutes = factory.createApp().post(
   "/accept",
   floodGuard,
+  ownPage,
   operation("acceptInvitation", {
     summary: "Accept an invitation; a password becomes that of the account, and ends its earlier sessions",
     tag,
@@ -55,6 +56,7 @@ export const acceptanceRoutes = factory.createApp().post(
       "invitation_gone",
       "second_factor_required",
       "second_factor_enrolment_required",
+      "insufficient_scope",
     ],
     token: false,
   }),

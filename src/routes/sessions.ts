@@ -7,7 +7,7 @@ import { fromOf } from "../edge/client.ts";
 import { whileClosing } from "../edge/access.ts";
 import { slowGuessing } from "../edge/guessing.ts";
 import { signedIn } from "../edge/needs.ts";
-import { answerSession, dropCookie } from "../edge/refresh-cookie.ts";
+import { answerSession, dropCookie, ownPage } from "../edge/refresh-cookie.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
@@ -95,6 +95,7 @@ export const sessionRoutes = factory
   )
   .post(
     "/switch",
+    ownPage,
     operation("switchSession", {
       summary: "Start a session in another of your tenants",
       tag,
@@ -113,6 +114,7 @@ export const sessionRoutes = factory
   )
   .post(
     "/current/step-up",
+    ownPage,
     operation("stepUpSession", {
       summary: "Prove again who you are: for ten minutes you may do what a stolen token may not",
       tag,
@@ -155,6 +157,7 @@ export const sessionRoutes = factory
   )
   .delete(
     "/:id",
+    ownPage,
     operation("deleteSession", {
       summary: "End a session; `current` is the caller's",
       tag,

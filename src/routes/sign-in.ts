@@ -5,7 +5,7 @@ import { fromOf } from "../edge/client.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { slowGuessing } from "../edge/guessing.ts";
 import { slugOfHost } from "../edge/host.ts";
-import { answerSession, cookieOf, wantsCookie } from "../edge/refresh-cookie.ts";
+import { answerSession, cookieOf, ownPage, wantsCookie } from "../edge/refresh-cookie.ts";
 import { settings } from "../env.ts";
 import { valid } from "../http/valid.ts";
 import { checkPassword, NewPassword, Password } from "../identity/account.ts";
@@ -78,16 +78,25 @@ const PROBLEMS = [
   "tenant_erasing",
   "wrong_host",
   "not_found",
+  "insufficient_scope",
 ] as const;
 
 export const signupRoutes = factory.createApp().post(
   "/",
   floodGuard,
+  ownPage,
   operation("createSignup", {
     summary: "Make a tenant and its owner; 202 where the address is confirmed first, by the link in a mail",
     tag,
     answers: { 201: Session, 202: null },
-    problems: ["unauthenticated", "second_factor_required", "slug_taken", "not_found", "mail_not_set_up"],
+    problems: [
+      "unauthenticated",
+      "second_factor_required",
+      "slug_taken",
+      "not_found",
+      "mail_not_set_up",
+      "insufficient_scope",
+    ],
     token: false,
   }),
   valid("json", SignUp),
@@ -145,6 +154,7 @@ export const signInRoutes = factory
   .post(
     "/",
     floodGuard,
+    ownPage,
     operation("createSession", {
       summary: "Sign in",
       tag,
@@ -166,6 +176,7 @@ export const signInRoutes = factory
   .post(
     "/factor",
     floodGuard,
+    ownPage,
     operation("createFactorSession", {
       summary: "Sign in with the second factor that a challenge asks for",
       tag,
@@ -204,6 +215,7 @@ export const signInRoutes = factory
   .post(
     "/passkey",
     floodGuard,
+    ownPage,
     operation("createPasskeySession", {
       summary: "Sign in with a passkey alone",
       tag,
@@ -223,6 +235,7 @@ export const signInRoutes = factory
   .post(
     "/refresh",
     floodGuard,
+    ownPage,
     operation("refreshSession", {
       summary: "Exchange a refresh token for a new access token and refresh token",
       tag,
