@@ -2354,6 +2354,44 @@ export interface components {
                 };
             };
         };
+        /** @description Not allowed (`insufficient_scope`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "insufficient_scope.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/insufficient_scope" | "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
+                };
+            };
+        };
+        /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing" | "/problems/tenant_erasing";
+                };
+            };
+        };
         /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
         "insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
             headers: {
@@ -2874,25 +2912,6 @@ export interface components {
                     status?: 409;
                     /** @enum {unknown} */
                     type?: "/problems/tenant_state" | "/problems/job_under_way";
-                };
-            };
-        };
-        /** @description The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
-        "tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
-            headers: {
-                RateLimit: components["headers"]["RateLimit"];
-                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                /** @description What the bearer token lacks (RFC 6750). */
-                "WWW-Authenticate"?: string;
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    type?: "/problems/tenant_suspended" | "/problems/tenant_read_only" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -4048,7 +4067,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            403: components["responses"]["insufficient_scope.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             408: components["responses"]["body_timeout"];
             410: components["responses"]["invitation_gone"];
             413: components["responses"]["body_too_large"];
@@ -5591,7 +5610,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -5724,7 +5743,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -5794,7 +5813,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -5911,6 +5930,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required"];
+            403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];
