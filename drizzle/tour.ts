@@ -49,7 +49,9 @@ export const moveSecondServer = (serverUrl: string, variables: SiteVariables): P
     ]),
   );
 
-/** Makes the two tenants of the tour through the API, where their slugs are not taken yet; their owners' addresses are confirmed. */
+/**
+ * Makes the two tenants of the tour through the API, where their slugs are not taken yet, and confirms their owners' addresses.
+ */
 export async function seed(
   api: string,
   operatorToken: string,

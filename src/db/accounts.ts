@@ -104,7 +104,7 @@ export const verifyEmail = (link: Link) =>
     update users u set email_verified_at = coalesce(u.email_verified_at, now()) from l
     where u.id = l.user_id and u.email = l.email returning u.id`);
 
-/** Keeps another link that confirms the account's address. A row says to where it goes, and whether that is confirmed. */
+/** Keeps another link that confirms the account's address; no row when that address is confirmed, or another one by now. */
 export const keepVerification = (self: Self, link: Link & { email: string; seconds: number }) =>
   run(sql`
     with u as (
@@ -117,7 +117,7 @@ export const keepVerification = (self: Self, link: Link & { email: string; secon
 /** Who somebody is, in a session of their own; no row in another one. */
 export const findAccount = (self: Self) =>
   run(sql`
-    select u.id as user_id, u.email, u.name, u.locale, u.email_verified_at is not null as is_verified, u.password_hash is not null as has_password,
+    select u.id as user_id, u.email, u.name, u.locale, u.email_verified_at is not null as is_verified,
       ${isLocked} as is_locked, ${held(sql`u.id`)} from users u where u.id = ${self.userId} and ${isOwn(self)}`);
 
 /** Rows of each kind that somebody is shown of what is stored about them, the newest. */
@@ -221,7 +221,7 @@ export const findPasskey = (challenge: string, credentialId: string) =>
     from factors f, challenges c where f.credential_id = ${credentialId} and f.confirmed_at is not null
       and c.id = ${challenge} and c.expires_at > now() and c.user_id is null`);
 
-/** Uses a factor up to here, once: a statement without its RETURNING. */
+/** Each uses a factor, so that the same proof does not work again. The statements lack their RETURNING. */
 export const USES = {
   totp: (id: string, step: number, secret: string) => sql`
     update factors set last_step = ${step}, last_used_at = now(), secret = ${secret}
@@ -244,14 +244,15 @@ export const USES = {
     where id = ${id} and confirmed_at is null`,
 };
 
-/** Recovery codes in the place of those that the user `used` has. */
+/** The INSERT of recovery codes for the user that the CTE `used` has. */
 const newCodes = (codes: readonly Uint8Array[]) => sql`
   insert into recovery_codes (user_id, hash)
   select used.user_id, decode(code, 'hex') from used, unnest(${texts(codes.map((code) => Buffer.from(code).toString("hex")))}) code`;
 
 /**
- * That a challenge is answered by the use of a factor, as CTEs for startSession(). New codes are kept with it. Nothing is used
- * up, the challenge neither, unless `may` and the factor can be used. Its user is locked first, as whatever changes an account does.
+ * That a challenge is answered by the use of a factor, as CTEs for startSession(); new recovery codes are kept with it. Unless
+ * `may` holds and the factor can be used, neither the factor nor the challenge is used up. The user is locked first, as by
+ * every change of an account.
  */
 export const answering = (challenge: string, use: SQL, may: SQL, codes: readonly Uint8Array[] = []) => sql`
   whose as (
@@ -271,14 +272,6 @@ export const answering = (challenge: string, use: SQL, may: SQL, codes: readonly
 export const mayEnter = (of: { user_id: string; tenant_id: string }) =>
   sql`exists (select from memberships m join tenants t on t.id = m.tenant_id
     where m.user_id = ${of.user_id} and t.id = ${of.tenant_id} and ${canEnter})`;
-
-/** Whose session is started by a challenge, as a condition on the aliases u and t. */
-export const IS_ASKED = (of: { user_id: string; tenant_id: string }) =>
-  sql`u.id = ${of.user_id} and t.id = ${of.tenant_id}`;
-
-/** Whose session is started by a passkey, as a condition on the aliases u and t. */
-export const IS_HOLDER = (of: { user_id: string; slug: string | null }) =>
-  sql`u.id = ${of.user_id} and (${of.slug}::text is null or t.slug = ${of.slug})`;
 
 /** Renews a session's proof, by a password or by the use of a factor; the row is of its member. */
 export const renewProof = (

@@ -108,7 +108,7 @@ export const signingUp = (of: SignUp) => (q: Builder) => ({
       insert into users (id, email, password_hash) values (${of.userId}, ${of.email}, ${of.hashes[0]})
       on conflict (email) where issuer_id is null do update set password_hash = excluded.password_hash
         where users.password_hash in ${of.hashes}
-      returning id, email, version, locale, id = ${of.userId} as is_new
+      returning id, email, version, id = ${of.userId} as is_new
     ), t as (
       insert into tenants (id, slug, name, plan, site)
       select ${of.tenantId}::uuid, ${of.slug}, ${of.name}, ${of.plan}, ${of.site} from u returning *
@@ -122,7 +122,7 @@ export const signingUp = (of: SignUp) => (q: Builder) => ({
     ), c as (
       ${newChallenge(of.challengeId, sql`select u.id as user_id, t.id as tenant_id, ${passwordOnly.amr} as amr from u, t where ${hasFactor}`)}
     )
-    select ${member}, ${proof(passwordOnly)}, u.is_new, (select count(*) from link)::int as links,
+    select ${member}, ${proof(passwordOnly)}, (select count(*) from link)::int as links,
       case when ${hasFactor} then ${factorsOf(sql`u.id`)} end as factors from u, t, m`),
 });
 
@@ -139,6 +139,12 @@ export const WHO = {
   switches: (of: { userId: string; sessionId: string; slug: string }) =>
     sql`u.id = ${of.userId} and t.slug = ${of.slug} and exists (select from sessions
       where id = ${of.sessionId} and user_id = u.id and issuer_id is null and revoked_at is null)`,
+  /** Whoever a challenge asks for a second factor, in the tenant that they sign in to. */
+  isAsked: (of: { user_id: string; tenant_id: string }) =>
+    sql`u.id = ${of.user_id} and t.id = ${of.tenant_id}`,
+  /** Whoever holds a passkey, in the tenant of this slug or in any. */
+  holdsPasskey: (of: { user_id: string; slug: string | null }) =>
+    sql`u.id = ${of.user_id} and (${of.slug}::text is null or t.slug = ${of.slug})`,
 };
 
 type Start = {
@@ -252,12 +258,11 @@ type Acceptance = {
 
 /**
  * Accepts an invitation: its email becomes a member, and a session is started, all or nothing. What is of all the account's
- * tenants comes `before`: a password becomes the account's, and ends its sessions everywhere, and what was begun with the one
- * before. The rest runs `within` the
- * tenant's context, in the name of the invitation. Accepted again, it answers the session that it started, unless a second
- * factor is needed by now. An account that
- * nobody has shown to be the mailbox's gives way, unless the password is its own. Whoever has a second factor, or needs one in
- * the tenant, becomes a member and is asked for it.
+ * tenants comes `before`: a password becomes the account's, and ends its sessions everywhere, and what was begun with the
+ * earlier one. The rest runs `within` the tenant's context, in the name of the invitation. Accepted again, it answers the
+ * session that it started, unless a second factor is needed by now. An account that nobody has shown to be the mailbox's gives
+ * way, unless the password is its own. Whoever has a second factor, or needs one in the tenant, becomes a member and is asked
+ * for it.
  */
 export function acceptance(of: Acceptance) {
   const { id, email, tenantId, refresh } = of;

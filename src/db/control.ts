@@ -322,8 +322,8 @@ export const sessions = control.table(
   ],
 );
 
-// What is of a person and of no tenant: partywall_identity alone reads it. In a tenant's context there is what its members have, for
-// an owner who resets their factors (reset_factors()).
+// What is of a person and of no tenant: partywall_identity alone reads it. A tenant's context shows what its members have, so that
+// an owner can reset their factors (reset_factors()).
 const ofUser = () =>
   uuid("user_id")
     .notNull()

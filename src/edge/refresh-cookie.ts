@@ -42,7 +42,10 @@ export function dropCookie(c: Context<Edge>): void {
   if (wantsCookie(c)) deleteCookie(c, NAME, OPTIONS);
 }
 
-/** Refuses who asks for the cookie and is no page of this site, before anything is done for them. Each route of a session needs it. */
+/**
+ * Refuses whoever asks for the cookie and is no page of this site, before any work is done. Every route that answers a session
+ * has it.
+ */
 export const ownPage = factory.createMiddleware(async function ownPage(c, next) {
   if (wantsCookie(c)) requireOwnPage(c);
   await next();

@@ -128,7 +128,10 @@ function refuseTaken(error: unknown): never {
   throw error;
 }
 
-/** Changes the address to the one that the link was mailed to, and tells the one before, with a link that undoes it. Throws `link_gone` and `email_taken`. */
+/**
+ * Changes the address to the one that the link was mailed to, and tells the earlier one, with a link that undoes it. Throws
+ * `link_gone` and `email_taken`.
+ */
 export async function changeEmail(token: string): Promise<void> {
   const link = readLink("email_change", token);
   const undo = makeLink("email_undo", "");
@@ -140,13 +143,19 @@ export async function changeEmail(token: string): Promise<void> {
   if (changed.old) announce("emailChanged", { email: changed.old, newEmail: link.email, token: undo.token });
 }
 
-/** Brings the address back that the link was mailed to, with the password that it had; all sessions end. Throws `link_gone` and `email_taken`. */
+/**
+ * Brings the address back that the link was mailed to, with the password that it had; all sessions end. Throws `link_gone` and
+ * `email_taken`.
+ */
 export async function undoEmailChange(token: string): Promise<void> {
   const link = readLink("email_undo", token);
   if (!(await confirmed(await accounts.undoEmailChange(link).catch(refuseTaken)))) throw linkGone();
 }
 
-/** Mails the caller the link that confirms their address, if it is not confirmed. Throws `too_many_attempts` and `mail_not_set_up`. */
+/**
+ * Mails the caller the link that confirms their address, if it is not confirmed. Throws `too_many_attempts` and
+ * `mail_not_set_up`.
+ */
 export async function askVerification(caller: SignedIn): Promise<void> {
   const { email, locale, is_verified: isVerified } = await accountOfCaller(caller);
   if (isVerified) return;

@@ -1,6 +1,6 @@
 import Bowser from "bowser";
 
-/** What a session's User-Agent says for people, such as `Firefox on Linux`; the User-Agent itself when it says nothing known. */
+/** A session's device for people, such as `Firefox on Linux`; the User-Agent as it is when that says nothing known. */
 export function deviceOf(userAgent: string): string {
   if (userAgent === "") return "";
   const { browser, os } = Bowser.parse(userAgent);

@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { SignedIn } from "../caller.ts";
 import * as accounts from "../db/accounts.ts";
-import { provenNow, type From } from "../db/across-tenants.ts";
+import { provenNow, WHO, type From } from "../db/across-tenants.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { FACTOR_TYPES } from "../db/control.ts";
 import { announce } from "../mail/mail.ts";
@@ -54,8 +54,9 @@ export const FactorSetup = v.object({
 const WRONG_FACTOR = "The challenge is not good any more, or this is no proof of it.";
 
 /**
- * Starts the session that a challenge stands for, now that its second factor was proved, or enrolled. Undefined when it was not, or
- * the challenge is over. Throws `too_many_attempts` while too many were wrong.
+ * Starts the session that a challenge stands for, now that its second factor was proved, or enrolled. Undefined when it was
+ * not, or the challenge is over. Throws `too_many_attempts` while too many proofs were wrong, and the problem of a tenant that
+ * cannot be entered.
  */
 export async function signInByFactor(
   challenge: string,
@@ -74,7 +75,7 @@ export async function signInByFactor(
   const grant =
     proved &&
     (await unlessTaken(
-      enter(accounts.IS_ASKED(asked), {
+      enter(WHO.isAsked(asked), {
         from,
         proven: provenNow(...asked.amr, proved.amr, "mfa"),
         only: accounts.answering(id, proved.use, accounts.mayEnter(asked), codes.hashes),
@@ -130,7 +131,7 @@ const Found = v.object({
   counter: v.pipe(v.union([v.string(), v.number()]), v.transform(Number)),
 });
 
-/** Starts a session by a passkey alone, whose holder it has verified. Undefined when the proof is none. Throws as signIn() does. */
+/** Starts a session by a passkey alone, if it has verified its holder. Undefined when the proof is none. Throws as signIn(). */
 export async function signInByPasskey(
   challenge: string,
   response: Assertion,
@@ -141,7 +142,7 @@ export async function signInByPasskey(
   const proved = id && passkey && (await proveByPasskey(passkey, response, id, true));
   if (!proved) return undefined;
   const slug = of.slug ?? null;
-  return enter(accounts.IS_HOLDER({ user_id: passkey.user_id, slug }), {
+  return enter(WHO.holdsPasskey({ user_id: passkey.user_id, slug }), {
     from: of.from,
     proven: provenNow("hwk", "user", "mfa"),
     host: of.isHost ? slug : null,
@@ -242,9 +243,6 @@ const Renewed = v.object({ ...Member.entries, generation: v.number() });
 
 /** What proves again who calls: the password, where there is no second factor. */
 type StepUp = Proof & { password?: string | undefined; challenge?: string | undefined };
-
-/** The caller's address, by which their guesses are counted. Throws in a session that is not one's own. */
-export const addressOf = async (caller: SignedIn): Promise<string> => (await held(caller)).email;
 
 /**
  * Renews the proof of who calls, in the same session: undefined when it is none. Whoever has a second factor proves that one.

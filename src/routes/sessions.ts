@@ -12,10 +12,11 @@ import { nameSchemas, operation } from "../openapi/operation.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
 import { Password } from "../identity/account.ts";
+import { accountOfCaller } from "../identity/accounts.ts";
 import { ChallengeToken } from "../identity/challenge.ts";
 import { deviceOf } from "../identity/device.ts";
 import { Assertion, Code, RecoveryCode } from "../identity/factor-proof.ts";
-import { addressOf, stepUp } from "../identity/factors.ts";
+import { stepUp } from "../identity/factors.ts";
 import { granted, Session, switchTenant } from "../identity/session.ts";
 import { Problem } from "../problem.ts";
 import { Slug } from "../values.ts";
@@ -126,7 +127,8 @@ export const sessionRoutes = factory
     async (c) => {
       const caller = signedIn(c.get("caller"));
       const proof = c.req.valid("json");
-      const session = await slowGuessing(c, await addressOf(caller), () => stepUp(caller, proof));
+      const { email } = await accountOfCaller(caller);
+      const session = await slowGuessing(c, email, () => stepUp(caller, proof));
       if (!session) throw new Problem(proof.password === undefined ? "wrong_factor" : "wrong_password");
       return answerSession(c, session, 200);
     },
