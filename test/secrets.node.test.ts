@@ -47,9 +47,12 @@ type Session = { access_token: string; refresh_token: string };
 async function giveOut(mailbox: string): Promise<Record<string, string>> {
   await makeTenant(bed, worker, "secrets", [{ name: "minute", limit: 1_000_000, window: 60 }]);
   const { token } = await signIn(worker, "secrets");
+  // Only a confirmed address invites people.
+  const verification = await mailed(mailbox, "secrets@bench.test", "pwv");
+  await ask(worker, "/v1/email-verifications/confirm", { body: { token: verification } });
   await ask(worker, "/v1/invitations", { token, body: { email: EMAIL, role: "member" } });
   await ask(worker, "/v1/invitations", { token, body: { email: "waiting@secrets.test", role: "member" } });
-  const invitation = await mailed(mailbox, EMAIL);
+  const invitation = await mailed(mailbox, EMAIL, "pwi");
   const joined = await ask<Session>(worker, "/v1/invitations/accept", {
     body: { token: invitation, password: PASSWORD },
   });
@@ -68,15 +71,15 @@ async function giveOut(mailbox: string): Promise<Record<string, string>> {
     apiKey: key.key,
     rotatedApiKey: rotated.key,
     usedInvitation: invitation,
-    invitation: await mailed(mailbox, "waiting@secrets.test"),
+    invitation: await mailed(mailbox, "waiting@secrets.test", "pwi"),
   };
 }
 
-/** The token of the invitation that was mailed to this address. */
-async function mailed(mailbox: string, to: string): Promise<string> {
-  const mails = await (await fetch(`${mailbox}?to=${to}`)).text();
-  const [token] = /pwi_[\w-]+/.exec(mails) ?? [];
-  if (!token) throw new Error(`no invitation was mailed to ${to}`);
+/** The token of this prefix in the first mail to this address, once it has come. */
+async function mailed(mailbox: string, to: string, prefix: string): Promise<string> {
+  const mails = await (await fetch(`${mailbox}?to=${to}&least=1`)).text();
+  const [token] = new RegExp(`${prefix}_[\\w-]+`).exec(mails) ?? [];
+  if (!token) throw new Error(`no ${prefix} was mailed to ${to}`);
   return token;
 }
 
