@@ -14,9 +14,11 @@ import {
   type SignedIn,
 } from "./support/client.ts";
 import { mailedToken, mailsTo } from "./support/mails.ts";
+import { stopClock } from "./support/people.ts";
 
 // A second factor is asked for at each sign-in, whichever way it begins, and nothing is worth anything until it is proved.
 
+stopClock();
 const begun = { ...settings };
 afterEach(() => {
   Object.assign(settings, begun);

@@ -35,12 +35,14 @@ import {
   signsIn,
   status,
   stepUp,
+  stopClock,
   verified,
   wrongCode,
 } from "./support/people.ts";
 
 // Second factors, as somebody uses them who has one half: the password, a token, a mailbox or an earlier proof.
 
+stopClock();
 const begun = { ...settings };
 afterEach(() => {
   Object.assign(settings, begun);

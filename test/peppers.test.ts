@@ -3,9 +3,11 @@ import { afterEach, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { countCalls } from "./support/calls.ts";
 import { answered, PASSWORD, request, signedUp, stage } from "./support/client.ts";
+import { stopClock } from "./support/people.ts";
 
 // Peppers change under load: nobody has to reset a password, and it takes the same time whether or not there is an account.
 
+stopClock();
 const begun = settings.PASSWORD_PEPPERS;
 afterEach(() => {
   settings.PASSWORD_PEPPERS = begun;
