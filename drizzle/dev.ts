@@ -85,11 +85,10 @@ async function dev(): Promise<void> {
   mailbox = await startMailbox(port + 3, (line) => console.log(line));
   const variables = {
     ...(await makeSecrets()),
-    // What wrangler.toml says of these is for what is deployed.
-    // Passkeys are made for a name, and 127.0.0.1 is none.
-    ACCOUNT_URL: `http://localhost:${port}/account`,
+    // What wrangler.toml says of this is for what is deployed.
     INVITATION_URL: "",
     ...known,
+    ACCOUNT_URL: accountPage(known),
     ...makeDatabaseUrls(`${HOST}:${stack.postgresPort}`, known),
     NEON_FETCH_ENDPOINT: stack.endpoint,
     ISSUER: `http://${HOST}:${port}`,
@@ -124,6 +123,14 @@ async function dev(): Promise<void> {
   // As the platform's cron does where it is deployed.
   setInterval(() => void fetch(`${variables.ISSUER}${CRON}`).catch(() => undefined), SWEEP_MS).unref();
   raise(await over);
+}
+
+/** The page that mailed links open: the one that .dev.vars names, or else the API's own, at this start's port. */
+function accountPage(known: ReturnType<typeof readDevVars>): string {
+  // Passkeys are made for a name, and 127.0.0.1 is none.
+  const own = (issuer: string) => `${issuer.replace(HOST, "localhost")}/account`;
+  const named = known["ACCOUNT_URL"];
+  return named && named !== own(known["ISSUER"] ?? "") ? named : own(`http://${HOST}:${port}`);
 }
 
 /** Adds the way out to what is wrong with the data of an earlier start. */

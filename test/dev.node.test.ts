@@ -38,9 +38,9 @@ afterAll(() => {
   rmSync(dirname(copy), { recursive: true, force: true });
 });
 
-/** The first of three ports in a row that are free now. */
-async function freePorts(): Promise<number> {
-  for (let first = 20_000 + (process.pid % 20_000); ; first += 3) {
+/** The first of three ports in a row that are free now, from `from` on. */
+async function freePorts(from = 20_000 + (process.pid % 20_000)): Promise<number> {
+  for (let first = from; ; first += 3) {
     const probes = [first, first + 1, first + 2].map((each) => createServer().listen(each, "127.0.0.1"));
     const free = await Promise.all(
       probes.map(async (probe) => {
@@ -95,8 +95,8 @@ function dev(args: string[] = [], env: Record<string, string> = {}): Run {
 }
 
 /** `npm run dev` once it serves. */
-async function serving(args: string[] = []): Promise<Run> {
-  const run = dev(args);
+async function serving(args: string[] = [], env: Record<string, string> = {}): Promise<Run> {
+  const run = dev(args, env);
   await run.ready;
   return run;
 }
@@ -255,6 +255,15 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
     await isEmpty();
     expect(output()).toContain(told);
     expect(output()).not.toMatch(/^ +at /m);
+  });
+
+  it("opens the links in its mails at the port that it has now", async () => {
+    const other = await freePorts(port + 3);
+    const { npm } = await serving([], { PORT: String(other) });
+    npm.kill("SIGTERM");
+    const variables = readFileSync(join(copy, ".dev.vars"), "utf8");
+    expect(variables).toContain(`\nACCOUNT_URL='http://localhost:${other}/account'\n`);
+    await isEmpty();
   });
 
   it("names the way out when the data is another version's, and takes it", async () => {
