@@ -119,7 +119,7 @@ async function dev(): Promise<void> {
   await Promise.race([isReady(worker.output), over.then(raise)]);
   await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN, variables));
   await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
-  printTour(variables.ISSUER, mailbox.url);
+  printTour(variables.ISSUER, mailbox.url, variables.ACCOUNT_URL);
   // As the platform's cron does where it is deployed.
   setInterval(() => void fetch(`${variables.ISSUER}${CRON}`).catch(() => undefined), SWEEP_MS).unref();
   raise(await over);

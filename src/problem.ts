@@ -67,7 +67,7 @@ export const PROBLEMS = {
   wrong_password: {
     status: 403,
     title: "The password is not right",
-    help: "Send the account's own password. Whoever has forgotten it asks for a link under /v1/password-resets.",
+    help: "Send the account's own password, or in a step-up its second factor if it has one. Whoever has forgotten the password asks for a link under /v1/password-resets.",
   },
   wrong_factor: {
     status: 403,

@@ -27,7 +27,7 @@ it("README.md and docs/ name files of the sample that are there", () => {
 });
 
 it("the tour in docs/getting-started.md is the one that `npm run dev` prints", () => {
-  const program = `import { printTour } from "./drizzle/tour.ts"; printTour("http://127.0.0.1:8787", "");`;
+  const program = `import { printTour } from "./drizzle/tour.ts"; printTour("http://127.0.0.1:8787", "", "");`;
   const { stdout } = spawnSync(process.execPath, ["--input-type=module", "-e", program], {
     cwd: root,
     encoding: "utf8",
