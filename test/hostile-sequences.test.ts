@@ -161,7 +161,7 @@ describe("what Postgres ends for a deadlock", () => {
       "users where id = $1",
       ada.user.id,
     );
-    await answered(200, stepUp(ada.token, { code: codeOf(secret) }));
+    expect(await status(stepUp(ada.token, { code: codeOf(secret) }))).toBe(200);
     await crossed;
   });
 
