@@ -1,5 +1,5 @@
 import { Secret, TOTP } from "otpauth";
-import { afterEach, expect, it, vi } from "vitest";
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { countCalls } from "./support/calls.ts";
 import { answered, PASSWORD, request, signedUp, stage } from "./support/client.ts";
@@ -8,16 +8,19 @@ import { stopClock } from "./support/people.ts";
 // Peppers change under load: nobody has to reset a password, and it takes the same time whether or not there is an account.
 
 stopClock();
+beforeEach(() => void (settings.PASSWORD_PEPPERS = [ORIGINAL]));
 const begun = settings.PASSWORD_PEPPERS;
 afterEach(() => {
   settings.PASSWORD_PEPPERS = begun;
   vi.restoreAllMocks();
 });
 
-const ORIGINAL = { kid: "original", key: undefined };
+/** Of a deployment whose pepper was never rotated. */
+const ORIGINAL = { kid: "original", key: undefined, cost: 14 };
 const newPepper = () => ({
   kid: crypto.randomUUID().slice(0, 8),
   key: crypto.getRandomValues(new Uint8Array(32)),
+  cost: 8,
 });
 const signIn = async (email: string, password = PASSWORD) =>
   (await request("POST", "/v1/sessions", { body: { email, password } })).status;

@@ -1,8 +1,8 @@
 import crypto from "node:crypto";
 import { peppers, type Pepper } from "./peppers.ts";
 
-/** OWASP's figures for scrypt: about 140 ms of CPU and 16 MiB. */
-const SCRYPT = { N: 2 ** 14, r: 8, p: 5 };
+/** OWASP's figures for scrypt, where N is 2^14: about 140 ms of CPU and 16 MiB. */
+const [BLOCK_SIZE, PARALLELIZATION] = [8, 5];
 
 /**
  * The hashes of an account's password, by the pepper in use first and then by the others, each 32 bytes in base64url behind
@@ -23,14 +23,16 @@ export async function hashesOf(email: string, password: string): Promise<[string
 export const hashPassword = (email: string, password: string): Promise<string> =>
   hashBy(peppers()[0], email, password);
 
-function hashBy({ kid, key }: Pepper, email: string, password: string): Promise<string> {
+function hashBy({ kid, key, cost }: Pepper, email: string, password: string): Promise<string> {
   const salt = crypto.createHmac("sha256", key).update(email).digest();
+  const N = 2 ** cost;
+  const options = { N, r: BLOCK_SIZE, p: PARALLELIZATION };
   return new Promise((resolve, reject) => {
-    crypto.scrypt(password.normalize("NFKC"), salt, 32, SCRYPT, (error, hash) => {
+    crypto.scrypt(password.normalize("NFKC"), salt, 32, options, (error, hash) => {
       if (error) reject(error);
       else {
         const of = kid === ORIGINAL ? "" : `${kid}$`;
-        resolve(`scrypt$${SCRYPT.N}$${SCRYPT.r}$${SCRYPT.p}$${of}${hash.toString("base64url")}`);
+        resolve(`scrypt$${N}$${BLOCK_SIZE}$${PARALLELIZATION}$${of}${hash.toString("base64url")}`);
       }
     });
   });
