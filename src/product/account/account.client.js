@@ -644,9 +644,8 @@ async function proveByPassword(proof) {
   try {
     await prove(proof);
   } catch (error) {
-    if (!(error instanceof Problem) || error.code !== "wrong_password") throw error;
+    if (!(error instanceof Problem) || error.code !== "wrong_factor") throw error;
     await showFactors();
-    if (factors.length === 0) throw error;
     offerSteps();
     at("step-up-title").focus();
   }

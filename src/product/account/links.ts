@@ -10,8 +10,8 @@ const confirmation = (id: string, title: string, text: string, button: string) =
       <form method="post" data-act="${id}"><button>${button}</button></form>`,
   );
 
-/** The same with the account's password, which somebody else has chosen who signed up with the address of others. */
-const withPassword = (id: string, title: string, button: string) =>
+/** The same with a password: anybody can sign up with the address of others, and whoever did knows what they chose. */
+const withPassword = (id: string, title: string, button: string, otherwise: unknown) =>
   view(
     id,
     title,
@@ -20,7 +20,7 @@ const withPassword = (id: string, title: string, button: string) =>
         password of theirs.
       </p>
       <form method="post" data-act="${id}">${password()} <button>${button}</button></form>
-      <p>You did not sign up, or do not know the password? <a href="#forgot">Set one of your own</a></p>`,
+      <p>${otherwise}</p>`,
   );
 
 /** What the links in mails lead to. */
@@ -34,8 +34,19 @@ export const linkViews = () => html`
         <button>Set the password</button>
       </form>`,
   )}
-  ${withPassword("verification", "Confirm your email address", "Confirm the address")}
-  ${withPassword("signup", "Finish signing up", "Finish")}
+  ${withPassword(
+    "verification",
+    "Confirm your email address",
+    "Confirm the address",
+    html`You did not sign up, or do not know the password? <a href="#forgot">Set one of your own</a>`,
+  )}
+  ${withPassword(
+    "signup",
+    "Finish signing up",
+    "Finish",
+    html`You did not sign up? Then do nothing. You do not know the password?
+      <a href="#sign-up">Sign up again</a>`,
+  )}
   ${confirmation("email-change", "Confirm your new email address", "You sign in with the new address from now on.", "Use the new address")}
   ${confirmation("email-undo", "Keep your old email address", "Was it not you who changed the address of your account? Undo the change: your old address and password are back then, and you are signed out everywhere.", "Undo the change")}
   ${view(

@@ -25,13 +25,15 @@ export const PROBLEM_TEXTS: Partial<Record<ProblemCode | At, string>> = {
   wrong_password: "This is not the password of your account.",
   "wrong_password verification":
     "This is not the password of the account. If you did not sign up yourself, set a password of your own below.",
-  "wrong_password signup":
-    "This is not the password of the account. If you did not sign up yourself, set a password of your own below.",
+  "wrong_password signup": "This is not the password that you signed up with.",
   wrong_factor: "This code is not right. Type the one that the app shows now. Each code works once.",
   "wrong_factor add-factor": "This passkey could not be added. Try again, or use another device.",
   "wrong_factor step-up-passkey": "This passkey is not one of your account. Use another one.",
   "wrong_factor step-up-recovery": "This code is not right, or was used before. Try another one.",
   email_not_verified: "Confirm your email address first: open the link in the mail that we sent to it.",
+  no_tenant:
+    "Your password is right, but you are in no workspace. Sign up with the same address and password to make one, or have somebody invite you.",
+  no_address: "Your account has no email address. Add one first.",
   insufficient_scope: "This is not yours to do. Ask an owner of the workspace.",
   wrong_host: "You are at the address of another workspace. Sign in at the address of your own.",
   tenant_suspended: "This workspace is suspended. Nobody can use it until that is lifted.",
