@@ -319,6 +319,14 @@ describe("an address that changes", () => {
     expect(await status(post("/v1/email-changes/undo", { token: taken }))).toBe(410);
   });
 
+  it("is mailed to no more than a few mailboxes a minute, whichever they are", async () => {
+    const ada = await signedUp();
+    const tries = [];
+    for (let n = 0; n < 8; n++) tries.push(await status(change(ada, someone())));
+    expect(tries[0]).toBe(202);
+    expect(tries.at(-1)).toBe(429);
+  });
+
   it("goes to no address that another account has confirmed, and takes one that nobody has", async () => {
     const [ada, bob, squatter] = [await verified(), await verified(), await signedUp()];
     await answered(202, change(ada, bob.user.email));

@@ -118,7 +118,7 @@ export async function askEmailChange(
   account: { email: string; locale: string | null },
   of: { email: string; password: string },
 ): Promise<true | undefined> {
-  await requireMail(of.email);
+  await requireMail(of.email, caller.id);
   const link = makeLink("email_change", of.email);
   const old = await hashesOf(account.email, of.password);
   const hash = await hashPassword(of.email, of.password);
@@ -169,7 +169,7 @@ export async function askVerification(caller: SignedIn): Promise<void> {
   const { email, locale, is_verified: isVerified } = await accountOfCaller(caller);
   if (isVerified) return;
   if (email.endsWith(DISPLACED)) throw new Problem("no_address");
-  await requireMail(email);
+  await requireMail(email, caller.id);
   const link = makeLink("verification", email);
   const kept = await accounts.keepVerification(selfOf(caller), {
     ...link,
