@@ -20,7 +20,7 @@ export const secondStepViews = () => html`
   ${view(
     "factor",
     "Second step",
-    html`<p>Your password is right. Now show that it is you.</p>
+    html`<p>One more step: show that it is you.</p>
       <form method="post" data-act="factor-passkey" data-method="passkey">
         <button>Use a passkey</button>
       </form>
