@@ -451,6 +451,7 @@ function showWho({ user, tenant, other_tenants: others }) {
     ...facts.map(([term, text]) => make("div", {}, make("dt", {}, term), make("dd", {}, text))),
   );
   at("no-address").hidden = !isDisplaced;
+  at("own").hidden = isDisplaced;
   at("unverified").hidden = isDisplaced || user.email_verified !== false;
   for (const each of all(at("account"), "[autocomplete=username]", HTMLInputElement))
     each.defaultValue = address;
