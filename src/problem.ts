@@ -137,7 +137,7 @@ export const PROBLEMS = {
   not_found: {
     status: 404,
     title: "Not found",
-    help: "There is no such thing in your tenant. Check the path and the id.",
+    help: "There is no such thing here. Check the path and the id.",
   },
   method_not_allowed: {
     status: 405,

@@ -141,6 +141,43 @@ describe("two at once for one account", () => {
   });
 });
 
+describe("what Postgres ends for a deadlock", () => {
+  /** Locks the first, waits until somebody waits for that, and then wants the second: the other one is ended. */
+  const cross = (first: string, second: string, id: string) =>
+    stage.transaction([
+      stage`set local deadlock_timeout = '1min'`,
+      stage.query(`select from control.${first} for update`, [id]),
+      stage`do $$ begin
+        while not exists (select from pg_locks where not granted and locktype = 'transactionid'
+          and transactionid::text = pg_current_xact_id()::text) loop perform pg_sleep(0.01); end loop;
+      end $$`,
+      stage.query(`select from control.${second} for update`, [id]),
+    ]);
+
+  it("is done again: a step-up", async () => {
+    const { ada, secret } = await person();
+    const crossed = cross(
+      "sessions where id = (select id from control.sessions where user_id = $1 limit 1)",
+      "users where id = $1",
+      ada.user.id,
+    );
+    expect(await status(stepUp(ada.token, { code: codeOf(secret) }))).toBe(200);
+    await crossed;
+  });
+
+  it("is done again: a change in a tenant's context", async () => {
+    const { ada } = await person();
+    const crossed = cross(
+      "users where id = $1",
+      "outbox_heads where tenant_id = (select tenant_id from control.memberships where user_id = $1)",
+      ada.user.id,
+    );
+    await answered(204, request("DELETE", "/v1/sessions", { token: ada.token }));
+    await crossed;
+    expect(await status(request("GET", "/v1/me", { token: ada.token }))).toBe(401);
+  });
+});
+
 describe("several for one mailbox", () => {
   it("sign-ups that are confirmed at once make one account with all their tenants", async () => {
     const email = someone();

@@ -1,16 +1,17 @@
 import { sql, type SQL } from "drizzle-orm";
 import { canEnter, hex, member, newChallenge, proof } from "./across-tenants.ts";
-import { identityDb, rethrow } from "./client.ts";
+import { despiteDeadlock, identityDb, rethrow } from "./client.ts";
 import type { Builder } from "../tenant-db.ts";
 
 // What partywall_identity asks about one person's account, which is of all their tenants: see across-tenants.ts.
 
-const run = async (statement: SQL) => (await identityDb.execute(statement).catch(rethrow)).rows;
+const run = async (statement: SQL) =>
+  (await despiteDeadlock(() => identityDb.execute(statement)).catch(rethrow)).rows;
 /** The same after another statement, which takes a lock: so it sees what those before it have done. */
 async function runAfter(lock: SQL, statement: SQL) {
-  const [, { rows }] = await identityDb
-    .batch([identityDb.execute(lock), identityDb.execute(statement)])
-    .catch(rethrow);
+  const [, { rows }] = await despiteDeadlock(() =>
+    identityDb.batch([identityDb.execute(lock), identityDb.execute(statement)]),
+  ).catch(rethrow);
   return rows;
 }
 /** The same once no other change of this person's account is under way. All of them lock the person before anything else. */

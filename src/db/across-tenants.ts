@@ -1,7 +1,7 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
 import type { Builder } from "../tenant-db.ts";
 import { statesWhere } from "../tenant-states.ts";
-import { identityDb, operatorDb, rethrow, type ForRequest } from "./client.ts";
+import { despiteDeadlock, identityDb, operatorDb, rethrow, type ForRequest } from "./client.ts";
 import { invitations, issuers, sessions, tenants } from "./control.ts";
 import { edgeRecord } from "./edge-record.ts";
 
@@ -183,8 +183,7 @@ export async function startSession(
   { refresh, from, proven, challengeId, host, hashes, only, account = sql`false` }: Start,
 ) {
   const [current, ...others] = hashes ?? [];
-  const { rows } = await identityDb
-    .execute(sql`
+  const statement = sql`
       with ${only && sql`${only}, `}who as (
         select ${member}, ${head}, ${proof(proven)}, ${proven.authAt} as auth_at, t.require_second_factor as requires, ${hasFactor} as has_factor,
           ${isNewDevice(from)} as is_new_device
@@ -214,8 +213,8 @@ export async function startSession(
         coalesce((select json_agg(enterable order by tenant->>'slug') from enterable), '[]') as enterable,
         (select ${factorsOf(sql`one.user_id`)} from one where is_asked) as factors,
         exists (select from users u where ${account} and not exists (select from memberships m where m.user_id = u.id)) as is_alone,
-        ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
-    .catch(rethrow);
+        ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`;
+  const { rows } = await despiteDeadlock(() => identityDb.execute(statement)).catch(rethrow);
   return rows;
 }
 
@@ -227,8 +226,8 @@ export async function replaceRefreshToken(presented: Refresh, successor: Refresh
   const isNewest = sql`(s.generation = ${presented.generation} and ${hex(presented.hash)}::bytea in (s.refresh_hash, s.twin_hash))`;
   const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea)`;
   const isThis = sql`s.id = ${presented.sessionId}`;
-  const [, refreshed, revoked] = await identityDb
-    .batch([
+  const replacing = () =>
+    identityDb.batch([
       identityDb.execute(sql`
         select lock_outbox(s.tenant_id) from sessions s where ${isThis} and not (${isNewest} or ${isRepeat})`),
       // One UPDATE, so that of two at once the second one judges the row that the first one left.
@@ -249,8 +248,8 @@ export async function replaceRefreshToken(presented: Refresh, successor: Refresh
       identityDb.execute(sql`
         select h.tenant_id, h.head::float8 from sessions s join outbox_heads h on h.tenant_id = s.tenant_id
         where ${isThis} and s.revoked_at is not null`),
-    ])
-    .catch(rethrow);
+    ]);
+  const [, refreshed, revoked] = await despiteDeadlock(replacing).catch(rethrow);
   return { refreshed: refreshed.rows, revoked: revoked.rows };
 }
 

@@ -1287,6 +1287,11 @@ export const DEFECTS: Defect[] = [
     ),
   ),
   broken(
+    "what Postgres ends for a deadlock is not done again",
+    ["hostile-sequences"],
+    edit("src/db/client.ts", "    if (sqlState(error) === DEADLOCK) return ask();\n", ""),
+  ),
+  broken(
     "a passkey's challenge ends with a rotation of keys",
     ["factors"],
     edit(

@@ -1,6 +1,23 @@
 // Made by `npm run client` from /openapi.json.
 
 export interface paths {
+    "/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where to go from here: JSON, or a page for a browser */
+        get: operations["getHome"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -1434,6 +1451,14 @@ export interface components {
             /** @constant */
             status: "ok";
         };
+        Home: {
+            account: string;
+            docs: string;
+            health: string;
+            /** @example Acme */
+            name: string;
+            openapi: string;
+        };
         Import: {
             /**
              * Format: date-time
@@ -1840,7 +1865,7 @@ export interface components {
             code: string;
             /**
              * @description What to do about it.
-             * @example There is no such thing in your tenant. Check the path and the id.
+             * @example There is no such thing here. Check the path and the id.
              */
             detail: string;
             /** @description The error code that OAuth clients expect (RFC 6749, 5.2). */
@@ -3246,6 +3271,31 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    getHome: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where to go from here: JSON, or a page for a browser */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Home"];
+                    "text/html": string;
+                };
+            };
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getWellKnownJwksJson: {
         parameters: {
             query?: never;
