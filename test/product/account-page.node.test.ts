@@ -537,6 +537,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     for (const [fragment, heading] of Object.entries(VIEWS)) {
       await page.evaluate(`location.hash = ${JSON.stringify(fragment)}`);
       await at(page, heading);
+      expect(await hasFocus(title(page))).toBe(true);
       await look(page, fragment.replace("=a", ""));
     }
     await page.evaluate("location.hash = 'sign-in'");
@@ -806,7 +807,10 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     await at(page, "Your recovery codes");
     await press(page, "I have kept them");
     await at(page, "Your account");
-    for (const summary of await page.locator("#account summary:visible").all()) await summary.click();
+    await page.locator("#factor-list").getByText("Phone").waitFor();
+    for (const what of ["Add a passkey or an app", "Change your password", "Change your email address"])
+      await page.getByText(what, { exact: true }).click();
+    expect(await page.locator("#account input[type=password]:visible").count()).toBe(3);
     await look(page, "account-open");
   });
 });
