@@ -270,7 +270,7 @@ const codeOf = (secret: string, step: number) =>
     timestamp: Date.now() + step * 30_000,
   });
 
-describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
+describe.skipIf(!browser)("in a browser", { timeout: 120_000 }, () => {
   it("signs somebody up, out, and in again, and shows what was wrong where it was wrong", async () => {
     await using visitor = await visit();
     const { page } = visitor;
@@ -407,94 +407,90 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     await page.unrouteAll({ behavior: "wait" });
   });
 
-  it(
-    "confirms an address, signs in by a passkey, an app and a recovery code, and forgets its password",
-    { timeout: 120_000 },
-    async () => {
-      const email = "ines@journey.test";
-      await using visitor = await visit("#sign-up", PHONE);
-      const { page, context } = visitor;
-      await addAuthenticator(page);
-      await at(page, "Sign up");
-      await field(page, "Email").fill(email);
-      await field(page, "Password").fill(PASSWORD);
-      await field(page, "Name of your workspace").fill("Journey");
-      await button(page, "Sign up").click();
-      await at(page, "Your account");
-      const isVerified = async () => {
-        const session = await send<Session>("POST", "/v1/sessions", { email, password: PASSWORD });
-        const me = await send<{ email_verified: boolean }>("GET", "/v1/me", undefined, session.access_token);
-        return me.email_verified;
-      };
+  it("confirms an address, signs in by a passkey, an app and a recovery code, and forgets its password", async () => {
+    const email = "ines@journey.test";
+    await using visitor = await visit("#sign-up", PHONE);
+    const { page, context } = visitor;
+    await addAuthenticator(page);
+    await at(page, "Sign up");
+    await field(page, "Email").fill(email);
+    await field(page, "Password").fill(PASSWORD);
+    await field(page, "Name of your workspace").fill("Journey");
+    await button(page, "Sign up").click();
+    await at(page, "Your account");
+    const isVerified = async () => {
+      const session = await send<Session>("POST", "/v1/sessions", { email, password: PASSWORD });
+      const me = await send<{ email_verified: boolean }>("GET", "/v1/me", undefined, session.access_token);
+      return me.email_verified;
+    };
 
-      // The link of the mail, in another tab: to open it changes nothing.
-      const other = await context.newPage();
-      await other.goto(`${origin}/account${await mailedLink(email, "verification")}`);
-      await at(other, "Confirm your email address");
-      expect(await isVerified()).toBe(false);
-      await field(other, "Password").fill(PASSWORD);
-      await button(other, "Confirm the address").click();
-      await at(other, "Your address is confirmed");
-      expect(await isVerified()).toBe(true);
-      await other.close();
+    // The link of the mail, in another tab: to open it changes nothing.
+    const other = await context.newPage();
+    await other.goto(`${origin}/account${await mailedLink(email, "verification")}`);
+    await at(other, "Confirm your email address");
+    expect(await isVerified()).toBe(false);
+    await field(other, "Password").fill(PASSWORD);
+    await button(other, "Confirm the address").click();
+    await at(other, "Your address is confirmed");
+    expect(await isVerified()).toBe(true);
+    await other.close();
 
-      await page.getByText("Add a passkey or an app").click();
-      await field(page, "Name").fill("This laptop");
-      await button(page, "Add a passkey").click();
-      await at(page, "Your recovery codes");
-      const codes = (await page.locator("#recovery-codes").innerText()).split("\n");
-      expect(new Set(codes).size).toBe(10);
-      await button(page, "I have kept them").click();
-      await page.locator("#factor-list").getByText("This laptop").waitFor();
-      await page.getByText("Add a passkey or an app").click();
-      await field(page, "Name").fill("Phone");
-      await button(page, "Add an authenticator app").click();
-      await at(page, "Add an authenticator app");
-      const secret = await page.locator("#app-secret").innerText();
-      await field(page, "The code that the app shows").fill(codeOf(secret, 0));
-      await button(page, "Confirm").click();
-      await page.locator("#factor-list").getByText("Phone").waitFor();
+    await page.getByText("Add a passkey or an app").click();
+    await field(page, "Name").fill("This laptop");
+    await button(page, "Add a passkey").click();
+    await at(page, "Your recovery codes");
+    const codes = (await page.locator("#recovery-codes").innerText()).split("\n");
+    expect(new Set(codes).size).toBe(10);
+    await button(page, "I have kept them").click();
+    await page.locator("#factor-list").getByText("This laptop").waitFor();
+    await page.getByText("Add a passkey or an app").click();
+    await field(page, "Name").fill("Phone");
+    await button(page, "Add an authenticator app").click();
+    await at(page, "Add an authenticator app");
+    const secret = await page.locator("#app-secret").innerText();
+    await field(page, "The code that the app shows").fill(codeOf(secret, 0));
+    await button(page, "Confirm").click();
+    await page.locator("#factor-list").getByText("Phone").waitFor();
 
-      const signOut = async () => {
-        await button(page, "Sign out").click();
-        await at(page, "Sign in");
-      };
-      await signOut();
-      await button(page, "Sign in with a passkey").click();
-      await at(page, "Your account");
-      await signOut();
-      await signIn(page, email);
-      await at(page, "Second step");
-      await look(page, "factor");
-      await button(page, "Use a passkey").click();
-      await at(page, "Your account");
-      await signOut();
-      await signIn(page, email);
-      await field(page, "Code from your authenticator app").fill("000000");
-      await button(page, "Use the code").click();
-      expect(await describedAs(page.locator("#factor [name=code][aria-invalid]"))).toContain("is not right");
-      await field(page, "Code from your authenticator app").fill(codeOf(secret, 1));
-      await button(page, "Use the code").click();
-      await at(page, "Your account");
-      await signOut();
-
-      await page.getByRole("link", { name: "Forgot your password?" }).click();
-      await at(page, "Set a new password");
-      await field(page, "Email").fill(email);
-      await button(page, "Send the link").click();
-      await open(page, origin, await mailedLink(email, "reset"));
-      await at(page, "Choose a new password");
-      await field(page, "New password").fill("another long enough one");
-      await button(page, "Set the password").click();
-      await open(page, origin);
+    const signOut = async () => {
+      await button(page, "Sign out").click();
       await at(page, "Sign in");
-      await signIn(page, email, "another long enough one");
-      await page.getByText("Use a recovery code").first().click();
-      await page.locator("#factor [name=recovery_code]").fill(codes[0] ?? "");
-      await button(page, "Use the recovery code").click();
-      await at(page, "Your account");
-    },
-  );
+    };
+    await signOut();
+    await button(page, "Sign in with a passkey").click();
+    await at(page, "Your account");
+    await signOut();
+    await signIn(page, email);
+    await at(page, "Second step");
+    await look(page, "factor");
+    await button(page, "Use a passkey").click();
+    await at(page, "Your account");
+    await signOut();
+    await signIn(page, email);
+    await field(page, "Code from your authenticator app").fill("000000");
+    await button(page, "Use the code").click();
+    expect(await describedAs(page.locator("#factor [name=code][aria-invalid]"))).toContain("is not right");
+    await field(page, "Code from your authenticator app").fill(codeOf(secret, 1));
+    await button(page, "Use the code").click();
+    await at(page, "Your account");
+    await signOut();
+
+    await page.getByRole("link", { name: "Forgot your password?" }).click();
+    await at(page, "Set a new password");
+    await field(page, "Email").fill(email);
+    await button(page, "Send the link").click();
+    await open(page, origin, await mailedLink(email, "reset"));
+    await at(page, "Choose a new password");
+    await field(page, "New password").fill("another long enough one");
+    await button(page, "Set the password").click();
+    await open(page, origin);
+    await at(page, "Sign in");
+    await signIn(page, email, "another long enough one");
+    await page.getByText("Use a recovery code").first().click();
+    await page.locator("#factor [name=recovery_code]").fill(codes[0] ?? "");
+    await button(page, "Use the recovery code").click();
+    await at(page, "Your account");
+  });
 
   it("can be used with the keyboard alone", async () => {
     await newOwner("keyboard");
@@ -589,116 +585,112 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     await at(page, "Sign in");
   });
 
-  it(
-    "asks for a fresh proof before second steps are added, renewed and removed, and takes no password once there is one",
-    { timeout: 120_000 },
-    async () => {
-      const email = "careful@pages.test";
-      await newOwner("careful");
-      await using visitor = await visit("", PHONE, lasting);
-      const { page } = visitor;
-      await addAuthenticator(page);
-      await signIn(page, email);
+  it("asks for a fresh proof before second steps are added, renewed and removed, and takes no password once there is one", async () => {
+    const email = "careful@pages.test";
+    await newOwner("careful");
+    await using visitor = await visit("", PHONE, lasting);
+    const { page } = visitor;
+    await addAuthenticator(page);
+    await signIn(page, email);
+    await at(page, "Your account");
+    const reload = async () => {
+      await page.reload();
       await at(page, "Your account");
-      const reload = async () => {
-        await page.reload();
-        await at(page, "Your account");
-        await page.locator("#factors:visible").waitFor();
-      };
-      await age(email);
-      await reload();
+      await page.locator("#factors:visible").waitFor();
+    };
+    await age(email);
+    await reload();
 
-      // An app is added after a proof by password.
-      const dialog = page.getByRole("dialog", { name: "Is it still you?" });
-      const add = async (name: string, how: string) => {
-        await page.getByText("Add a passkey or an app").click();
-        await field(page, "Name").fill(name);
-        await press(page, how);
-      };
-      await add("Phone", "Add an authenticator app");
-      await dialog.getByText("takes your password again").waitFor();
-      await look(page, "step-up-password");
-      await press(page, "Cancel");
-      await page.getByRole("alert").getByText("Nothing was changed.").waitFor();
-      await press(page, "Add an authenticator app");
-      await field(page, "Password").fill("not the passphrase");
-      await press(page, "Use the password");
-      await dialog.locator("[aria-invalid]").waitFor();
-      expect(await describedAs(field(page, "Password"))).toContain("not the password of your account");
-      await field(page, "Password").fill(PASSWORD);
-      await press(page, "Use the password");
-      await at(page, "Add an authenticator app");
-      await press(page, "Copy the secret");
-      await notice(page, "Copied.");
-      await look(page, "app");
-      const secret = await page.evaluate<string>("navigator.clipboard.readText()");
-      await field(page, "The code that the app shows").fill(codeOf(secret, -1).replace(/^.../, "$& "));
-      await press(page, "Confirm");
-      await at(page, "Your recovery codes");
-      await look(page, "recovery");
-      const codes = await page.locator("#recovery-codes").innerText();
-      await press(page, "I have kept them");
-      await at(page, "Your account");
+    // An app is added after a proof by password.
+    const dialog = page.getByRole("dialog", { name: "Is it still you?" });
+    const add = async (name: string, how: string) => {
+      await page.getByText("Add a passkey or an app").click();
+      await field(page, "Name").fill(name);
+      await press(page, how);
+    };
+    await add("Phone", "Add an authenticator app");
+    await dialog.getByText("takes your password again").waitFor();
+    await look(page, "step-up-password");
+    await press(page, "Cancel");
+    await page.getByRole("alert").getByText("Nothing was changed.").waitFor();
+    await press(page, "Add an authenticator app");
+    await field(page, "Password").fill("not the passphrase");
+    await press(page, "Use the password");
+    await dialog.locator("[aria-invalid]").waitFor();
+    expect(await describedAs(field(page, "Password"))).toContain("not the password of your account");
+    await field(page, "Password").fill(PASSWORD);
+    await press(page, "Use the password");
+    await at(page, "Add an authenticator app");
+    await press(page, "Copy the secret");
+    await notice(page, "Copied.");
+    await look(page, "app");
+    const secret = await page.evaluate<string>("navigator.clipboard.readText()");
+    await field(page, "The code that the app shows").fill(codeOf(secret, -1).replace(/^.../, "$& "));
+    await press(page, "Confirm");
+    await at(page, "Your recovery codes");
+    await look(page, "recovery");
+    const codes = await page.locator("#recovery-codes").innerText();
+    await press(page, "I have kept them");
+    await at(page, "Your account");
 
-      const list = page.locator("#factor-list");
-      await press(page, "Rename: Phone");
-      await page.getByRole("dialog", { name: "Rename" }).getByLabel("Name").fill("Old phone");
-      await look(page, "rename");
-      await press(page, "Rename");
-      await notice(page, "It is called Old phone now.");
-      expect(await hasFocus(button(page, "Rename: Old phone"))).toBe(true);
-      await add("Laptop", "Add a passkey");
-      await list.getByText("Laptop").waitFor();
-      await look(page, "account-factors");
+    const list = page.locator("#factor-list");
+    await press(page, "Rename: Phone");
+    await page.getByRole("dialog", { name: "Rename" }).getByLabel("Name").fill("Old phone");
+    await look(page, "rename");
+    await press(page, "Rename");
+    await notice(page, "It is called Old phone now.");
+    expect(await hasFocus(button(page, "Rename: Old phone"))).toBe(true);
+    await add("Laptop", "Add a passkey");
+    await list.getByText("Laptop").waitFor();
+    await look(page, "account-factors");
 
-      // Now the password proves nothing any more.
-      await age(email);
-      await reload();
-      await press(page, "Make new recovery codes");
-      await dialog.getByText("Your password is not enough").waitFor();
-      expect(await field(page, "Password").count()).toBe(0);
-      await look(page, "step-up-factor");
-      await field(page, "Code from your authenticator app").fill("000000");
-      await press(page, "Use the code");
-      await dialog.locator("[aria-invalid]").waitFor();
-      expect(await describedAs(field(page, "Code from your authenticator app"))).toContain("not right");
-      await press(page, "Use a passkey");
-      await at(page, "Your recovery codes");
-      expect(await page.locator("#recovery-codes").innerText()).not.toBe(codes);
-      await press(page, "I have kept them");
-      await at(page, "Your account");
+    // Now the password proves nothing any more.
+    await age(email);
+    await reload();
+    await press(page, "Make new recovery codes");
+    await dialog.getByText("Your password is not enough").waitFor();
+    expect(await field(page, "Password").count()).toBe(0);
+    await look(page, "step-up-factor");
+    await field(page, "Code from your authenticator app").fill("000000");
+    await press(page, "Use the code");
+    await dialog.locator("[aria-invalid]").waitFor();
+    expect(await describedAs(field(page, "Code from your authenticator app"))).toContain("not right");
+    await press(page, "Use a passkey");
+    await at(page, "Your recovery codes");
+    expect(await page.locator("#recovery-codes").innerText()).not.toBe(codes);
+    await press(page, "I have kept them");
+    await at(page, "Your account");
 
-      await press(page, "Remove: Old phone");
-      await look(page, "remove");
-      await press(page, "Remove");
-      await notice(page, "Old phone is removed.");
-      expect(await hasFocus(page.locator("#factors-title"))).toBe(true);
-      await press(page, "Remove: Laptop");
-      await page.getByRole("dialog").getByText("It is your last one.").waitFor();
-      await press(page, "Remove");
-      await notice(page, "Laptop is removed.");
-      await page.getByText("You sign in with your password alone.").waitFor();
+    await press(page, "Remove: Old phone");
+    await look(page, "remove");
+    await press(page, "Remove");
+    await notice(page, "Old phone is removed.");
+    expect(await hasFocus(page.locator("#factors-title"))).toBe(true);
+    await press(page, "Remove: Laptop");
+    await page.getByRole("dialog").getByText("It is your last one.").waitFor();
+    await press(page, "Remove");
+    await notice(page, "Laptop is removed.");
+    await page.getByText("You sign in with your password alone.").waitFor();
 
-      // A second step that was added elsewhere is asked for as soon as the API wants it.
-      await age(email);
-      await reload();
-      const { access_token: token } = await send<Session>("POST", "/v1/sessions", {
-        email,
-        password: PASSWORD,
-      });
-      const elsewhere = { type: "totp", name: "Elsewhere" };
-      const made = await send<{ id: string; secret: string }>("POST", "/v1/me/factors", elsewhere, token);
-      const proof = { code: codeOf(made.secret, 0) };
-      await send("POST", `/v1/me/factors/${made.id}/confirm`, proof, token);
-      await add("Tablet", "Add a passkey");
-      await field(page, "Password").fill(PASSWORD);
-      await press(page, "Use the password");
-      await dialog.getByText("Your password is not enough").waitFor();
-      await field(page, "Code from your authenticator app").fill(codeOf(made.secret, 1));
-      await press(page, "Use the code");
-      await list.getByText("Tablet").waitFor();
-    },
-  );
+    // A second step that was added elsewhere is asked for as soon as the API wants it.
+    await age(email);
+    await reload();
+    const { access_token: token } = await send<Session>("POST", "/v1/sessions", {
+      email,
+      password: PASSWORD,
+    });
+    const elsewhere = { type: "totp", name: "Elsewhere" };
+    const made = await send<{ id: string; secret: string }>("POST", "/v1/me/factors", elsewhere, token);
+    const proof = { code: codeOf(made.secret, 0) };
+    await send("POST", `/v1/me/factors/${made.id}/confirm`, proof, token);
+    await add("Tablet", "Add a passkey");
+    await field(page, "Password").fill(PASSWORD);
+    await press(page, "Use the password");
+    await dialog.getByText("Your password is not enough").waitFor();
+    await field(page, "Code from your authenticator app").fill(codeOf(made.secret, 1));
+    await press(page, "Use the code");
+    await list.getByText("Tablet").waitFor();
+  });
 
   it("changes an address from the new mailbox, and takes that back from the old one", async () => {
     const email = "olga@old.test";
