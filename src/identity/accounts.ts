@@ -11,7 +11,7 @@ import { updateTenant } from "../tenant/stub.ts";
 import { insufficientScope } from "./bearer.ts";
 import { LINK_TTL_S, linkGone, makeLink, readLink, type MailedLink } from "./mailed-link.ts";
 import { PREFIX } from "./sealing.ts";
-import { checkPassword } from "./account.ts";
+import { checkPassword, isDisplaced } from "./account.ts";
 import { hashesOf, hashPassword } from "./password.ts";
 
 // What a person does with their account: its address, its password, its end. It is of all their tenants, whose objects have
@@ -118,6 +118,8 @@ export async function askEmailChange(
   account: { email: string; locale: string | null },
   of: { email: string; password: string },
 ): Promise<true | undefined> {
+  // An account without an address has no password either, and takes this one for its own.
+  if (isDisplaced(account.email)) checkPassword(of.password, of.email);
   await requireMail(of.email, caller.id);
   const link = makeLink("email_change", of.email);
   const old = await hashesOf(account.email, of.password);
@@ -158,9 +160,6 @@ export async function undoEmailChange(token: string): Promise<void> {
   if (!(await confirmed(await accounts.undoEmailChange(link).catch(refuseTaken)))) throw linkGone();
 }
 
-/** What the address of an account ends with that has lost its own to whoever reads the mailbox (control.give_way()). */
-const DISPLACED = "@displaced.invalid";
-
 /**
  * Mails the caller the link that confirms their address, if it is not confirmed. Throws `no_address`, `too_many_attempts` and
  * `mail_not_set_up`.
@@ -168,7 +167,7 @@ const DISPLACED = "@displaced.invalid";
 export async function askVerification(caller: SignedIn): Promise<void> {
   const { email, locale, is_verified: isVerified } = await accountOfCaller(caller);
   if (isVerified) return;
-  if (email.endsWith(DISPLACED)) throw new Problem("no_address");
+  if (isDisplaced(email)) throw new Problem("no_address");
   await requireMail(email, caller.id);
   const link = makeLink("verification", email);
   const kept = await accounts.keepVerification(selfOf(caller), {

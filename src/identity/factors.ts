@@ -8,6 +8,7 @@ import { violatedConstraint } from "../db/client.ts";
 import { FACTOR_TYPES } from "../db/control.ts";
 import { announce } from "../mail/mail.ts";
 import { Problem } from "../problem.ts";
+import { labelOf } from "./account.ts";
 import { notOwn, selfOf } from "./accounts.ts";
 import { challengeToken, readChallenge } from "./challenge.ts";
 import {
@@ -157,13 +158,13 @@ async function setup(account: Omit<Account, "has_codes" | "is_locked">, { type, 
   if (type === "totp") {
     const secret = newTotpSecret();
     const kept = { id, type, name, secret: sealSecret(account.user_id, secret) };
-    return { kept, shown: { id, type, name, ...totpSetup(account.email, secret) } };
+    return { kept, shown: { id, type, name, ...totpSetup(labelOf(account), secret) } };
   }
   const { creationOptions } = await import("./passkey.ts");
   const options = await creationOptions({
     factorId: id,
     userId: account.user_id,
-    email: account.email,
+    userName: labelOf(account),
     name: account.name,
     factors: account.factors,
   });

@@ -32,15 +32,15 @@ export function requestOptions(challengeId: string, factors: readonly Known[] = 
 export function creationOptions(of: {
   factorId: string;
   userId: string;
-  email: string;
+  userName: string;
   name: string | null;
   factors: readonly Known[];
 }) {
   return generateRegistrationOptions({
     rpName: settings.API_NAME,
     rpID: relyingParty(),
-    userName: of.email,
-    userDisplayName: of.name ?? of.email,
+    userName: of.userName,
+    userDisplayName: of.name ?? of.userName,
     userID: bytes(parseUuid(of.userId)),
     challenge: bytes(passkeyChallenge(of.factorId)),
     excludeCredentials: named(of.factors),

@@ -9,9 +9,9 @@ const DRIFT = 1;
 
 export const newTotpSecret = (): Buffer => randomBytes(SECRET_BYTES);
 
-/** What an authenticator app is told: the secret in base32, and as a URI for its camera. */
-export function totpSetup(email: string, secret: Uint8Array): { secret: string; uri: string } {
-  const totp = totpOf(secret, email);
+/** What an authenticator app is told: the secret in base32, and as a URI for its camera, with the account's label. */
+export function totpSetup(label: string, secret: Uint8Array): { secret: string; uri: string } {
+  const totp = totpOf(secret, label);
   return { secret: totp.secret.base32, uri: totp.toString() };
 }
 
