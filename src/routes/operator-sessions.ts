@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { passAccess } from "../edge/cloudflare-access.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { slowGuessing } from "../edge/guessing.ts";
 import { valid } from "../http/valid.ts";
@@ -29,6 +30,7 @@ export const operatorSessionRoutes = factory.createApp().post(
   }),
   valid("json", OperatorSignIn),
   async (c) => {
+    await passAccess(c);
     const { email, password, code } = c.req.valid("json");
     // Before the password is looked at: every operator has a second factor, so this tells nothing about anybody.
     if (code === undefined)
