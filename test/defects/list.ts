@@ -1364,6 +1364,53 @@ export const DEFECTS: Defect[] = [
       "\n          and not exists (select from factors f where f.user_id = w.id and f.confirmed_at is not null)",
       "",
     ),
+    edit(
+      FACTORS,
+      "if (proof.password !== undefined && account.factors",
+      "if (account.factors.length > 99 && account.factors",
+    ),
+  ),
+  broken(
+    "an address is confirmed with somebody else's password",
+    ["addresses"],
+    edit(ACCOUNTS, "sql`coalesce(u.password_hash in ${old}, false)`", "sql`true`"),
+  ),
+  broken(
+    "a sign-up is confirmed with somebody else's password",
+    ["addresses"],
+    edit(ACCOUNTS, "l.data ->> 'password' in ${old} as is_theirs", "true as is_theirs"),
+  ),
+  broken(
+    "a confirmation does not wait for a reset of the same account",
+    ["hostile-sequences"],
+    edit(
+      ACCOUNTS,
+      'sql`select from users u where u.id = (select l.user_id from mailed_links l where ${isGood("verification", link)})\n      for no key update`',
+      "sql`select`",
+    ),
+  ),
+  broken(
+    "recovery codes that are renewed twice at once are twenty",
+    ["hostile-sequences"],
+    edit(
+      ACCOUNTS,
+      "export const renewCodes = (self: Self, codes: readonly Uint8Array[]) =>\n  runInTurn(\n    self.userId,",
+      "export const renewCodes = (self: Self, codes: readonly Uint8Array[]) =>\n  runInTurn(\n    crypto.randomUUID(),",
+    ),
+  ),
+  broken(
+    "what Postgres ends for a deadlock is not done again",
+    ["hostile-sequences"],
+    edit("src/db/client.ts", "    if (sqlState(error) === DEADLOCK) return ask();\n", ""),
+  ),
+  broken(
+    "a passkey's challenge ends with a rotation of keys",
+    ["factors"],
+    edit(
+      "src/identity/opaque-token.ts",
+      "settings.OPAQUE_TOKEN_KEYS.map((key)",
+      "settings.OPAQUE_TOKEN_KEYS.slice(0, 1).map((key)",
+    ),
   ),
   broken(
     "a stolen token does what takes a recent proof",
