@@ -28,6 +28,11 @@ const IN_CONTROL: readonly Runners[] = [
   ["finish_job", "partywall_account"],
   ["drop_export", "partywall_account"],
   ["forget_old", "partywall_account"],
+  ["record_usage", "partywall_account"],
+  ["record_storage", "partywall_account"],
+  ["forget_usage", "partywall_account"],
+  ["sum_usage"],
+  ["total_usage", "partywall_identity"],
   ["begin_erasure", "partywall_identity", "partywall_operator"],
   ["erase_tenant", "partywall_identity"],
   ["note_erasure", "partywall_identity"],
@@ -77,6 +82,7 @@ const AT_SITES: readonly Runners[] = [
   ["images", "partywall_mover"],
   ["left_behind", "partywall_mover"],
   ["forget_old", "partywall_account"],
+  ["measure", "partywall_account"],
   ["log_row"],
 ];
 
