@@ -1,5 +1,6 @@
 import { factory } from "./context.ts";
 import { admit } from "./edge/admit.ts";
+import { counted } from "./edge/counted.ts";
 import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
 import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
@@ -21,19 +22,21 @@ import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { operatorRoutes } from "./routes/operator.ts";
+import { operatorUsageRoutes } from "./routes/operator-usage.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { passkeyRoutes, signInRoutes, signupRoutes } from "./routes/sign-in.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
+import { usageRoutes } from "./routes/usage.ts";
 
 const methodsAt = (path: string): string[] => methodsOf(app, path);
 
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(observe, logged, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
+  .use(observe, logged, counted, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
   .route("/", platformRoutes)
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)
@@ -49,6 +52,7 @@ export const app = factory
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
   .route("/v1/operator", operatorRoutes)
+  .route("/v1/operator", operatorUsageRoutes)
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", meRoutes)
@@ -57,6 +61,7 @@ export const app = factory
   .route("/v1/email-verifications", ownVerificationRoutes)
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
+  .route("/v1/tenant/usage", usageRoutes)
   .route("/v1/tenant/exports", exportRoutes)
   .route("/v1/tenant/imports", importRoutes)
   .route("/v1/issuers", issuerRoutes)

@@ -578,7 +578,11 @@ const figures = () =>
 /** What the tenant's object knows the figures by: a later one has a greater number, and replaces them. */
 const seq = () => many("seq").notNull().default(0);
 /** What is stored of a tenant, as it was last measured: rows and bytes in its tables, bytes of its exports' archives. */
-const stored = () => ({ rows: many("rows"), bytes_stored: many("bytes_stored"), archive_bytes: many("archive_bytes") });
+const stored = () => ({
+  rows: many("rows"),
+  bytes_stored: many("bytes_stored"),
+  archive_bytes: many("archive_bytes"),
+});
 
 /** A tenant's usage by days, UTC, as its object has counted it; what was stored, if that was measured on the day. */
 export const usageDays = control.table(

@@ -106,7 +106,9 @@ async function callObject(tenantId: string, demands: Demand[]): Promise<Admissio
   const notes = takeNotes(tenantId);
   // A stub is broken after an error, so each call has its own.
   const call = () =>
-    notes ? tenantObject(tenantId).admit(callId, demands, notes) : tenantObject(tenantId).admit(callId, demands);
+    notes
+      ? tenantObject(tenantId).admit(callId, demands, notes)
+      : tenantObject(tenantId).admit(callId, demands);
   let answers: string;
   try {
     answers = await call();

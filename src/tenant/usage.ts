@@ -56,7 +56,10 @@ export class Usage {
       this.#periods.set(kind + start + key, { kind, start, key, seq, counts: [...counts], isNew: false });
     this.#usedAt = now;
     // A clock that was set back stands still: a later hour may be full already.
-    const latest = Math.max(now, ...this.#stored.periods.flatMap(([kind, at]) => (kind === "hour" ? [at] : [])));
+    const latest = Math.max(
+      now,
+      ...this.#stored.periods.flatMap(([kind, at]) => (kind === "hour" ? [at] : [])),
+    );
     this.#ends = latest;
     [this.#hour, this.#day] = this.#turn(latest);
   }
@@ -173,7 +176,10 @@ export class Usage {
     const name = kind + start + key;
     let period = this.#periods.get(name);
     if (!period)
-      this.#periods.set(name, (period = { kind, start, key, seq: 0, counts: FIGURES.map(() => 0), isNew: true }));
+      this.#periods.set(
+        name,
+        (period = { kind, start, key, seq: 0, counts: FIGURES.map(() => 0), isNew: true }),
+      );
     return period;
   }
 
