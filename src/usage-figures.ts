@@ -15,11 +15,5 @@ export const FIGURES = [
 ] as const;
 export type Figure = (typeof FIGURES)[number];
 
-/** Where each of them is in such a list. */
-export const AT = Object.fromEntries(FIGURES.map((figure, index) => [figure, index])) as Record<
-  Figure,
-  number
->;
-
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;

@@ -9,7 +9,7 @@ import type { StoredPeriod, StoredUsage } from "./usage.ts";
 const TIMEOUT_MS = 15_000;
 
 /** The percentages of a month's limit at which a tenant is warned, the greatest first. */
-export const WARNING_PERCENTS = [100, 80] as const;
+const WARNING_PERCENTS = [100, 80] as const;
 
 /** So much of the limit of a month, such as 2026-11-01, is used. */
 export type Warning = { month: string; percent: number; used: number; quota: number };

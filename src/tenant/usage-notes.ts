@@ -37,7 +37,7 @@ export function takeNotes(tenantId: string): Notes | undefined {
   const known = notes.get(tenantId);
   if (!known) return undefined;
   const taken = known.past;
-  if (taken.length > 0) known.past = [];
+  known.past = [];
   writeOut(known.own, "", taken);
   if (known.keys) for (const [hash, note] of known.keys) writeOut(note, hash, taken);
   known.keys = undefined;

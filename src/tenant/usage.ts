@@ -13,7 +13,7 @@ export type StoredUsage = { readonly seq: number; readonly periods: readonly Sto
  * the database], once or more often.
  */
 export type Notes = readonly (string | number)[];
-export const NOTE_LENGTH = 6;
+const NOTE_LENGTH = 6;
 
 /** The usage is stored this long after the last request, as the limits are: before hibernation at 10 s. */
 const IDLE_MS = 8_000;
@@ -68,7 +68,9 @@ export class Usage {
   count(now: number, requests: number, refused: number, units: number): void {
     if (now >= this.#ends) this.#turn(now);
     const awake = Math.min(Math.max(0, now - this.#usedAt), AWAKE_MS);
-    for (const { counts } of [this.#hour, this.#day]) {
+    for (const period of [this.#hour, this.#day]) {
+      const { counts } = period;
+      period.isNew = true;
       grow(counts, REQUESTS, requests);
       grow(counts, REFUSED, refused);
       grow(counts, UNITS, units);
@@ -104,7 +106,10 @@ export class Usage {
 
   /** Counts rows that the object writes. They are no reason to write another. */
   wrote(rows: number): void {
-    for (const { counts } of [this.#hour, this.#day]) grow(counts, OBJECT_ROWS, rows);
+    for (const period of [this.#hour, this.#day]) {
+      period.isNew = true;
+      grow(period.counts, OBJECT_ROWS, rows);
+    }
   }
 
   /** Milliseconds from `now` until it is to be stored although nobody calls; ∞ when the disk has it. */
@@ -121,8 +126,6 @@ export class Usage {
   snapshot(): StoredUsage {
     this.#seq += 1;
     this.#isDirty = false;
-    this.#hour.isNew = true;
-    this.#day.isNew = true;
     const periods: StoredPeriod[] = [];
     for (const period of this.#periods.values()) {
       if (period.isNew) period.seq = this.#seq;

@@ -6,7 +6,7 @@ import { PRICED } from "./cost.ts";
 import type { Granularity, Periods } from "./periods.ts";
 
 /** A tenant's usage in one period, or one key's, where `rows` and `bytes_stored` are null. */
-export const UsagePeriod = v.object({
+const UsagePeriod = v.object({
   /** The period's first instant. */
   start: v.string(),
   requests: v.number(),
