@@ -19,8 +19,8 @@ export type Entry = { decision: Decision; mark: number; wait: boolean };
  */
 export const IDLE_MS = 8000;
 
-/** Renewals a minute at most. With 16 rows for pauses: 64 rows a minute, whatever the traffic. */
-const RENEWALS = 48;
+/** Renewals a minute at most. With 16 rows for pauses and one for the object's alarm: 64 rows a minute, whatever the traffic. */
+const RENEWALS = 47;
 
 /** The reserve is this share of what a minute can admit: what a crash may cost a tenant. */
 const RESERVES = 32;
@@ -145,7 +145,7 @@ export class Ledger {
     const most = mostPerMinute(policies);
     this.#policies = policies;
     this.#reserve = Math.floor(most / RESERVES);
-    // Strictly more than most / RENEWALS, so that a minute holds no 49 renewals.
+    // Strictly more than most / RENEWALS, so that a minute holds no 48 renewals.
     this.#renewal = Math.floor(most / RENEWALS) + 1;
   }
 }
