@@ -1,5 +1,5 @@
 import { runInDurableObject } from "cloudflare:test";
-import { describe, expect, inject, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { Tenant } from "../src/index.ts";
 import { sweep } from "../src/lifecycle/sweep.ts";
@@ -77,7 +77,7 @@ describe("what is used", () => {
 
   it("is exact over many requests and refusals, across evictions and a move", async () => {
     const ada = await newTenant(minute(1000));
-    const total = Number(inject("variables")["USAGE_REQUESTS"] ?? 6000);
+    const total = Number(import.meta.env.USAGE_REQUESTS);
     let [requests, refused, asked] = [0, 0, 0];
     // As its object hears of a move. Its site has not moved, and refuses it.
     vi.spyOn(console, "error").mockImplementation(() => undefined);
