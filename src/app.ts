@@ -1,5 +1,6 @@
 import { factory } from "./context.ts";
 import { admit } from "./edge/admit.ts";
+import { counted } from "./edge/counted.ts";
 import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
 import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
@@ -24,12 +25,14 @@ import { memberRoutes } from "./routes/members.ts";
 import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
 import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
 import { operatorRoutes } from "./routes/operator.ts";
+import { operatorUsageRoutes } from "./routes/operator-usage.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { passkeyRoutes, signInRoutes, signupRoutes } from "./routes/sign-in.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
+import { usageRoutes } from "./routes/usage.ts";
 
 const nothingThere = () => {
   throw new Problem("not_found");
@@ -40,7 +43,7 @@ const methodsAt = (path: string): string[] => methodsOf(app, path);
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(observe, logged, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
+  .use(observe, logged, counted, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
   .route("/", platformRoutes)
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)
@@ -60,6 +63,7 @@ export const app = factory
   .route("/v1/operator/sessions", operatorSessionRoutes)
   .route("/v1/operator/tenants", operatorTenantRoutes)
   .route("/v1/operator", operatorRoutes)
+  .route("/v1/operator", operatorUsageRoutes)
   .all("/v1/operator/*", nothingThere)
 
   .use("/v1/*", identify, admit)
@@ -69,6 +73,7 @@ export const app = factory
   .route("/v1/email-verifications", ownVerificationRoutes)
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
+  .route("/v1/tenant/usage", usageRoutes)
   .route("/v1/tenant/exports", exportRoutes)
   .route("/v1/tenant/imports", importRoutes)
   .route("/v1/issuers", issuerRoutes)

@@ -29,6 +29,11 @@ const IN_CONTROL: readonly Runners[] = [
   ["drop_export", "partywall_account"],
   ["forget_old", "partywall_account"],
   ["begin_erasure", "partywall_identity"],
+  ["record_usage", "partywall_account"],
+  ["record_storage", "partywall_account"],
+  ["forget_usage", "partywall_account"],
+  ["sum_usage"],
+  ["total_usage", "partywall_identity"],
   ["erase_tenant", "partywall_identity"],
   ["note_erasure", "partywall_identity"],
   ["finish_erasure", "partywall_identity"],
@@ -88,6 +93,7 @@ const AT_SITES: readonly Runners[] = [
   ["images", "partywall_mover"],
   ["left_behind", "partywall_mover"],
   ["forget_old", "partywall_account"],
+  ["measure", "partywall_account"],
   ["log_row"],
 ];
 

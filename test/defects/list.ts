@@ -12,6 +12,7 @@ const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ n
 const FENCE = "drizzle/site/0008_fence_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
+const USAGE = "drizzle/control/0014_usage_functions.sql";
 const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
 const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
@@ -1426,5 +1427,44 @@ export const DEFECTS: Defect[] = [
     "a retired pepper's password is never kept by the new one",
     ["peppers"],
     edit(ACROSS, "others.length > 0", "others.length > 9"),
+  ),
+
+  // Usage.
+  broken(
+    "usage: what an isolate has noted is sent again",
+    ["usage"],
+    edit("src/tenant/usage-notes.ts", "  known.past = [];\n", ""),
+  ),
+  broken(
+    "usage: a refused request counts as admitted",
+    ["usage"],
+    edit(OBJECT, "} else refusals += 1;", "} else requests += 1;"),
+  ),
+  broken(
+    "usage: a flush is added to what Postgres has",
+    ["usage"],
+    edit(
+      USAGE,
+      "ON CONFLICT (tenant_id, day) DO UPDATE SET\n\t\trequests = excluded.requests",
+      "ON CONFLICT (tenant_id, day) DO UPDATE SET\n\t\trequests = u.requests + excluded.requests",
+    ),
+  ),
+  broken(
+    "usage: a late flush takes the place of a later one",
+    ["usage"],
+    edit(
+      USAGE,
+      "\t\tWHERE u.seq < excluded.seq;\n\tINSERT INTO control.usage_hours",
+      ";\n\tINSERT INTO control.usage_hours",
+    ),
+  ),
+  broken(
+    "usage: an hour's last requests are not stored with it",
+    ["usage-core"],
+    edit(
+      "src/tenant/usage.ts",
+      "      period.isNew = true;\n      grow(counts, REQUESTS",
+      "      grow(counts, REQUESTS",
+    ),
   ),
 ];
