@@ -328,7 +328,7 @@ describe("the operators' list of tenants", () => {
         values (gen_random_uuid(), ${`${mark}-${index}`}, ${`${name} ${mark}`}, ${index < 4 ? "solo" : "startup"},
           ${index === 0 ? "suspended" : "active"}, now() - ${index % 3} * interval '1 day')`;
     await stage`insert into control.usage_months (tenant_id, month, requests, refused, units, rows, bytes_stored, byte_days)
-      select id, date_trunc('month', now() at time zone 'utc')::date, n % 3, n % 2, n % 3, n % 4, 5 - n % 5, (5 - n % 5) * 1000000000
+      select id, date_trunc('month', now() at time zone 'utc')::date, n % 3, n % 2, n % 3, n % 4, 5 - n % 5, (5 - n % 5) * 1000000000::bigint
       from (select id, right(slug, 1)::int as n from control.tenants where slug like ${`${mark}-%`}) t where n > 0`;
   });
 
