@@ -674,8 +674,8 @@ export const DEFECTS: Defect[] = [
   broken(
     "a courier does not come back to a site that was out of reach",
     ["site"],
-    edit(COURIER, "    await this.#storage.setAlarm(Date.now() + RETRY_MS);\n    this", "    this"),
-    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + delay);\n", ""),
+    edit(COURIER, '    await this.#alarm.set("news", Date.now() + RETRY_MS);\n    this', "    this"),
+    edit(COURIER, '      await this.#alarm.set("news", Date.now() + delay);\n', ""),
   ),
   broken(
     "a courier forgets in a restart that the site has more to hear",
