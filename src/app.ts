@@ -21,10 +21,12 @@ import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { operatorRoutes } from "./routes/operator.ts";
+import { operatorSupportRoutes } from "./routes/operator-support.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { passkeyRoutes, signInRoutes, signupRoutes } from "./routes/sign-in.ts";
+import { supportRoutes } from "./routes/support.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
 
@@ -49,6 +51,7 @@ export const app = factory
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
   .route("/v1/operator", operatorRoutes)
+  .route("/v1/operator/tenants", operatorSupportRoutes)
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", meRoutes)
@@ -57,6 +60,7 @@ export const app = factory
   .route("/v1/email-verifications", ownVerificationRoutes)
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
+  .route("/v1/tenant", supportRoutes)
   .route("/v1/tenant/exports", exportRoutes)
   .route("/v1/tenant/imports", importRoutes)
   .route("/v1/issuers", issuerRoutes)

@@ -52,7 +52,11 @@ const malformed: [what: string, alg: Alg, key: (good: Key) => unknown][] = [
   ["no RSA exponent", "RS256", without("e")],
   ["a private RSA key of which parts are missing", "RS256", (key) => ({ ...key, d: "AQAB" })],
   // Its last octet goes: a first one of zero could go without making another number of it.
-  ["an EC coordinate that is short", "ES256", (key) => ({ ...key, x: text(bytes(key["x"]).subarray(0, -1)) })],
+  [
+    "an EC coordinate that is short",
+    "ES256",
+    (key) => ({ ...key, x: text(bytes(key["x"]).subarray(0, -1)) }),
+  ],
   ["an EC coordinate that is long", "ES256", (key) => ({ ...key, y: text(Buffer.alloc(33, 1)) })],
   ["an EC point off the curve", "ES256", (key) => ({ ...key, y: key["x"] })],
   [

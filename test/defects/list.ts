@@ -10,10 +10,12 @@ const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
 const FENCE = "drizzle/site/0008_fence_functions.sql";
+/** Where the verifiers and the trail took the place of what was there, because of operators whom tenants let in. */
+const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
+const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
 const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
-const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
 const TRIGGERS = "drizzle/control/0002_triggers.sql";
@@ -21,7 +23,6 @@ const CLIENT = "src/db/client.ts";
 const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
-const AUDIT = "drizzle/site/0002_audit.sql";
 const RECEIVE = "drizzle/site/0003_receive.sql";
 const OUTBOX = "drizzle/control/0003_outbox.sql";
 const COMMIT = "drizzle/control/0006_commit_move.sql";
@@ -179,8 +180,8 @@ export const DEFECTS: Defect[] = [
     ["wall"],
     edit(
       WALL,
-      "UPDATE (name, slug, status, closes_at, require_second_factor, updated_at) ON control.tenants",
-      "UPDATE ON control.tenants",
+      "UPDATE (name, slug, status, closes_at, require_second_factor, support_access, updated_at)",
+      "UPDATE",
     ),
   ),
   broken(
@@ -203,7 +204,7 @@ export const DEFECTS: Defect[] = [
     "the verifier takes expired contexts",
     ["wall"],
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "pg_catalog.substr(context, 96, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
       "true",
     ),
@@ -211,32 +212,32 @@ export const DEFECTS: Defect[] = [
   broken(
     "the MAC does not cover the role",
     ["wall"],
-    edit(FENCE, " || '.site {site}.' || session_user", " || '.site {site}'"),
-    edit(CONTROL_CONTEXT, " || '.control.' || session_user", " || '.control'"),
+    edit(SUPPORT_AT_SITES, " || '.site {site}.' || session_user", " || '.site {site}'"),
+    edit(SUPPORT, " || '.control.' || session_user", " || '.control'"),
     edit("src/db/signed-context.ts", ".update(`${text}.${name}.${role}`)", ".update(`${text}.${name}`)"),
   ),
   broken(
     "a context of one plane opens the other",
     ["wall"],
-    edit(CONTROL_CONTEXT, "'.control.'", "'.site shared.'"),
+    edit(SUPPORT, "'.control.'", "'.site shared.'"),
     edit("src/db/places.ts", 'name: "control"', 'name: "site shared"'),
   ),
   broken(
     "partywall_account needs no context",
     ["wall"],
-    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    edit(SUPPORT, " AND session_user <> 'partywall_account'", ""),
   ),
   broken(
     "what looks across tenants shows every tenant to partywall_account",
     BOTH,
-    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    edit(SUPPORT, " AND session_user <> 'partywall_account'", ""),
     migration("ALTER POLICY across_tenants ON control.memberships TO PUBLIC"),
   ),
   broken(
     "the MAC is compared in part",
     ["wall"],
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64) AS genuine",
       "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%' AS genuine",
     ),
@@ -245,7 +246,7 @@ export const DEFECTS: Defect[] = [
     "the verifier's search_path is its caller's",
     DOCTOR,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
       "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
     ),
@@ -608,7 +609,7 @@ export const DEFECTS: Defect[] = [
     "the audit trail takes the row's word for who acts",
     ["audit"],
     edit(
-      AUDIT,
+      SUPPORT_AT_SITES,
       "actor_id := pg_catalog.substr(context, 50, 36);",
       "actor_id := COALESCE(subject ->> 'created_by', pg_catalog.substr(context, 50, 36));",
     ),
@@ -616,12 +617,12 @@ export const DEFECTS: Defect[] = [
   broken(
     "a context cleared in mid-statement hides the change",
     ["audit"],
-    edit(AUDIT, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
+    edit(SUPPORT_AT_SITES, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
   ),
   broken(
     "another tenant's context takes the change into its trail",
     ["audit"],
-    edit(AUDIT, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
+    edit(SUPPORT_AT_SITES, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
   ),
   broken(
     "in the control plane another tenant's context takes the change into its trail",
@@ -631,7 +632,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "the audit trail holds values",
     ["audit"],
-    edit(AUDIT, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
+    edit(SUPPORT_AT_SITES, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
   ),
 
   // Authority: what a request may do is what its credential says, and nothing outlives who granted it.
@@ -765,13 +766,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant's writes are held for ever",
     AT_FENCE,
-    edit(FENCE, "fence.until > pg_catalog.statement_timestamp()", "true"),
+    edit(SUPPORT_AT_SITES, "fence.until > pg_catalog.statement_timestamp()", "true"),
   ),
   broken(
     "a place that is closed is read",
     AT_FENCE,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "ELSIF fence.mode = 'closed' THEN",
       "ELSIF fence.mode = 'closed' AND pg_catalog.current_setting('transaction_read_only') <> 'on' THEN",
     ),
@@ -779,13 +780,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a fence takes contexts of any epoch",
     AT_FENCE,
-    edit(FENCE, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
+    edit(SUPPORT_AT_SITES, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
   ),
   broken(
     "the control plane's news go to where a tenant was",
     AT_FENCE,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "ELSIF fence.mode = 'closed' THEN",
       "ELSIF fence.mode = 'closed' AND session_user <> 'partywall_account' THEN",
     ),
@@ -825,7 +826,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "an earlier attempt works on",
     OF_ATTEMPTS,
-    edit(FENCE, "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN", "IF fence.token > 0 THEN"),
+    edit(
+      SUPPORT_AT_SITES,
+      "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN",
+      "IF fence.token > 0 THEN",
+    ),
   ),
   broken(
     "a place is closed after its writes have gone on",

@@ -1,0 +1,119 @@
+import * as v from "valibot";
+import { factory, timed } from "../context.ts";
+import { floodGuard } from "../edge/flood-guard.ts";
+import { operatorOnly } from "../edge/operator-only.ts";
+import { valid } from "../http/valid.ts";
+import { askSupport, findSupport, leaveTenant, openSupport, SupportSession } from "../identity/support.ts";
+import { nameSchemas, operation } from "../openapi/operation.ts";
+import { Uuid } from "../values.ts";
+
+const tag = "Operator";
+
+const NewSupportSession = v.strictObject({
+  reason: v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500)),
+  minutes: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(60)),
+  write: v.optional(v.boolean(), false),
+});
+/** A session that has begun, with the token that the tenant's routes take. */
+const SupportGrant = v.object({
+  ...SupportSession.entries,
+  access_token: v.string(),
+  token_type: v.literal("Bearer"),
+  expires_in: v.number(),
+});
+nameSchemas({ NewSupportSession, SupportGrant });
+const OfTenant = v.object({ id: Uuid });
+const OfSession = v.object({ id: Uuid, session_id: Uuid });
+
+/** What operators ask of tenants that let them in: a token that is theirs alone, and says so of all that is done with it. */
+export const operatorSupportRoutes = factory
+  .createApp()
+  .post(
+    "/:id/support-sessions",
+    floodGuard,
+    operatorOnly("support"),
+    operation("createSupportSession", {
+      summary:
+        "Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked",
+      tag,
+      answers: { 201: SupportGrant, 202: SupportSession },
+      problems: ["unauthenticated", "insufficient_scope", "support_access_off", "not_found", "tenant_state"],
+      token: "operator",
+    }),
+    valid("param", OfTenant),
+    valid("json", NewSupportSession),
+    async (c) => {
+      const asked = { tenantId: c.req.valid("param").id, ...c.req.valid("json") };
+      const started = performance.now();
+      const session = await askSupport(c.get("operator"), asked, c.get("requestId")).finally(() =>
+        timed(c, "db", started),
+      );
+      return c.json(session, session.status === "active" ? 201 : 202);
+    },
+  )
+  .get(
+    "/:id/support-sessions/:session_id",
+    floodGuard,
+    operatorOnly("support"),
+    operation("getSupportSession", {
+      summary: "Whether a session of support is asked, active or ended",
+      tag,
+      answers: { 200: SupportSession },
+      problems: ["unauthenticated", "insufficient_scope", "not_found"],
+      token: "operator",
+    }),
+    valid("param", OfSession),
+    async (c) => {
+      const { id, session_id } = c.req.valid("param");
+      const started = performance.now();
+      return c.json(await findSupport(id, session_id).finally(() => timed(c, "db", started)));
+    },
+  )
+  .post(
+    "/:id/support-sessions/:session_id/token",
+    floodGuard,
+    operatorOnly("support"),
+    operation("createSupportToken", {
+      summary: "The next token of your own session of support, for ten minutes at most",
+      tag,
+      answers: { 200: SupportGrant },
+      problems: [
+        "unauthenticated",
+        "insufficient_scope",
+        "not_found",
+        "support_session_asked",
+        "support_session_over",
+      ],
+      token: "operator",
+    }),
+    valid("param", OfSession),
+    async (c) => {
+      const { id, session_id } = c.req.valid("param");
+      const started = performance.now();
+      const session = await openSupport(c.get("operator"), id, session_id).finally(() =>
+        timed(c, "db", started),
+      );
+      return c.json(session, 200);
+    },
+  )
+  .delete(
+    "/:id/support-sessions/:session_id",
+    floodGuard,
+    operatorOnly("support"),
+    operation("endSupportSession", {
+      summary: "Leave the tenant: your own session of support ends, or as an admin anybody's",
+      tag,
+      answers: { 204: null },
+      problems: ["unauthenticated", "insufficient_scope", "not_found"],
+      token: "operator",
+    }),
+    valid("param", OfSession),
+    async (c) => {
+      const { id, session_id } = c.req.valid("param");
+      const started = performance.now();
+      await leaveTenant(c.get("operator"), id, session_id, c.get("requestId")).finally(() =>
+        timed(c, "db", started),
+      );
+      return c.body(null, 204);
+    },
+  );
