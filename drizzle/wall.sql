@@ -59,8 +59,8 @@ GRANT EXECUTE ON FUNCTION control.begin_job(uuid, text), control.claim_job(uuid)
 -- Operators in the tenant: it sees who, and these functions let them in and out.
 GRANT SELECT ON control.support_sessions TO partywall_account, partywall_operator;
 GRANT EXECUTE ON FUNCTION control.approve_support(uuid), control.end_support(uuid) TO partywall_account;
-GRANT EXECUTE ON FUNCTION control.ask_support(uuid, uuid, uuid, text, text, integer, boolean),
-	control.leave_tenant(uuid, uuid, uuid, boolean) TO partywall_operator;
+GRANT EXECUTE ON FUNCTION control.ask_support(jsonb, uuid, uuid, integer, boolean),
+	control.leave_tenant(jsonb, uuid, uuid, boolean) TO partywall_operator;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;
@@ -85,6 +85,11 @@ GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid
 GRANT SELECT, UPDATE (plan, status, limits, closes_at) ON control.tenants TO partywall_operator;
 GRANT SELECT ON control.memberships, control.outbox_heads, control.sites, control.erasures TO partywall_operator;
 GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid) TO partywall_operator;
+-- Of an operator it reads neither password nor second factor. Their trail is written by the functions alone.
+GRANT SELECT (id, email, role, generation, signed_in_at, disabled_at, created_at, updated_at) ON control.operators TO partywall_operator;
+GRANT SELECT ON control.operator_events TO partywall_operator;
+GRANT EXECUTE ON FUNCTION control.take_operator_guess(text, text[]),
+	control.sign_in_operator(uuid, bigint, text, text, text) TO partywall_operator;
 
 $$ END, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 

@@ -20,6 +20,7 @@ import { issuerRoutes } from "./routes/issuers.ts";
 import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
+import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
 import { operatorRoutes } from "./routes/operator.ts";
 import { operatorSupportRoutes } from "./routes/operator-support.ts";
 import { platformRoutes } from "./routes/platform.ts";
@@ -50,6 +51,7 @@ export const app = factory
   .route("/v1/token", tokenRoutes)
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
+  .route("/v1/operator/sessions", operatorSessionRoutes)
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)
 

@@ -74,32 +74,42 @@ END $$;
 CREATE TRIGGER guard_support_access BEFORE UPDATE OF support_access ON control.tenants
 	FOR EACH ROW WHEN (OLD.support_access <> NEW.support_access) EXECUTE FUNCTION control.guard_support_access();
 --> statement-breakpoint
--- Asks for support of a tenant, as this operator. Returns `missing`, `closed` or `off` where that cannot be, else how the session
--- is: `active`, or `asked` until an owner approves. It takes the place of what the same operator had open there.
-CREATE FUNCTION control.ask_support(session uuid, of_tenant uuid, by_id uuid, by_name text, why text, for_minutes integer,
-	may_write boolean) RETURNS text
+-- Asks for support of a tenant, on behalf of an operator: `by` is as note_operation() takes it, and its reason is shown to the
+-- tenant. Returns `nobody`, `missing`, `closed` or `off` where that cannot be, else how the session is: `active`, or `asked` until
+-- an owner approves. It takes the place of what the same operator had open there.
+CREATE FUNCTION control.ask_support(by jsonb, session uuid, of_tenant uuid, for_minutes integer, may_write boolean) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
+	person control.operators;
 	known control.tenants;
+	state text;
 BEGIN
-	IF control.current_tenant_id() IS NOT NULL THEN
-		RAISE EXCEPTION 'operators ask outside of a tenant''s context' USING ERRCODE = '42501', TABLE = 'support_sessions';
+	-- Locked, so that a removal at the same time ends what begins here.
+	SELECT * INTO person FROM control.operators o WHERE o.id = (by ->> 'id')::uuid AND o.disabled_at IS NULL
+		AND o.role IN ('support', 'admin') FOR SHARE;
+	IF NOT FOUND THEN
+		RETURN 'nobody';
 	END IF;
 	PERFORM control.lock_outbox(of_tenant);
 	SELECT * INTO known FROM control.tenants t WHERE t.id = of_tenant;
-	IF known.id IS NULL THEN
+	IF NOT FOUND THEN
 		RETURN 'missing';
 	ELSIF known.status NOT IN ('active', 'read_only') THEN
 		RETURN 'closed';
 	ELSIF known.support_access = 'off' THEN
 		RETURN 'off';
 	END IF;
-	UPDATE control.support_sessions s SET ended_at = pg_catalog.now(), end_reason = 'replaced', ended_by_type = 'operator', ended_by = by_id
-		WHERE s.tenant_id = of_tenant AND s.operator_id = by_id AND control.is_open(s);
+	state := CASE known.support_access WHEN 'on' THEN 'active' ELSE 'asked' END;
+	UPDATE control.support_sessions s SET ended_at = pg_catalog.now(), end_reason = 'replaced', ended_by_type = 'operator',
+			ended_by = person.id
+		WHERE s.tenant_id = of_tenant AND s.operator_id = person.id AND control.is_open(s);
 	INSERT INTO control.support_sessions (tenant_id, id, operator_id, operator, reason, minutes, write, started_at, expires_at)
-		SELECT of_tenant, session, by_id, by_name, why, for_minutes, may_write, at, at + for_minutes * interval '1 minute'
-		FROM (SELECT CASE known.support_access WHEN 'on' THEN pg_catalog.now() END) s (at);
-	RETURN CASE known.support_access WHEN 'on' THEN 'active' ELSE 'asked' END;
+		SELECT of_tenant, session, person.id, person.email, by ->> 'reason', for_minutes, may_write, at,
+			at + for_minutes * interval '1 minute'
+		FROM (SELECT CASE state WHEN 'active' THEN pg_catalog.now() END) s (at);
+	PERFORM control.note_operation(by, 'support.ask', of_tenant, pg_catalog.jsonb_build_object('session', session,
+		'minutes', for_minutes, 'write', may_write, 'status', state), NULL);
+	RETURN state;
 END $$;
 --> statement-breakpoint
 -- Approves what an operator has asked, on behalf of an owner of the context's tenant: it begins now. Again it changes nothing.
@@ -127,12 +137,20 @@ BEGIN
 END $$;
 --> statement-breakpoint
 -- The same on behalf of an operator: of their own session, or with `anyones` of any.
-CREATE FUNCTION control.leave_tenant(session uuid, of_tenant uuid, by_id uuid, anyones boolean) RETURNS void
+CREATE FUNCTION control.leave_tenant(by jsonb, session uuid, of_tenant uuid, anyones boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+	why text;
 BEGIN
 	PERFORM control.lock_outbox(of_tenant);
-	UPDATE control.support_sessions s SET ended_at = pg_catalog.now(), end_reason = 'ended', ended_by_type = 'operator', ended_by = by_id
-		WHERE s.tenant_id = of_tenant AND s.id = session AND (anyones OR s.operator_id = by_id) AND control.is_open(s);
+	UPDATE control.support_sessions s SET ended_at = pg_catalog.now(), end_reason = 'ended', ended_by_type = 'operator',
+			ended_by = (by ->> 'id')::uuid
+		WHERE s.tenant_id = of_tenant AND s.id = session AND (anyones OR s.operator_id = (by ->> 'id')::uuid) AND control.is_open(s)
+		RETURNING s.reason INTO why;
+	IF FOUND THEN
+		PERFORM control.note_operation(by || pg_catalog.jsonb_build_object('reason', why), 'support.end', of_tenant,
+			pg_catalog.jsonb_build_object('session', session), NULL);
+	END IF;
 END $$;
 --> statement-breakpoint
 -- A tenant that lets nobody in, or that nobody can enter, has nobody in; nor, where an owner is asked, whom no owner approved.
@@ -169,6 +187,28 @@ CREATE TRIGGER end_support_on_update AFTER UPDATE OF role ON control.memberships
 CREATE TRIGGER end_support_on_delete AFTER DELETE ON control.memberships
 	FOR EACH ROW WHEN (OLD.role = 'owner') EXECUTE FUNCTION control.end_support_of_approver();
 --> statement-breakpoint
+-- Nor does anything outlive the operator: their removal, another role, and whatever else voids their own tokens.
+CREATE FUNCTION control.end_support_of_operator() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+DECLARE
+	tenant uuid;
+BEGIN
+	FOR tenant IN SELECT DISTINCT s.tenant_id FROM control.support_sessions s
+			WHERE s.operator_id = OLD.id AND s.ended_at IS NULL AND control.is_open(s) ORDER BY 1 LOOP
+		PERFORM control.lock_outbox(tenant);
+		UPDATE control.support_sessions s SET ended_at = pg_catalog.now(), end_reason = 'operator', ended_by_type = 'operator',
+				ended_by = '00000000-0000-0000-0000-000000000000'
+			WHERE s.tenant_id = tenant AND s.operator_id = OLD.id AND control.is_open(s);
+	END LOOP;
+	RETURN NULL;
+END $$;
+--> statement-breakpoint
+CREATE TRIGGER end_support_on_update AFTER UPDATE ON control.operators FOR EACH ROW
+	WHEN (OLD.generation <> NEW.generation OR OLD.role <> NEW.role OR OLD.disabled_at IS DISTINCT FROM NEW.disabled_at)
+	EXECUTE FUNCTION control.end_support_of_operator();
+--> statement-breakpoint
+CREATE TRIGGER end_support_on_delete AFTER DELETE ON control.operators
+	FOR EACH ROW EXECUTE FUNCTION control.end_support_of_operator();
+--> statement-breakpoint
 -- The tenant's trail has who asked, approved and ended; the object has that the tokens of an ended session are void.
 CREATE FUNCTION control.tell_of_support() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
@@ -181,7 +221,7 @@ BEGIN
 	PERFORM control.tell(NEW.tenant_id, 'audit', NEW.id, NULL, pg_catalog.jsonb_build_object(
 		'actor_id', by_id,
 		'actor_type', CASE WHEN TG_OP = 'INSERT' OR is_end AND NEW.ended_by_type = 'operator' THEN 'operator' ELSE 'user' END,
-		'actor_name', CASE by_id WHEN NEW.operator_id THEN NEW.operator END,
+		'actor_name', CASE by_id WHEN NEW.operator_id THEN NEW.operator END, 'reason', CASE TG_OP WHEN 'INSERT' THEN NEW.reason END,
 		'request_id', NULLIF(pg_catalog.left(pg_catalog.current_setting('app.request', true), 128), ''),
 		'action', CASE TG_OP WHEN 'INSERT' THEN 'create' ELSE 'update' END, 'resource', 'support_sessions',
 		'changed', CASE WHEN TG_OP = 'INSERT' THEN '[]' WHEN is_end THEN '["ended_at"]' ELSE '["started_at"]' END::jsonb,
@@ -189,5 +229,9 @@ BEGIN
 	RETURN NULL;
 END $$;
 --> statement-breakpoint
-CREATE TRIGGER tell_of_support AFTER INSERT OR UPDATE ON control.support_sessions
+CREATE TRIGGER tell_of_support AFTER INSERT ON control.support_sessions
 	FOR EACH ROW EXECUTE FUNCTION control.tell_of_support();
+--> statement-breakpoint
+CREATE TRIGGER tell_of_support_change AFTER UPDATE ON control.support_sessions FOR EACH ROW
+	WHEN (OLD.started_at IS NULL AND NEW.started_at IS NOT NULL OR OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL)
+	EXECUTE FUNCTION control.tell_of_support();

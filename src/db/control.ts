@@ -15,6 +15,7 @@ import {
   uuid,
   type AnyPgColumn,
 } from "drizzle-orm/pg-core";
+import { OPERATOR_ROLES } from "../operator.ts";
 import type { Policy } from "../policy.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
@@ -123,6 +124,9 @@ export const tenants = control.table(
       .on(t.closes_at)
       .where(sql`closes_at is not null`),
     index("tenants_site").on(t.site),
+    // The orders of the operators' list.
+    index("tenants_by_name").on(sql`lower(${t.name})`, t.id),
+    index("tenants_newest").on(t.created_at, t.id),
     ...policies(sql`id = ${current}`),
   ],
 );
@@ -179,6 +183,10 @@ export const jobs = control.table(
     index("jobs_kept")
       .on(t.kept_until)
       .where(sql`kept_until is not null`),
+    // The operators' list of moves.
+    index("jobs_moves")
+      .on(t.started_at, t.id)
+      .where(sql`kind in ('move', 'clear', 'restore')`),
     ...tenantPolicies(),
   ],
 );
@@ -202,6 +210,7 @@ export const erasures = control.table(
     receipt: text("receipt"),
   },
   (t) => [
+    index("erasures_newest").on(t.requested_at, t.id),
     index("erasures_open")
       .on(t.worked_at)
       .where(sql`finished_at is null`),
@@ -616,4 +625,65 @@ export const outbox = control.table(
     created_at: instant("created_at").notNull().defaultNow(),
   },
   (t) => [primaryKey({ columns: [t.tenant_id, t.seq] }), oneOf("kind", OUTBOX_KINDS), ...tenantPolicies()],
+);
+
+/**
+ * The people who run the deployment, made by `npm run operators`. partywall_operator alone asks about them, and of the password
+ * and the second factor it reads nothing but by take_operator_guess(). No `version`: a sign-in is no change of the row.
+ */
+export const operators = control.table(
+  "operators",
+  {
+    id: newId().primaryKey(),
+    email: text("email").notNull(),
+    role: text("role", { enum: OPERATOR_ROLES }).notNull(),
+    password_hash: text("password_hash").notNull(),
+    /** Sealed as an account's second factor is. */
+    totp_secret: text("totp_secret").notNull(),
+    /** The time step of the last code that was used: a code is good once. */
+    last_step: bigint("last_step", { mode: "number" }).notNull().default(0),
+    /** How many codes were wrong since one was right, and when one was last asked for. */
+    failures: integer("failures").notNull().default(0),
+    failed_at: instant("failed_at"),
+    /** Counts what voids the operator's tokens: another role, other secrets, a removal. */
+    generation: integer("generation").notNull().default(1),
+    signed_in_at: instant("signed_in_at"),
+    /** Since when they are removed: the row stays, so that the trail's ids mean somebody. */
+    disabled_at: instant("disabled_at"),
+    created_at: instant("created_at").notNull().defaultNow(),
+    updated_at: instant("updated_at").notNull().defaultNow(),
+  },
+  (t) => [
+    uniqueIndex("operators_email").on(t.email),
+    index("operators_newest").on(t.created_at, t.id),
+    check("email_is_lower_case", sql`email = lower(email)`),
+    oneOf("role", OPERATOR_ROLES),
+    ...policies(sql`false`),
+  ],
+);
+
+/** What operators did, to whom and why: note_operation() writes it, nobody changes it, and it outlives the tenants. */
+export const operatorEvents = control.table(
+  "operator_events",
+  {
+    id: uuid("id").primaryKey(),
+    created_at: instant("created_at").notNull(),
+    /** The operator; of scripts and the command line, all zeros. */
+    actor_id: uuid("actor_id").notNull(),
+    /** Their email then, `script` or `command line`. */
+    actor: text("actor").notNull(),
+    /** Such as `tenant.update`. */
+    action: text("action").notNull(),
+    tenant_id: uuid("tenant_id"),
+    reason: text("reason"),
+    /** What was changed, by its name: from what, to what. */
+    change: jsonb("change").$type<Record<string, unknown>>().notNull(),
+    request_id: text("request_id"),
+  },
+  (t) => [
+    index("operator_events_newest").on(t.created_at, t.id),
+    index("operator_events_of_tenant").on(t.tenant_id, t.created_at, t.id),
+    index("operator_events_of_actor").on(t.actor_id, t.created_at, t.id),
+    ...tenantPolicies(),
+  ],
 );

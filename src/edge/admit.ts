@@ -92,7 +92,7 @@ function proofOf(credential: Credential): Proof {
   if (credential.kind === "api_key") return [credential.hash];
   return credential.kind === "user"
     ? [credential.userId, credential.sessionId, credential.version]
-    : [credential.operatorId, credential.sessionId, 0];
+    : [credential.operatorId, credential.sessionId, 0, "support"];
 }
 
 type Admitted = Extract<Admission, { decision: Decision }>;

@@ -7,7 +7,7 @@ import { ACCESS_TOKEN_TTL_S, type Credential, type SupportCredential } from "../
 import { remembers } from "../memory.ts";
 import { hasLowS, withLowS } from "./low-s.ts";
 
-const CLOCK_TOLERANCE_S = 5;
+export const CLOCK_TOLERANCE_S = 5;
 /** Client id of the sessions that this server starts itself (RFC 9068 demands one). */
 const CLIENT_ID = "partywall";
 /** Several times what a token of this server takes. */
@@ -27,10 +27,12 @@ const verifiers = await Promise.all(
 const [current] = settings.TOKEN_SIGNING_KEYS.keys;
 const signer = await importJWK({ ...current });
 
+const TYP = "at+jwt";
+
 /** A header says this and no more: none of ours names a key, an address or an extension. */
 const Header = v.strictObject({
   alg: v.picklist(["Ed25519", "ES256"]),
-  typ: v.literal("at+jwt"),
+  typ: v.string(),
   kid: v.string(),
 });
 
@@ -102,7 +104,7 @@ export async function mintSupportToken(
 async function signAccess(subject: string, claims: JWTPayload, expiry: number): Promise<string> {
   return spelled(
     await new SignJWT({ client_id: CLIENT_ID, ...claims })
-      .setProtectedHeader({ alg: current.alg, typ: "at+jwt", kid: current.kid })
+      .setProtectedHeader({ alg: current.alg, typ: TYP, kid: current.kid })
       .setIssuer(settings.ISSUER)
       .setAudience(settings.ISSUER)
       .setSubject(subject)
@@ -146,12 +148,12 @@ export function rememberedToken(token: string): AccessCredential | undefined {
 export async function verifyAccessToken(token: string): Promise<AccessCredential | undefined> {
   const known = rememberedToken(token);
   if (known) return known;
-  const verifier = verifierOf(token);
+  const verifier = verifierOf(token, TYP);
   if (!verifier) return undefined;
   try {
     const { payload } = await jwtVerify(token, verifier.key, {
       algorithms: [verifier.alg],
-      typ: "at+jwt",
+      typ: TYP,
       issuer: settings.ISSUER,
       audience: settings.ISSUER,
       requiredClaims: ["iss", "aud", "sub", "client_id", "tid", "sid", "role", "scope", "iat", "exp", "jti"],
@@ -192,10 +194,10 @@ function readSupport(payload: JWTPayload) {
 }
 
 /**
- * The key that a token names, if all of it has the one spelling that this server gives it: jose takes padding, white
+ * The key that a token of this type names, if all of it has the one spelling that this server gives it: jose takes padding, white
  * space, stray low bits, repeated members and members that mean nothing here, and either s of an ES256 signature.
  */
-function verifierOf(token: string) {
+export function verifierOf(token: string, typ: string) {
   if (token.length > MAX_LENGTH) return undefined;
   const [header = "", payload = "", signature = "", ...more] = token.split(".");
   const named = v.safeParse(Header, readJson(header));
@@ -205,7 +207,7 @@ function verifierOf(token: string) {
     readJson(payload) !== undefined &&
     signature !== "" &&
     bytes.toString("base64url") === signature;
-  if (!named.success || !isCanonical) return undefined;
+  if (!named.success || named.output.typ !== typ || !isCanonical) return undefined;
   const { kid, alg } = named.output;
   if (alg === "ES256" && !hasLowS(bytes)) return undefined;
   return verifiers.find((candidate) => candidate.kid === kid && candidate.alg === alg);

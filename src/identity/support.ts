@@ -12,7 +12,7 @@ import { change } from "../tenant/change.ts";
 import { updateTenant } from "../tenant/stub.ts";
 import { mintSupportToken } from "./access-token.ts";
 import { ifActing, stands } from "./acting.ts";
-import { invalidToken } from "./bearer.ts";
+import { insufficientScope, invalidToken } from "./bearer.ts";
 
 // Operators in a tenant that lets them in. Who may do what, and what ends it, is in drizzle/control/0018_support_functions.sql.
 
@@ -123,11 +123,14 @@ type Asked = { tenantId: string; reason: string; minutes: number; write: boolean
 /** A session, with the operator's token where it has begun. */
 type Granted = Shown & { access_token?: string; token_type?: "Bearer"; expires_in?: number };
 
-const Status = v.array(v.object({ status: v.picklist(["missing", "closed", "off", "asked", "active"]) }));
+const Status = v.array(
+  v.object({ status: v.picklist(["nobody", "missing", "closed", "off", "asked", "active"]) }),
+);
 
 /**
  * Asks for support of a tenant on behalf of an operator: in at once where the tenant says so, else when an owner approves. It takes
- * the place of what the operator had open there. Throws `not_found`, `tenant_state` and `support_access_off`.
+ * the place of what the operator had open there. Throws `not_found`, `tenant_state` and `support_access_off`, and
+ * `insufficient_scope` for whoever is no person.
  */
 export async function askSupport(operator: Operator, asked: Asked, requestId: string): Promise<Granted> {
   const id = uuidv7();
@@ -136,7 +139,7 @@ export async function askSupport(operator: Operator, asked: Asked, requestId: st
     .batch([
       operatorDb.execute(sql`select set_config('app.request', ${requestId}, true)`),
       operatorDb.execute(sql`
-        select ask_support(${id}, ${tenantId}, ${operator.id}, ${operator.email}, ${reason}, ${minutes}, ${write}) as status`),
+        select ask_support(${by(operator, requestId, reason)}, ${id}, ${tenantId}, ${minutes}, ${write}) as status`),
       operatorDb.select(shownSupport).from(s).where(ofTenant(tenantId, id)),
       operatorDb
         .select({ head: outboxHeads.head })
@@ -145,6 +148,8 @@ export async function askSupport(operator: Operator, asked: Asked, requestId: st
     ])
     .catch(rethrow);
   const status = v.parse(Status, answer.rows)[0]?.status;
+  if (status === "nobody")
+    throw insufficientScope("Only a person looks into a tenant: sign in under /v1/operator/sessions.");
   if (status === "closed") throw new Problem("tenant_state");
   if (status === "off") throw new Problem("support_access_off");
   if (!rows[0] || !heads[0]) throw new Problem("not_found");
@@ -177,7 +182,9 @@ export async function leaveTenant(operator: Operator, tenantId: string, id: stri
   const [, , rows, heads] = await operatorDb
     .batch([
       operatorDb.execute(sql`select set_config('app.request', ${requestId}, true)`),
-      operatorDb.execute(sql`select leave_tenant(${id}, ${tenantId}, ${operator.id}, ${anyones})`),
+      operatorDb.execute(
+        sql`select leave_tenant(${by(operator, requestId)}, ${id}, ${tenantId}, ${anyones})`,
+      ),
       operatorDb.select(shownSupport).from(s).where(ofTenant(tenantId, id)),
       operatorDb
         .select({ head: outboxHeads.head })
@@ -189,6 +196,9 @@ export async function leaveTenant(operator: Operator, tenantId: string, id: stri
     throw new Problem("not_found");
   await updateTenant(tenantId, heads[0].head);
 }
+
+const by = ({ id, email }: Operator, requestId: string, reason?: string) =>
+  sql`${JSON.stringify({ id, actor: email, reason, request_id: requestId })}::jsonb`;
 
 const ofTenant = (tenantId: string, id: string) => and(eq(s.tenant_id, tenantId), eq(s.id, id));
 

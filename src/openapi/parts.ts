@@ -56,8 +56,9 @@ export const SECURITY_SCHEMES = {
   operatorToken: {
     type: "http",
     scheme: "bearer",
-    bearerFormat: "base64url",
-    description: "The secret OPERATOR_TOKEN of this deployment.",
+    bearerFormat: "JWT",
+    description:
+      "The `access_token` of an operator's session (verified as RFC8725 asks), or the secret OPERATOR_TOKEN of this deployment, which is an admin. Each route names the role that it takes at least: viewer, support or admin.",
   },
 };
 

@@ -5,6 +5,7 @@ import { operatorOnly } from "../edge/operator-only.ts";
 import { valid } from "../http/valid.ts";
 import { askSupport, findSupport, leaveTenant, openSupport, SupportSession } from "../identity/support.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
+import { TAKES } from "../operator.ts";
 import { Uuid } from "../values.ts";
 
 const tag = "Operator";
@@ -31,13 +32,13 @@ export const operatorSupportRoutes = factory
   .post(
     "/:id/support-sessions",
     floodGuard,
-    operatorOnly("support"),
+    operatorOnly(TAKES.enterTenant),
     operation("createSupportSession", {
       summary:
         "Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked",
       tag,
       answers: { 201: SupportGrant, 202: SupportSession },
-      problems: ["unauthenticated", "insufficient_scope", "support_access_off", "not_found", "tenant_state"],
+      problems: ["support_access_off", "not_found", "tenant_state"],
       token: "operator",
     }),
     valid("param", OfTenant),
@@ -54,12 +55,12 @@ export const operatorSupportRoutes = factory
   .get(
     "/:id/support-sessions/:session_id",
     floodGuard,
-    operatorOnly("support"),
+    operatorOnly(TAKES.enterTenant),
     operation("getSupportSession", {
       summary: "Whether a session of support is asked, active or ended",
       tag,
       answers: { 200: SupportSession },
-      problems: ["unauthenticated", "insufficient_scope", "not_found"],
+      problems: ["not_found"],
       token: "operator",
     }),
     valid("param", OfSession),
@@ -72,18 +73,12 @@ export const operatorSupportRoutes = factory
   .post(
     "/:id/support-sessions/:session_id/token",
     floodGuard,
-    operatorOnly("support"),
+    operatorOnly(TAKES.enterTenant),
     operation("createSupportToken", {
       summary: "The next token of your own session of support, for ten minutes at most",
       tag,
       answers: { 200: SupportGrant },
-      problems: [
-        "unauthenticated",
-        "insufficient_scope",
-        "not_found",
-        "support_session_asked",
-        "support_session_over",
-      ],
+      problems: ["not_found", "support_session_asked", "support_session_over"],
       token: "operator",
     }),
     valid("param", OfSession),
@@ -99,12 +94,12 @@ export const operatorSupportRoutes = factory
   .delete(
     "/:id/support-sessions/:session_id",
     floodGuard,
-    operatorOnly("support"),
+    operatorOnly(TAKES.enterTenant),
     operation("endSupportSession", {
       summary: "Leave the tenant: your own session of support ends, or as an admin anybody's",
       tag,
       answers: { 204: null },
-      problems: ["unauthenticated", "insufficient_scope", "not_found"],
+      problems: ["not_found"],
       token: "operator",
     }),
     valid("param", OfSession),

@@ -11,6 +11,7 @@ import { nameSchemas, operation } from "../openapi/operation.ts";
 import { ById, valid } from "../http/valid.ts";
 import { CLOSING, operateTenant, RESTORED } from "../lifecycle/closing.ts";
 import { eraseAtOnce } from "../lifecycle/sweep.ts";
+import { TAKES } from "../operator.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { EdgeRecord, Policies } from "../tenant/record.ts";
 
@@ -60,12 +61,12 @@ export const operatorRoutes = factory
   .patch(
     "/tenants/:id",
     floodGuard,
-    operatorOnly,
+    operatorOnly(TAKES.changeTenant),
     operation("updateOperatorTenant", {
       summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
       tag,
       answers: { 200: TenantRecord },
-      problems: ["unauthenticated", "not_found", "tenant_state"],
+      problems: ["not_found", "tenant_state"],
       token: "operator",
     }),
     valid("param", ById),
@@ -87,12 +88,12 @@ export const operatorRoutes = factory
   .delete(
     "/tenants/:id",
     floodGuard,
-    operatorOnly,
+    operatorOnly(TAKES.closeTenant),
     operation("deleteOperatorTenant", {
       summary: "Start closing a tenant: it is erased after a grace period",
       tag,
       answers: { 202: TenantRecord },
-      problems: ["unauthenticated", "not_found", "tenant_state"],
+      problems: ["not_found", "tenant_state"],
       token: "operator",
     }),
     valid("param", ById),
@@ -105,12 +106,12 @@ export const operatorRoutes = factory
   .post(
     "/tenants/:id/restore",
     floodGuard,
-    operatorOnly,
+    operatorOnly(TAKES.restoreTenant),
     operation("restoreOperatorTenant", {
       summary: "Keep a tenant after all: end its closing",
       tag,
       answers: { 200: TenantRecord },
-      problems: ["unauthenticated", "not_found", "tenant_state"],
+      problems: ["not_found", "tenant_state"],
       token: "operator",
     }),
     valid("param", ById),
@@ -123,12 +124,12 @@ export const operatorRoutes = factory
   .post(
     "/tenants/:id/erase",
     floodGuard,
-    operatorOnly,
+    operatorOnly(TAKES.eraseTenant),
     operation("eraseOperatorTenant", {
       summary: "Erase a tenant at once, for good",
       tag,
       answers: { 202: Erasing },
-      problems: ["unauthenticated", "not_found"],
+      problems: ["not_found"],
       token: "operator",
     }),
     valid("param", ById),
@@ -143,12 +144,11 @@ export const operatorRoutes = factory
   .get(
     "/erasures",
     floodGuard,
-    operatorOnly,
+    operatorOnly(TAKES.read),
     operation("listOperatorErasures", {
       summary: "List the latest 100 erasures",
       tag,
       answers: { 200: Erasures },
-      problems: ["unauthenticated"],
       token: "operator",
     }),
     async (c) => {

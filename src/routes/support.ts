@@ -6,7 +6,13 @@ import { needs, recently, signedIn } from "../edge/needs.ts";
 import { answerRow, IfMatch, ifMatch } from "../http/etag.ts";
 import { answerPage, newestFirst, pageFrom, pageOf, PageQuery, type PageStart } from "../http/page.ts";
 import { ById, valid } from "../http/valid.ts";
-import { approveSupport, endSupport, setSupportAccess, shownSupport, SupportSession } from "../identity/support.ts";
+import {
+  approveSupport,
+  endSupport,
+  setSupportAccess,
+  shownSupport,
+  SupportSession,
+} from "../identity/support.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 
