@@ -319,14 +319,14 @@ function isViewers(route: Route): boolean {
 const VIEWERS: readonly string[] = SCOPES.viewer;
 
 /** What takes no scope and may be asked by anybody who is in the tenant. */
-const ANYBODYS = ["GET /v1/me", "GET /v1/tenant/limits"];
+const ANYBODYS = new Set(["GET /v1/me", "GET /v1/tenant/limits"]);
 /** What is between a tenant and its operators is for the tenant alone. */
-const isAboutSupport = ({ path }: Route) => /^\/v1\/tenant\/support-/.test(path);
+const isAboutSupport = ({ path }: Route) => path.startsWith("/v1/tenant/support-");
 
 /** Whether a route is for operators whom the tenant has let in: by its scopes, and without one hardly any is. */
 function opensTo(route: Route, role: "support" | "support_write"): boolean {
   const scopes = route.operation.security?.flatMap((scheme) => scheme["accessToken"] ?? []) ?? [];
-  if (scopes.length === 0) return ANYBODYS.includes(route.name);
+  if (scopes.length === 0) return ANYBODYS.has(route.name);
   const theirs: readonly string[] = SUPPORT_SCOPES[role];
   return scopes.every((scope) => theirs.includes(scope)) && !isAboutSupport(route);
 }
@@ -471,11 +471,8 @@ describe("every route that takes a token", () => {
         const path = await own(route, cleo);
         const body = await bodyOf(route, cleo);
         const response = await request(route.method, path, { token, body });
-        const opens = opensTo(route, write ? "support_write" : "support");
-        if (opens ? !response.ok : response.status !== 403)
-          throw new Error(
-            `${String(opens)}, with write ${String(write)}: ${response.status} ${await response.text()}`,
-          );
+        const isOpen = opensTo(route, write ? "support_write" : "support");
+        expect(isOpen ? response.ok : response.status).toBe(isOpen || 403);
       }
     });
 

@@ -264,7 +264,7 @@ describe("a session of support is over", () => {
   ): Promise<void> {
     expect(await status(get(access_token))).toBe(401);
     expect(await codeOf(supportToken(operator, ada, id))).toBe("support_session_over");
-    const [shown] = (await shownSessions(ada)).filter((each) => each.id === id);
+    const shown = (await shownSessions(ada)).find((each) => each.id === id);
     expect(shown).toMatchObject({ status: "ended", end_reason: reason, ended_by: by });
     expect(shown?.ended_at).toEqual(expect.any(String));
   }
