@@ -82,14 +82,20 @@ GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
 GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid), control.note_erasure(uuid, text, jsonb),
 	control.finish_erasure(uuid, text) TO partywall_identity;
 
-GRANT SELECT, UPDATE (plan, status, limits, closes_at) ON control.tenants TO partywall_operator;
-GRANT SELECT ON control.memberships, control.outbox_heads, control.sites, control.erasures TO partywall_operator;
-GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid) TO partywall_operator;
--- Of an operator it reads neither password nor second factor. Their trail is written by the functions alone.
-GRANT SELECT (id, email, role, generation, signed_in_at, disabled_at, created_at, updated_at) ON control.operators TO partywall_operator;
-GRANT SELECT ON control.operator_events TO partywall_operator;
+-- Operators read what is about tenants, and change nothing but by functions, which write who did it and why. Of an operator they
+-- read neither password nor second factor; of a job, neither its result nor where in the rows it is.
+GRANT SELECT ON control.tenants, control.memberships, control.outbox_heads, control.sites, control.erasures,
+	control.operator_events TO partywall_operator;
+GRANT SELECT (id, tenant_id, kind, source, target, started_at, worked_at, finished_at, outcome, kept_until)
+	ON control.jobs TO partywall_operator;
+GRANT SELECT (id, email, role, generation, signed_in_at, disabled_at, created_at) ON control.operators TO partywall_operator;
 GRANT EXECUTE ON FUNCTION control.take_operator_guess(text, text[]),
-	control.sign_in_operator(uuid, bigint, text, text, text) TO partywall_operator;
+	control.sign_in_operator(uuid, bigint, text, text, text),
+	control.operate_tenant(jsonb, text, uuid, jsonb, integer, integer[]),
+	control.create_tenant(jsonb, uuid, text, text, text, text, uuid, text, bytea, integer),
+	control.invite_owner(uuid, uuid, text, bytea, integer),
+	control.erase_for_operator(jsonb, uuid), control.export_for_operator(jsonb, uuid, uuid),
+	control.end_sessions_of_tenant(jsonb, uuid), control.progress_of(uuid) TO partywall_operator;
 
 $$ END, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 

@@ -21,6 +21,7 @@ import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
+import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
 import { operatorRoutes } from "./routes/operator.ts";
 import { operatorSupportRoutes } from "./routes/operator-support.ts";
 import { platformRoutes } from "./routes/platform.ts";
@@ -52,6 +53,7 @@ export const app = factory
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
   .route("/v1/operator/sessions", operatorSessionRoutes)
+  .route("/v1/operator/tenants", operatorTenantRoutes)
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)
 

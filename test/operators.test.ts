@@ -86,7 +86,8 @@ describe("signing in as an operator", () => {
   it("takes no code for a quarter of an hour after ten wrong ones, whoever guessed", async () => {
     const admin = await newOperator("admin", { password: true });
     const wrong = codeOf(admin) === "000000" ? "000001" : "000000";
-    for (let guess = 0; guess < 10; guess++) expect(await status(enter(admin, { code: wrong }))).toBe(401);
+    await stage`update control.operators set failures = 9 where id = ${admin.id}`;
+    expect(await status(enter(admin, { code: wrong }))).toBe(401);
     expect(await status(enter(admin))).toBe(401);
     await stage`update control.operators set failed_at = failed_at - interval '15 minutes' where id = ${admin.id}`;
     expect(await status(enter(admin))).toBe(201);
@@ -94,12 +95,13 @@ describe("signing in as an operator", () => {
 
   it("is no way to lock an operator out for whoever has not the password", async () => {
     const admin = await newOperator("admin", { password: true });
-    for (let guess = 0; guess < 12; guess++)
+    await stage`update control.operators set failures = 9 where id = ${admin.id}`;
+    for (let guess = 0; guess < 2; guess++)
       expect(await status(enter(admin, { password: "another", code: "000000" }))).toBe(401);
     expect(await status(enter(admin))).toBe(201);
   });
 
-  it("is refused after some failures from one address", async () => {
+  it("is refused after some failures from one address", { timeout: 60_000 }, async () => {
     const admin = await newOperator("admin", { password: true });
     const from = { "cf-connecting-ip": crypto.randomUUID() };
     const guess = () =>

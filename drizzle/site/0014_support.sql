@@ -112,14 +112,3 @@ BEGIN
 		TG_TABLE_NAME, (subject ->> TG_ARGV[0])::uuid, changed, request_id);
 	RETURN NULL;
 END $$;
---> statement-breakpoint
--- An audit event of the control plane.
-CREATE OR REPLACE FUNCTION public.receive_event(tenant uuid, subject uuid, event jsonb) RETURNS void
-LANGUAGE sql SET search_path = '' AS $$
-	INSERT INTO public.audit_events
-		(tenant_id, id, created_at, actor_id, actor_type, actor_name, action, resource, resource_id, changed, request_id)
-	VALUES (tenant, public.event_id((event ->> 'micros')::bigint),
-		pg_catalog.to_timestamp((event ->> 'micros')::bigint / 1000 / 1000.0), (event ->> 'actor_id')::uuid,
-		event ->> 'actor_type', event ->> 'actor_name', event ->> 'action', event ->> 'resource', subject,
-		ARRAY(SELECT pg_catalog.jsonb_array_elements_text(event -> 'changed')), event ->> 'request_id');
-$$;

@@ -14,7 +14,7 @@ import { settings } from "../env.ts";
 import type { NamedKey } from "../settings.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
-import type { IdentityDb, Batch } from "../tenant-db.ts";
+import type { IdentityDb, Batch, TenantDb } from "../tenant-db.ts";
 import { within } from "../within.ts";
 import { built, prepare, query, type Given } from "./query.ts";
 import { contextKeyOf, nextGeneration, passwordOf, type Derivation } from "./derived.ts";
@@ -149,8 +149,9 @@ function connectionAt(lane: keyof typeof SITE_LANES, site: Site): Connection {
 /** The control plane across all tenants, nobody's data. For across-tenants.ts alone. */
 export const identityDb: NeonHttpDatabase = drizzle(identity.writer);
 
-/** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
-export const operatorDb: NeonHttpDatabase = drizzle(openClient(settings.OPERATOR_DATABASE_URL));
+const operator = connect(settings.OPERATOR_DATABASE_URL);
+/** The database as this deployment's operators see it: every tenant's row, nobody's data. For sign-ins, before there is one. */
+export const operatorDb: NeonHttpDatabase = drizzle(operator.writer);
 
 /** The request that a database is opened for. */
 export type ForRequest = {
@@ -230,6 +231,24 @@ export function openTenantDb(
     write: (queries) =>
       mayWrite ? send("writer", {}, built(queries)) : send("reader", {}, built(queries)).catch(refuseWriting),
     writeAfter: (before, inside) => send("writer", built(before), built(inside)),
+  };
+}
+
+/** The same for an operator's request: across tenants, in no one's context. Nothing is sent that nobody waits for any more. */
+export function openOperatorDb({ deadline, onAnswer }: ForRequest): TenantDb {
+  const send = async (mode: "reader" | "writer", queries: Batch): Promise<never> => {
+    const started = performance.now();
+    try {
+      deadline.check();
+      const results = await runBatch(operator[mode], Object.values(queries), deadline).catch(rethrow);
+      return Object.fromEntries(Object.keys(queries).map((name, index) => [name, results[index]])) as never;
+    } finally {
+      onAnswer(started);
+    }
+  };
+  return {
+    read: (queries) => send("reader", built(queries)),
+    write: (queries) => send("writer", built(queries)),
   };
 }
 

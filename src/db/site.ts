@@ -39,6 +39,8 @@ export const auditEvents = pgTable(
     /** Names of the columns that an update changed; no values, which may be anyone's secrets. */
     changed: text("changed").array().notNull(),
     request_id: text("request_id"),
+    /** Why an operator did it, in their words. */
+    reason: text("reason"),
   },
   (t) => [
     primaryKey({ columns: [t.tenant_id, t.id] }),

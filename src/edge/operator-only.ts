@@ -9,6 +9,7 @@ import { verifyOperatorToken } from "../identity/operator-token.ts";
 import type { Described } from "../openapi/operation.ts";
 import { includesRole, OPERATOR_ROLES, SCRIPT, type Operator, type OperatorRole } from "../operator.ts";
 import { Problem } from "../problem.ts";
+import { passAccess } from "./cloudflare-access.ts";
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest();
 
@@ -18,6 +19,7 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest();
  */
 export function operatorOnly(role: OperatorRole) {
   const guard = factory.createMiddleware(async function onlyOperators(c, next) {
+    await passAccess(c);
     const token = bearerToken(c.req.raw.headers) ?? "";
     const { onAnswer } = forRequest(c);
     const operator = isScript(token) ? SCRIPT : await personOf(token, onAnswer);

@@ -3,6 +3,7 @@ import { signInOperator, takeOperatorGuess } from "../db/operators.ts";
 import { OPERATOR_ROLES } from "../operator.ts";
 import { mintOperatorToken, OPERATOR_TOKEN_TTL_S } from "./operator-token.ts";
 import { hashesOf } from "./password.ts";
+import { operatorAccount } from "./peppered.ts";
 import { openSecret, sealSecret } from "./sealed-secret.ts";
 import { stepOf } from "./totp.ts";
 
@@ -15,9 +16,6 @@ export type OperatorSession = v.InferOutput<typeof OperatorSession>;
 
 const Guess = v.object({ id: v.string(), totp_secret: v.string() });
 const SignedIn = v.object({ ...OperatorSession.entries.operator.entries, generation: v.number() });
-
-/** How an operator's password is hashed: apart from that of an account with the same address. */
-export const operatorAccount = (email: string): string => `operator ${email}`;
 
 /**
  * Starts a session for the operator of this password and this code of their second factor, which is used up. Undefined when

@@ -3,9 +3,8 @@ import type { SelectResultFields } from "drizzle-orm/query-builders/select.types
 import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { SignedIn } from "../caller.ts";
-import { operatorDb, rethrow } from "../db/client.ts";
 import { outboxHeads, supportSessions, SUPPORT_ENDS, tenants, type SUPPORT_MODES } from "../db/control.ts";
-import type { Operator } from "../operator.ts";
+import { by, type Act } from "../db/operators.ts";
 import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { change } from "../tenant/change.ts";
@@ -119,90 +118,80 @@ export async function endSupport(db: TenantDb, caller: SignedIn, id: string): Pr
   if (rows[0].status !== "ended") throw invalidToken();
 }
 
-type Asked = { tenantId: string; reason: string; minutes: number; write: boolean };
+type Asked = { tenantId: string; minutes: number; write: boolean };
 /** A session, with the operator's token where it has begun. */
 type Granted = Shown & { access_token?: string; token_type?: "Bearer"; expires_in?: number };
 
 const Status = v.array(
-  v.object({ status: v.picklist(["nobody", "missing", "closed", "off", "asked", "active"]) }),
+  v.object({ done: v.nullable(v.picklist(["nobody", "missing", "closed", "off", "asked", "active"])) }),
 );
+const theOne = (tenantId: string, id: string) => and(eq(s.tenant_id, tenantId), eq(s.id, id));
+
+/** Runs a verb on a session of support; in force, wherever the tenant is called, when this returns. */
+async function operate(db: TenantDb, { requestId }: Act, tenantId: string, id: string, verb: SQL) {
+  const { answer, rows, heads } = await db.write((q) => ({
+    "": q.execute(sql`select set_config('app.request', ${requestId}, true)`),
+    answer: q.execute(sql`select ${verb} as done`),
+    rows: q.select(shownSupport).from(s).where(theOne(tenantId, id)),
+    heads: q.select({ head: outboxHeads.head }).from(outboxHeads).where(eq(outboxHeads.tenant_id, tenantId)),
+  }));
+  // Nobody is in, or out, before the tenant's object, and so its trail, knows.
+  if (rows[0] && heads[0]) await updateTenant(tenantId, heads[0].head);
+  return { answer, row: rows[0] };
+}
 
 /**
  * Asks for support of a tenant on behalf of an operator: in at once where the tenant says so, else when an owner approves. It takes
  * the place of what the operator had open there. Throws `not_found`, `tenant_state` and `support_access_off`, and
  * `insufficient_scope` for whoever is no person.
  */
-export async function askSupport(operator: Operator, asked: Asked, requestId: string): Promise<Granted> {
+export async function askSupport(
+  db: TenantDb,
+  act: Act,
+  { tenantId, minutes, write }: Asked,
+): Promise<Granted> {
   const id = uuidv7();
-  const { tenantId, reason, minutes, write } = asked;
-  const [, answer, rows, heads] = await operatorDb
-    .batch([
-      operatorDb.execute(sql`select set_config('app.request', ${requestId}, true)`),
-      operatorDb.execute(sql`
-        select ask_support(${by(operator, requestId, reason)}, ${id}, ${tenantId}, ${minutes}, ${write}) as status`),
-      operatorDb.select(shownSupport).from(s).where(ofTenant(tenantId, id)),
-      operatorDb
-        .select({ head: outboxHeads.head })
-        .from(outboxHeads)
-        .where(eq(outboxHeads.tenant_id, tenantId)),
-    ])
-    .catch(rethrow);
-  const status = v.parse(Status, answer.rows)[0]?.status;
+  const verb = sql`ask_support(${by(act)}, ${id}, ${tenantId}, ${minutes}, ${write})`;
+  const { answer, row } = await operate(db, act, tenantId, id, verb);
+  const status = v.parse(Status, answer.rows)[0]?.done;
   if (status === "nobody")
     throw insufficientScope("Only a person looks into a tenant: sign in under /v1/operator/sessions.");
   if (status === "closed") throw new Problem("tenant_state");
   if (status === "off") throw new Problem("support_access_off");
-  if (!rows[0] || !heads[0]) throw new Problem("not_found");
-  // Nobody is in before the tenant's object, and so its trail, knows.
-  await updateTenant(tenantId, heads[0].head);
-  return rows[0].status === "active" ? granted(operator, tenantId, rows[0]) : rows[0];
+  if (!row) throw new Problem("not_found");
+  return row.status === "active" ? granted(act, tenantId, row) : row;
 }
 
 /**
  * The next token of an operator's own session, for ten minutes at most. Throws `not_found`, `support_session_asked` while no owner
  * has approved, and `support_session_over`.
  */
-export async function openSupport(operator: Operator, tenantId: string, id: string): Promise<Granted> {
-  const found = await findSupport(tenantId, id);
-  if (found.operator.id !== operator.id) throw new Problem("not_found");
+export async function openSupport(db: TenantDb, act: Act, tenantId: string, id: string): Promise<Granted> {
+  const found = await findSupport(db, tenantId, id);
+  if (found.operator.id !== act.operator.id) throw new Problem("not_found");
   if (found.status === "asked") throw new Problem("support_session_asked");
-  return granted(operator, tenantId, found);
+  return granted(act, tenantId, found);
 }
 
 /** A session of support in a tenant, whosever it is. Throws `not_found`. */
-export async function findSupport(tenantId: string, id: string): Promise<Shown> {
-  const [found] = await operatorDb.select(shownSupport).from(s).where(ofTenant(tenantId, id)).catch(rethrow);
-  if (!found) throw new Problem("not_found");
-  return found;
+export async function findSupport(db: TenantDb, tenantId: string, id: string): Promise<Shown> {
+  const { found } = await db.read((q) => ({
+    found: q.select(shownSupport).from(s).where(theOne(tenantId, id)),
+  }));
+  if (!found[0]) throw new Problem("not_found");
+  return found[0];
 }
 
-/** Ends an operator's own session of support; an admin's `anyones` ends each. Throws `not_found`. */
-export async function leaveTenant(operator: Operator, tenantId: string, id: string, requestId: string) {
-  const anyones = operator.role === "admin";
-  const [, , rows, heads] = await operatorDb
-    .batch([
-      operatorDb.execute(sql`select set_config('app.request', ${requestId}, true)`),
-      operatorDb.execute(
-        sql`select leave_tenant(${by(operator, requestId)}, ${id}, ${tenantId}, ${anyones})`,
-      ),
-      operatorDb.select(shownSupport).from(s).where(ofTenant(tenantId, id)),
-      operatorDb
-        .select({ head: outboxHeads.head })
-        .from(outboxHeads)
-        .where(eq(outboxHeads.tenant_id, tenantId)),
-    ])
-    .catch(rethrow);
-  if (!rows[0] || !heads[0] || (!anyones && rows[0].operator.id !== operator.id))
-    throw new Problem("not_found");
-  await updateTenant(tenantId, heads[0].head);
+/** Ends an operator's own session of support; an admin ends anybody's. Throws `not_found`. */
+export async function leaveTenant(db: TenantDb, act: Act, tenantId: string, id: string): Promise<void> {
+  const { operator } = act;
+  const isAdmin = operator.role === "admin";
+  const verb = sql`leave_tenant(${by(act)}, ${id}, ${tenantId}, ${isAdmin})`;
+  const { row } = await operate(db, act, tenantId, id, verb);
+  if (!row || (!isAdmin && row.operator.id !== operator.id)) throw new Problem("not_found");
 }
 
-const by = ({ id, email }: Operator, requestId: string, reason?: string) =>
-  sql`${JSON.stringify({ id, actor: email, reason, request_id: requestId })}::jsonb`;
-
-const ofTenant = (tenantId: string, id: string) => and(eq(s.tenant_id, tenantId), eq(s.id, id));
-
-async function granted(operator: Operator, tenantId: string, session: Shown): Promise<Granted> {
+async function granted({ operator }: Act, tenantId: string, session: Shown): Promise<Granted> {
   const { id: sessionId, write, status, expires_at } = session;
   if (status !== "active" || !expires_at) throw new Problem("support_session_over");
   const role = write ? "support_write" : "support";

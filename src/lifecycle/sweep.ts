@@ -3,7 +3,8 @@ import { forgetExpired } from "../db/accounts.ts";
 import { dueWork, tenantsAmong } from "../db/across-tenants.ts";
 import { bindings } from "../env.ts";
 import { archiveOf } from "./archive.ts";
-import { eraseTenantInTime, eraseTenantNow } from "./closing.ts";
+import type { Act } from "../db/operators.ts";
+import { eraseTenantAgain, eraseTenantInTime, eraseTenantNow } from "./closing.ts";
 import { LEDGER } from "./erasure.ts";
 import { dropExport, startJob, type Job } from "./jobs.ts";
 import { dueTenants, forgetOld } from "./retention.ts";
@@ -58,9 +59,9 @@ export async function sweep(now: number): Promise<void> {
   }
 }
 
-/** Closes the tenant for good, and has it erased. */
-export async function eraseAtOnce(tenant: string): Promise<void> {
-  await eraseTenantNow(tenant);
+/** Closes the tenant for good, and has it erased, for an operator. Throws `not_found`. */
+export async function eraseAtOnce(tenant: string, act: Act): Promise<void> {
+  await eraseTenantNow(tenant, act);
   await startErasure(tenant);
 }
 
@@ -75,7 +76,7 @@ async function eraseWhoCameBack(now: number): Promise<void> {
       erased.length === 0 ? [] : v.parse(v.array(v.object({ id: v.string() })), await tenantsAmong(erased));
     for (const { id } of back)
       await attempt("erasure not repeated", id, async () => {
-        await eraseTenantNow(id);
+        await eraseTenantAgain(id);
         await startJob({ kind: "erasure", tenant: id, job: id }, `${id}-${now}`);
       });
     isWhole = !page.truncated;

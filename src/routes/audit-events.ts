@@ -19,6 +19,8 @@ const AuditEvent = v.object({
   resource_id: v.string(),
   changed: v.array(v.string()),
   request_id: v.nullable(v.string()),
+  /** Why an operator of the service did it. */
+  reason: v.nullable(v.string()),
   created_at: v.string(),
 });
 nameSchemas({ AuditEvent });
@@ -38,6 +40,7 @@ const shown = {
   resource_id: auditEvents.resource_id,
   changed: auditEvents.changed,
   request_id: auditEvents.request_id,
+  reason: auditEvents.reason,
   created_at: auditEvents.created_at,
 };
 

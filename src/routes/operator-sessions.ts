@@ -1,11 +1,13 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
+import { passAccess } from "../edge/cloudflare-access.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { slowGuessing } from "../edge/guessing.ts";
 import { valid } from "../http/valid.ts";
 import { Password } from "../identity/account.ts";
 import { Code } from "../identity/factor-proof.ts";
-import { operatorAccount, OperatorSession, startOperatorSession } from "../identity/operator-session.ts";
+import { OperatorSession, startOperatorSession } from "../identity/operator-session.ts";
+import { operatorAccount } from "../identity/peppered.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
 import { Problem } from "../problem.ts";
 import { Email } from "../values.ts";
@@ -28,6 +30,7 @@ export const operatorSessionRoutes = factory.createApp().post(
   }),
   valid("json", OperatorSignIn),
   async (c) => {
+    await passAccess(c);
     const { email, password, code } = c.req.valid("json");
     // Before the password is looked at: every operator has a second factor, so this tells nothing about anybody.
     if (code === undefined)

@@ -1,5 +1,7 @@
 import * as v from "valibot";
-import { factory, timed } from "../context.ts";
+import type { Context } from "hono";
+import { factory, forRequest, type Edge } from "../context.ts";
+import { openOperatorDb } from "../db/client.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { valid } from "../http/valid.ts";
@@ -26,6 +28,13 @@ nameSchemas({ NewSupportSession, SupportGrant });
 const OfTenant = v.object({ id: Uuid });
 const OfSession = v.object({ id: Uuid, session_id: Uuid });
 
+const dbOf = (c: Context<Edge>) => openOperatorDb(forRequest(c));
+const actOf = (c: Context<Edge>, reason: string | null = null) => ({
+  operator: c.get("operator"),
+  reason,
+  requestId: c.get("requestId"),
+});
+
 /** What operators ask of tenants that let them in: a token that is theirs alone, and says so of all that is done with it. */
 export const operatorSupportRoutes = factory
   .createApp()
@@ -44,11 +53,9 @@ export const operatorSupportRoutes = factory
     valid("param", OfTenant),
     valid("json", NewSupportSession),
     async (c) => {
-      const asked = { tenantId: c.req.valid("param").id, ...c.req.valid("json") };
-      const started = performance.now();
-      const session = await askSupport(c.get("operator"), asked, c.get("requestId")).finally(() =>
-        timed(c, "db", started),
-      );
+      const { reason, ...asked } = c.req.valid("json");
+      const of = { tenantId: c.req.valid("param").id, ...asked };
+      const session = await askSupport(dbOf(c), actOf(c, reason), of);
       return c.json(session, session.status === "active" ? 201 : 202);
     },
   )
@@ -66,8 +73,7 @@ export const operatorSupportRoutes = factory
     valid("param", OfSession),
     async (c) => {
       const { id, session_id } = c.req.valid("param");
-      const started = performance.now();
-      return c.json(await findSupport(id, session_id).finally(() => timed(c, "db", started)));
+      return c.json(await findSupport(dbOf(c), id, session_id));
     },
   )
   .post(
@@ -84,11 +90,7 @@ export const operatorSupportRoutes = factory
     valid("param", OfSession),
     async (c) => {
       const { id, session_id } = c.req.valid("param");
-      const started = performance.now();
-      const session = await openSupport(c.get("operator"), id, session_id).finally(() =>
-        timed(c, "db", started),
-      );
-      return c.json(session, 200);
+      return c.json(await openSupport(dbOf(c), actOf(c), id, session_id), 200);
     },
   )
   .delete(
@@ -105,10 +107,7 @@ export const operatorSupportRoutes = factory
     valid("param", OfSession),
     async (c) => {
       const { id, session_id } = c.req.valid("param");
-      const started = performance.now();
-      await leaveTenant(c.get("operator"), id, session_id, c.get("requestId")).finally(() =>
-        timed(c, "db", started),
-      );
+      await leaveTenant(dbOf(c), actOf(c), id, session_id);
       return c.body(null, 204);
     },
   );

@@ -373,7 +373,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a cursor is not bound to its tenant",
     ["isolation"],
-    edit("src/http/page.ts", "      tenantId,\n      path,", `      tenantId && "",\n      path,`),
+    edit("src/http/page.ts", "      reader,\n      path,", `      reader && "",\n      path,`),
   ),
   broken(
     "a filter is not bound to its cursor",
@@ -733,7 +733,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "an answer tells where the site is",
     ["schema:sites"],
-    edit("src/lifecycle/closing.ts", 'v.omit(EdgeRecord, ["site", "epoch"])', "EdgeRecord"),
+    edit(
+      "src/lifecycle/operated.ts",
+      "json_build_object('kind', ${sites.kind}, 'region', ${sites.region})",
+      "to_json(${sites})",
+    ),
   ),
   broken(
     "a tenant sees every site",
@@ -1043,7 +1047,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant that its owner has just restored is erased",
     ["erasures"],
-    edit("src/lifecycle/closing.ts", 'erase(id, "time")', 'erase(id, "operator")'),
+    edit("src/lifecycle/closing.ts", 'erase(id, "time")', "erase(id, CAME_BACK)"),
   ),
   broken(
     "an erasure does not know what a restore under way has kept",

@@ -599,8 +599,59 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the latest 100 erasures */
+        /** List the erasures, newest first */
         get: operations["listOperatorErasures"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what operators did, to whom and why, newest first */
+        get: operations["listOperatorEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/moves": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the moves and restores of tenants, newest first */
+        get: operations["listOperatorMoves"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/operators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the operators, those who are removed too, newest first */
+        get: operations["listOperators"];
         put?: never;
         post?: never;
         delete?: never;
@@ -626,6 +677,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/tenants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the tenants */
+        get: operations["listOperatorTenants"];
+        put?: never;
+        /** Make a tenant, and mail an invitation to its first owner; sent again, it invites them again */
+        post: operations["createOperatorTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/tenants/{id}": {
         parameters: {
             query?: never;
@@ -633,7 +702,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Read a tenant: what is stored of it, and nothing that it stores */
+        get: operations["getOperatorTenant"];
         put?: never;
         post?: never;
         /** Start closing a tenant: it is erased after a grace period */
@@ -661,6 +731,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/tenants/{id}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin an export of a tenant, which its own people see and download */
+        post: operations["createOperatorExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/tenants/{id}/restore": {
         parameters: {
             query?: never;
@@ -673,6 +760,23 @@ export interface paths {
         /** Keep a tenant after all: end its closing */
         post: operations["restoreOperatorTenant"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End all sessions of a tenant's people in it */
+        delete: operations["deleteOperatorTenantSessions"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1332,6 +1436,7 @@ export interface components {
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             id: string;
+            reason: string | null;
             request_id: string | null;
             resource: string;
             /**
@@ -1339,6 +1444,13 @@ export interface components {
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             resource_id: string;
+        };
+        Begun: {
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
         };
         ConfirmedFactor: {
             /**
@@ -1386,29 +1498,18 @@ export interface components {
             receipt: null;
         };
         Erasure: {
+            finished_at: string | null;
             /**
              * Format: uuid
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             id: string;
             receipt: string | null;
-        };
-        Erasures: {
-            data: {
-                finished_at: string | null;
-                /**
-                 * Format: uuid
-                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
-                 */
-                id: string;
-                receipt: string | null;
-                /**
-                 * Format: date-time
-                 * @example 2026-11-23T09:30:00.000Z
-                 */
-                requested_at: string;
-            }[];
-            next_cursor: null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            requested_at: string;
         };
         ExchangedToken: {
             access_token: string;
@@ -1677,6 +1778,27 @@ export interface components {
         LinkToken: {
             token: string;
         };
+        ListedOperator: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            disabled_at: string | null;
+            /**
+             * Format: email
+             * @example ada@acme.test
+             */
+            email: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @enum {string} */
+            role: "viewer" | "support" | "admin";
+            signed_in_at: string | null;
+        };
         ListedSession: {
             country: string | null;
             /**
@@ -1702,6 +1824,32 @@ export interface components {
              */
             last_used_at: string;
             user_agent: string;
+        };
+        ListedTenant: {
+            closes_at: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @example Acme */
+            name: string;
+            placement: {
+                /** @enum {string} */
+                kind: "shared" | "schema" | "dedicated";
+                region: string | null;
+            };
+            /** @enum {string} */
+            plan: "solo" | "startup" | "enterprise";
+            /** @example acme */
+            slug: string;
+            /** @enum {string} */
+            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
         };
         MadeApiKey: {
             /**
@@ -1813,6 +1961,43 @@ export interface components {
             locale?: string | null;
             name?: string | null;
         };
+        Move: {
+            finished_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @enum {string} */
+            kind: "move" | "clear" | "restore";
+            outcome: ("done" | "failed" | "abandoned") | null;
+            progress: {
+                bytes: number | null;
+                phase: string | null;
+                rows: number | null;
+                total: number | null;
+            };
+            source: string;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            started_at: string;
+            target: string;
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                slug: string | null;
+            };
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            worked_at: string;
+        };
         NewApiKey: {
             expires_at?: string | null;
             /** @example Acme */
@@ -1846,6 +2031,16 @@ export interface components {
                 [key: string]: "viewer" | "member" | "admin";
             };
         };
+        NewOperatedTenant: {
+            /** @example Acme */
+            name: string;
+            /** Format: email */
+            owner_email: string;
+            /** @enum {string} */
+            plan: "solo" | "startup" | "enterprise";
+            reason?: string;
+            slug: string;
+        };
         NewProject: {
             description?: string | null;
             /** @example Acme */
@@ -1866,6 +2061,88 @@ export interface components {
             status?: ("todo" | "doing" | "done") | null;
             /** @example Order the tiles */
             title: string;
+        };
+        OperatedTenant: {
+            closes_at: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            job: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                kind: "move" | "clear" | "restore" | "export" | "import" | "erasure";
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                started_at: string;
+            } | null;
+            limits: {
+                /** Format: int64 */
+                limit: number;
+                name: string;
+                window: "month" | number;
+            }[] | null;
+            members: number;
+            /** @example Acme */
+            name: string;
+            placement: {
+                /** @enum {string} */
+                kind: "shared" | "schema" | "dedicated";
+                region: string | null;
+            };
+            /** @enum {string} */
+            plan: "solo" | "startup" | "enterprise";
+            /** @example acme */
+            slug: string;
+            /** @enum {string} */
+            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
+        };
+        OperatorEvent: {
+            action: string;
+            actor: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+            };
+            change: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            reason: string | null;
+            request_id: string | null;
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                slug: string | null;
+            } | null;
         };
         OperatorSession: {
             access_token: string;
@@ -2382,7 +2659,7 @@ export interface components {
             }[] | null;
             /** @enum {string} */
             plan?: "solo" | "startup" | "enterprise";
-            reason?: string;
+            reason: string;
             /** @enum {string} */
             status?: "active" | "read_only" | "suspended" | "closing";
         };
@@ -2404,28 +2681,6 @@ export interface components {
             name?: string;
             require_second_factor?: boolean;
             slug?: string;
-        };
-        TenantRecord: {
-            /**
-             * Format: uuid
-             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
-             */
-            id: string;
-            limits: {
-                /** Format: int64 */
-                limit: number;
-                name: string;
-                window: "month" | number;
-            }[] | null;
-            /** @example Acme */
-            name: string;
-            /** @enum {string} */
-            plan: "solo" | "startup" | "enterprise";
-            /** @example acme */
-            slug: string;
-            /** @enum {string} */
-            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
-            version: number;
         };
         TokenRequest: {
             actor_token?: unknown;
@@ -2733,6 +2988,23 @@ export interface components {
                 };
             };
         };
+        /** @description The cursor is not valid here (`invalid_cursor`) */
+        invalid_cursor: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/invalid_cursor";
+                };
+            };
+        };
         /** @description The cursor is not valid here (`invalid_cursor`); The request costs more than a limit allows at once (`cost_above_limit`) */
         "invalid_cursor.cost_above_limit": {
             headers: {
@@ -2849,6 +3121,23 @@ export interface components {
                     status?: 400;
                     /** @enum {unknown} */
                     type?: "/problems/invalid_json" | "/problems/invalid_header" | "/problems/cost_above_limit";
+                };
+            };
+        };
+        /** @description The body is not JSON (`invalid_json`); A header is not well formed (`invalid_header`); The route takes no Idempotency-Key (`idempotency_key_unsupported`) */
+        "invalid_json.invalid_header.idempotency_key_unsupported": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/invalid_json" | "/problems/invalid_header" | "/problems/idempotency_key_unsupported";
                 };
             };
         };
@@ -3518,7 +3807,7 @@ export interface components {
         /** @description The id of the session of support. */
         session_id: string;
         /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
-        sort: "name" | "-name";
+        sort: "name" | "-name" | "created_at" | "-created_at";
         /** @description The user's id. */
         user_id: string;
     };
@@ -4215,7 +4504,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erasure"];
+                    "application/json": {
+                        /**
+                         * Format: uuid
+                         * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                         */
+                        id: string;
+                        receipt: string | null;
+                    };
                 };
             };
             404: components["responses"]["not_found"];
@@ -5256,25 +5552,145 @@ export interface operations {
     };
     listOperatorErasures: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description List the latest 100 erasures */
+            /** @description List the erasures, newest first */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erasures"];
+                    "application/json": {
+                        data: components["schemas"]["Erasure"][];
+                        next_cursor: string | null;
+                    };
                 };
             };
+            400: components["responses"]["invalid_cursor"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorEvents: {
+        parameters: {
+            query?: {
+                actor_id?: string;
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                tenant_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List what operators did, to whom and why, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["OperatorEvent"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorMoves: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the moves and restores of tenants, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Move"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperators: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the operators, those who are removed too, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ListedOperator"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -5314,6 +5730,129 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    listOperatorTenants: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                placement?: "shared" | "schema" | "dedicated";
+                plan?: "solo" | "startup" | "enterprise";
+                search?: string;
+                /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
+                sort?: components["parameters"]["sort"];
+                status?: "active" | "read_only" | "suspended" | "closing" | "erasing";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the tenants */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ListedTenant"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOperatedTenant"];
+            };
+        };
+        responses: {
+            /** @description The new row */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    Location: components["headers"]["Location"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatedTenant"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["slug_taken"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["mail_not_sent.mail_not_set_up.unavailable"];
+        };
+    };
+    getOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatedTenant"];
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     deleteOperatorTenant: {
         parameters: {
             query?: never;
@@ -5337,7 +5876,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TenantRecord"];
+                    "application/json": components["schemas"]["OperatedTenant"];
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
@@ -5357,7 +5896,10 @@ export interface operations {
     updateOperatorTenant: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if the row still has this ETag, or one of these; `*` is any. */
+                "If-Match"?: components["parameters"]["If-Match"];
+            };
             path: {
                 /** @description The row's id. */
                 id: components["parameters"]["id"];
@@ -5371,22 +5913,24 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Suspend or reinstate a tenant, or change its plan or its own limits */
+            /** @description The row */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TenantRecord"];
+                    "application/json": components["schemas"]["OperatedTenant"];
                 };
             };
-            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["tenant_state"];
+            412: components["responses"]["precondition_failed"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -5434,6 +5978,46 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    createOperatorExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Begin an export of a tenant, which its own people see and download */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Begun"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state.job_under_way"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     restoreOperatorTenant: {
         parameters: {
             query?: never;
@@ -5457,7 +6041,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TenantRecord"];
+                    "application/json": components["schemas"]["OperatedTenant"];
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
@@ -5466,6 +6050,43 @@ export interface operations {
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteOperatorTenantSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
@@ -5719,7 +6340,7 @@ export interface operations {
                 /** @description Finds the rows that hold this text, in upper or lower case. */
                 q?: components["parameters"]["q"];
                 /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
-                sort?: components["parameters"]["sort"];
+                sort?: "name" | "-name";
                 status?: "active" | "archived";
             };
             header?: never;

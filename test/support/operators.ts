@@ -1,11 +1,11 @@
 import { Secret, TOTP } from "otpauth";
 import { v7 as uuidv7 } from "uuid";
 import { operators } from "../../src/db/control.ts";
-import { operatorAccount, type OperatorSession } from "../../src/identity/operator-session.ts";
+import type { OperatorSession } from "../../src/identity/operator-session.ts";
 import { mintOperatorToken } from "../../src/identity/operator-token.ts";
 import { hashPassword } from "../../src/identity/password.ts";
+import { newTotpSecret, operatorAccount } from "../../src/identity/peppered.ts";
 import { sealSecret } from "../../src/identity/sealed-secret.ts";
-import { newTotpSecret } from "../../src/identity/totp.ts";
 import type { Operator, OperatorRole } from "../../src/operator.ts";
 import { answered, request, stageDb } from "./client.ts";
 
