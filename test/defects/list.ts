@@ -39,6 +39,7 @@ const MOVE = "drizzle/moves/move.ts";
 const DOCTOR = ["doctor"];
 const MODEL = ["node:move-model.node"];
 const AT_FENCE = ["schema:moves"];
+const LET_IN = ["support-access"];
 const OF_ATTEMPTS = ["node:fence.node"];
 const BOTH = ["doctor", "wall"];
 const RAISED = '      await raiseWall(client, "site", SHARED_SITE.schema);\n';
@@ -743,6 +744,110 @@ export const DEFECTS: Defect[] = [
     "a tenant sees every site",
     DOCTOR,
     migration("ALTER POLICY tenant_only ON control.sites USING (true)"),
+  ),
+
+  // Operators in a tenant: only whom it lets in, only as far, and no longer.
+  broken(
+    "an operator asks where the tenant lets nobody in",
+    LET_IN,
+    edit(SUPPORT, "ELSIF known.support_access = 'off' THEN", "ELSIF false THEN"),
+  ),
+  broken(
+    "an operator is in before an owner approves",
+    LET_IN,
+    edit(SUPPORT, "WHEN 'on' THEN 'active' ELSE 'asked' END;", "WHEN 'off' THEN 'asked' ELSE 'active' END;"),
+  ),
+  broken(
+    "an operator of any role looks in",
+    ["attacks-support"],
+    edit(SUPPORT, "AND o.role IN ('support', 'admin') FOR SHARE", "FOR SHARE"),
+  ),
+  broken(
+    "SQL of an admin's lets operators in",
+    ["attacks-support"],
+    edit(
+      SUPPORT,
+      "IS DISTINCT FROM 'owner' THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'tenants'",
+      "IS NULL THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'tenants'",
+    ),
+  ),
+  broken(
+    "SQL of an admin's approves what an operator asked",
+    ["attacks-support"],
+    edit(
+      SUPPORT,
+      "IS DISTINCT FROM 'owner' THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'support_sessions'",
+      "IS NULL THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'support_sessions'",
+    ),
+  ),
+  broken(
+    "support goes on where the tenant lets nobody in any more",
+    LET_IN,
+    edit(SUPPORT, "OR NEW.support_access = 'off'\n", "OR false\n"),
+  ),
+  broken(
+    "support that no owner approved goes on where they are asked now",
+    LET_IN,
+    edit(SUPPORT, "AND s.started_at IS NOT NULL AND s.approved_by IS NULL);", "AND false);"),
+  ),
+  broken(
+    "support outlives a suspension",
+    LET_IN,
+    edit(SUPPORT, "AND (NEW.status NOT IN ('active', 'read_only') OR", "AND (false OR"),
+  ),
+  broken(
+    "support outlives the owner who approved it",
+    LET_IN,
+    edit(SUPPORT, "AND s.approved_by = OLD.user_id AND", "AND false AND"),
+  ),
+  broken(
+    "support outlives the operator",
+    LET_IN,
+    edit(SUPPORT, "WHERE s.operator_id = OLD.id AND s.ended_at IS NULL AND", "WHERE false AND"),
+  ),
+  broken(
+    "a tenant's object does not look whether its operators are still there",
+    LET_IN,
+    edit(OBJECT, "(isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS)", "RECORD_REFRESH_MS"),
+  ),
+  broken(
+    "the token of an ended session of support goes on",
+    LET_IN,
+    edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "a token outlives its session of support",
+    LET_IN,
+    edit(
+      "src/identity/access-token.ts",
+      "Math.min(Math.floor(until), now + ACCESS_TOKEN_TTL_S)",
+      "now + ACCESS_TOKEN_TTL_S",
+    ),
+  ),
+  broken(
+    "an operator has the token of another's session of support",
+    LET_IN,
+    edit("src/identity/support.ts", "if (found.operator.id !== act.operator.id)", "if (false)"),
+  ),
+  broken(
+    "a transaction of an operator who may read may write",
+    ["attacks-support"],
+    edit(CLIENT, 'actor.as !== "support" && (', 'actor.as !== "job" && ('),
+  ),
+  broken(
+    "a site takes what an operator writes who may read",
+    ["attacks-support"],
+    edit(SUPPORT_AT_SITES, "ELSIF pg_catalog.left(context, 1) = 't' AND", "ELSIF false AND"),
+  ),
+  broken(
+    "the control plane takes what an operator writes",
+    ["attacks-support"],
+    edit(SUPPORT, "IF pg_catalog.left(context, 1) IN ('t', 'w') AND", "IF false AND"),
+  ),
+  broken(
+    "the audit trail takes an operator for a user",
+    LET_IN,
+    edit(SUPPORT_AT_SITES, "WHEN 'w' THEN 'support' ELSE 'user'", "ELSE 'user'"),
   ),
 
   // Moves: the fence, what an attempt may do, and what a request does that a fence refuses.
