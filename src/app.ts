@@ -17,6 +17,7 @@ import { exportRoutes } from "./routes/exports.ts";
 import { importRoutes } from "./routes/imports.ts";
 import { acceptanceRoutes, invitationRoutes } from "./routes/invitations.ts";
 import { issuerRoutes } from "./routes/issuers.ts";
+import { homeRoutes } from "./routes/home.ts";
 import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
@@ -32,6 +33,10 @@ import { supportRoutes } from "./routes/support.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
 
+const nothingThere = () => {
+  throw new Problem("not_found");
+};
+
 const methodsAt = (path: string): string[] => methodsOf(app, path);
 
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
@@ -42,6 +47,8 @@ export const app = factory
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)
   .route("/", productPages)
+  // After the product's pages: it may have a page of its own there.
+  .route("/", homeRoutes)
 
   .route("/v1/signup", signupRoutes)
   .route("/v1/sessions", signInRoutes)
@@ -56,6 +63,7 @@ export const app = factory
   .route("/v1/operator/tenants", operatorTenantRoutes)
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)
+  .all("/v1/operator/*", nothingThere)
 
   .use("/v1/*", identify, admit)
   .route("/v1/me", meRoutes)
@@ -74,9 +82,7 @@ export const app = factory
   .route("/v1/audit-events", auditEventRoutes)
   .route("/v1", productRoutes)
 
-  .notFound(() => {
-    throw new Problem("not_found");
-  })
+  .notFound(nothingThere)
   .onError(answerProblem);
 
 app.get("/openapi.json", ...describeApi(app));

@@ -84,6 +84,16 @@ export const PROBLEMS = {
     title: "The address is not confirmed",
     help: "Open the link that was mailed to it. POST /v1/email-verifications sends another.",
   },
+  no_tenant: {
+    status: 403,
+    title: "The account is in no tenant",
+    help: "The email and password are right, but there is nothing to sign in to. Sign up with them to make a tenant, or ask to be invited to one.",
+  },
+  no_address: {
+    status: 409,
+    title: "The account has no address",
+    help: "Whoever reads its mailbox has taken it. Add another address with POST /v1/me/email.",
+  },
   insufficient_scope: {
     status: 403,
     title: "Not allowed",
@@ -142,7 +152,7 @@ export const PROBLEMS = {
   not_found: {
     status: 404,
     title: "Not found",
-    help: "There is no such thing in your tenant. Check the path and the id.",
+    help: "There is no such thing here. Check the path and the id.",
   },
   method_not_allowed: {
     status: 405,

@@ -36,7 +36,8 @@ const signsIn = (email: string, password: string) => status(post("/v1/sessions",
 const reset = (email: string) => answered(202, post("/v1/password-resets", { email }));
 const confirmReset = (token: string, password = OTHER) =>
   post("/v1/password-resets/confirm", { token, password });
-const confirmEmail = (token: string) => post("/v1/email-verifications/confirm", { token });
+const confirmEmail = (token: string, password?: string) =>
+  post("/v1/email-verifications/confirm", { token, password });
 
 /** Somebody who has signed up and confirmed their address. */
 async function verified(): Promise<SignedIn> {
@@ -53,6 +54,43 @@ describe("an address", () => {
     await answered(204, confirmEmail(token));
     expect(await me(ada.token)).toMatchObject({ email_verified: true, user: { email: ada.user.email } });
     expect(await status(confirmEmail(token))).toBe(410);
+  });
+
+  it("is not confirmed with another password than its account's: whoever reads the mailbox did not choose that one", async () => {
+    const squatter = await signedUp();
+    const { email } = squatter.user;
+    const token = await mailedToken(email, "pwv");
+    expect(await answered(403, confirmEmail(token, OTHER))).toMatchObject({ code: "wrong_password" });
+    expect(await me(squatter.token)).toMatchObject({ email_verified: false });
+    // The link is as good as before.
+    await answered(204, confirmEmail(token, PASSWORD));
+    expect(await me(squatter.token)).toMatchObject({ email_verified: true });
+  });
+
+  it("is not confirmed by trying passwords with its link", async () => {
+    const squatter = await signedUp();
+    const token = await mailedToken(squatter.user.email, "pwv");
+    const from = "203.0.113.77";
+    const tries = [];
+    for (let n = 0; n < 12; n++)
+      tries.push(
+        await status(
+          request("POST", "/v1/email-verifications/confirm", {
+            body: { token, password: `wrong one no ${n}` },
+            headers: { "cf-connecting-ip": from },
+          }),
+        ),
+      );
+    expect(tries[0]).toBe(403);
+    expect(tries.at(-1)).toBe(429);
+  });
+
+  it("that an account has lost to its mailbox's owner is sent no link", async () => {
+    const squatter = await signedUp();
+    await reset(squatter.user.email);
+    await answered(204, confirmReset(await mailedToken(squatter.user.email, "pwp", 2)));
+    const again = request("POST", "/v1/email-verifications", { token: squatter.token });
+    expect(await answered(409, again)).toMatchObject({ code: "no_address" });
   });
 
   it("that is not confirmed uses its own tenant and invites nobody, unless UNVERIFIED_MAY says so", async () => {
@@ -206,7 +244,10 @@ describe("a password", () => {
     expect(text).toContain("#verification=pwv_");
     await answered(204, confirmReset(await mailedToken(email, "pwp", 2)));
     expect(await signsIn(email, PASSWORD)).toBe(401);
-    // The mailbox's owner is in no tenant yet, and makes one; the squatter has theirs, and no address.
+    // The mailbox's owner is in no tenant yet, hears so, and makes one; the squatter has theirs, and no address.
+    expect(await answered(403, post("/v1/sessions", { email, password: OTHER }))).toMatchObject({
+      code: "no_tenant",
+    });
     const slug = `t-${crypto.randomUUID().slice(0, 13)}`;
     const owner = await answered<Session>(
       201,
@@ -278,6 +319,14 @@ describe("an address that changes", () => {
     expect(await status(post("/v1/email-changes/undo", { token: taken }))).toBe(410);
   });
 
+  it("is mailed to no more than a few mailboxes a minute, whichever they are", async () => {
+    const ada = await signedUp();
+    const tries = [];
+    for (let n = 0; n < 8; n++) tries.push(await status(change(ada, someone())));
+    expect(tries[0]).toBe(202);
+    expect(tries.at(-1)).toBe(429);
+  });
+
   it("goes to no address that another account has confirmed, and takes one that nobody has", async () => {
     const [ada, bob, squatter] = [await verified(), await verified(), await signedUp()];
     await answered(202, change(ada, bob.user.email));
@@ -320,8 +369,12 @@ describe("sign-up that verifies first", () => {
       expect([response.status, await response.text()]).toEqual([202, ""]);
       const token = await mailedToken(email, "pws", earlier + 1);
       expect(await stage`select from control.tenants where slug = ${slug}`).toEqual([]);
-      await answered(204, confirmEmail(token));
-      expect(await status(confirmEmail(token))).toBe(410);
+      // Who reads the mailbox and did not sign up makes no tenant with a stranger's password.
+      expect(await answered(422, confirmEmail(token))).toMatchObject({ errors: [{ pointer: "/password" }] });
+      expect(await answered(403, confirmEmail(token, OTHER))).toMatchObject({ code: "wrong_password" });
+      expect(await stage`select from control.tenants where slug = ${slug}`).toEqual([]);
+      await answered(204, confirmEmail(token, PASSWORD));
+      expect(await status(confirmEmail(token, PASSWORD))).toBe(410);
       expect(
         await stage`select u.email, u.email_verified_at is not null as is_verified from control.users u
           join control.memberships m on m.user_id = u.id join control.tenants t on t.id = m.tenant_id where t.slug = ${slug}`,

@@ -747,7 +747,8 @@ describe("the second factor is not passed by", () => {
       expect(await answered(401, post("/v1/signup", body))).toMatchObject({ code: "second_factor_required" });
     settings.SIGN_UP = "verify_first";
     await answered(202, post("/v1/signup", { ...body, tenant: { name: slug, slug: newSlug() } }));
-    const link = post("/v1/email-verifications/confirm", { token: await mailed(ada.user.email, "pws") });
+    const token = await mailed(ada.user.email, "pws");
+    const link = post("/v1/email-verifications/confirm", { token, password: PASSWORD });
     expect(await (await link).text()).toBe("");
     await asked(ada.user.email, PASSWORD, ada.tenant.slug);
   });

@@ -69,7 +69,7 @@ type Link = { token: string; userId: string; email: string; again?: () => Promis
 type Kind = "verification" | "signup" | "reset" | "email_change" | "email_undo" | "invitation";
 const USE: Record<Kind, (token: string) => Promise<Response>> = {
   verification: (token) => post("/v1/email-verifications/confirm", { token }),
-  signup: (token) => post("/v1/email-verifications/confirm", { token }),
+  signup: (token) => post("/v1/email-verifications/confirm", { token, password: OTHER }),
   reset: (token) => post("/v1/password-resets/confirm", { token, password: OTHER }),
   email_change: (token) => post("/v1/email-changes/confirm", { token }),
   email_undo: (token) => post("/v1/email-changes/undo", { token }),

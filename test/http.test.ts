@@ -395,6 +395,24 @@ it("shows a page about a problem to who prefers one, and text to others", async 
   expect((await get("/problems/none", "text/html")).status).toBe(404);
 });
 
+it("says at / where to go: as a page to a browser, and the same as JSON to programs", async () => {
+  const get = (accept: string) => request("GET", "/", { headers: { accept } });
+  const places = await answered<Record<string, string>>(200, get("*/*"));
+  expect(Object.keys(places)).toEqual(["name", "docs", "openapi", "account", "health"]);
+  const page = await get("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8");
+  expect(page.headers.get("content-type")).toMatch("text/html");
+  const body = await page.text();
+  for (const place of Object.values(places)) expect(body).toContain(place);
+});
+
+it("tells a path that is not there from a missing token, also in the operator's lane", async () => {
+  for (const path of ["/nothing", "/v1/operator/nothing", "/v1/operator"]) {
+    const { code, detail } = await answered<{ code: string; detail: string }>(404, request("GET", path));
+    expect(code).toBe("not_found");
+    expect(detail).not.toMatch(/tenant/);
+  }
+});
+
 it("answers JSON whatever else is asked for", async () => {
   const { token } = await newTenant();
   const response = await request("GET", "/v1/projects", { token, headers: { accept: "text/html" } });

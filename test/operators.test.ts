@@ -1,5 +1,7 @@
+import { decodeJwt, decodeProtectedHeader } from "jose";
 import { describe, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
+import { ed25519, seal, strangersKey } from "./support/forge.ts";
 import { answered, newTenant, request, signedUp, stage } from "./support/client.ts";
 import {
   asOperator,
@@ -138,6 +140,27 @@ describe("an operator's token", () => {
     expect(await status(request("GET", "/v1/projects", { token: admin.token }))).toBe(401);
     expect(await list(ada.token)).toBe(401);
     expect(await list(undefined)).toBe(401);
+  });
+
+  it("is worth nothing in a tenant's type, with a tenant's audience, of another issuer, or signed by anybody else", async () => {
+    const admin = await newOperator("admin");
+    const header = { ...decodeProtectedHeader(admin.token) };
+    const claims = { ...decodeJwt(admin.token) };
+    expect(await list(await seal(ed25519, header, claims))).toBe(200);
+    for (const forged of [
+      seal(ed25519, { ...header, typ: "at+jwt" }, claims),
+      seal(ed25519, { ...header, typ: "JWT" }, claims),
+      seal(ed25519, header, { ...claims, aud: settings.ISSUER }),
+      seal(ed25519, header, { ...claims, aud: [claims.aud, settings.ISSUER] }),
+      seal(ed25519, header, { ...claims, iss: "https://evil.test" }),
+      seal(ed25519, header, { ...claims, role: "owner" }),
+      seal(ed25519, header, { ...claims, ver: 2 }),
+      seal(ed25519, header, { ...claims, ver: undefined }),
+      seal(ed25519, header, { ...claims, exp: undefined }),
+      seal(ed25519, header, { ...claims, sub: crypto.randomUUID() }),
+      seal(await strangersKey("Ed25519"), header, claims),
+    ])
+      expect(await list(await forged)).toBe(401);
   });
 
   it("is worth nothing after half an hour", async () => {

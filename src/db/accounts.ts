@@ -1,21 +1,22 @@
 import { sql, type SQL } from "drizzle-orm";
 import { canEnter, hex, member, newChallenge, proof } from "./across-tenants.ts";
-import { identityDb, rethrow } from "./client.ts";
+import { despiteDeadlock, identityDb, rethrow } from "./client.ts";
 import type { Builder } from "../tenant-db.ts";
 
 // What partywall_identity asks about one person's account, which is of all their tenants: see across-tenants.ts.
 
-const run = async (statement: SQL) => (await identityDb.execute(statement).catch(rethrow)).rows;
-/** The same once no other statement like it is under way for this person: it sees what those have done. */
-async function runInTurn(userId: string, statement: SQL) {
-  const [, { rows }] = await identityDb
-    .batch([
-      identityDb.execute(sql`select from users where id = ${userId} for no key update`),
-      identityDb.execute(statement),
-    ])
-    .catch(rethrow);
+const run = async (statement: SQL) =>
+  (await despiteDeadlock(() => identityDb.execute(statement)).catch(rethrow)).rows;
+/** The same after another statement, which takes a lock: so it sees what those before it have done. */
+async function runAfter(lock: SQL, statement: SQL) {
+  const [, { rows }] = await despiteDeadlock(() =>
+    identityDb.batch([identityDb.execute(lock), identityDb.execute(statement)]),
+  ).catch(rethrow);
   return rows;
 }
+/** The same once no other change of this person's account is under way. All of them lock the person before anything else. */
+const runInTurn = (userId: string, statement: SQL) =>
+  runAfter(sql`select from users where id = ${userId} for no key update`, statement);
 /** What a function of drizzle/control/0012_account_functions.sql has answered. */
 const call = async (of: SQL) => (await run(sql`select ${of} as done`))[0]?.["done"];
 
@@ -88,21 +89,43 @@ export const keepSignUp = (
       exists (select from users where email = ${link.email} and issuer_id is null) as is_account,
       exists (select from tenants where slug = ${data.slug}) as is_taken`);
 
+/** A link of this kind that is good, as conditions on the alias l. */
+const isGood = (kind: string, link: Link) =>
+  sql`l.id = ${link.id} and l.kind = ${kind} and l.token_hash = ${bytes(link.hash)} and l.expires_at > now()`;
+
+/**
+ * Makes the tenant of a sign-up, if one of the hashes is the password that it chose. No row when the link is not good; else it
+ * says whether the password is that one, and what was done. Violates `users_email` when the address gets its account meanwhile.
+ */
 export const makeSignedUp = (
   link: Link,
+  old: Hashes,
   of: { userId: string; tenantId: string; plan: string; site: string },
 ) =>
-  call(sql`sign_up(${link.id}, ${bytes(link.hash)}, ${of.userId}, ${of.tenantId}, ${of.plan}, ${of.site})`);
-
-/** Notes that the address of the link's account is confirmed; no row when the link is not good. */
-export const verifyEmail = (link: Link) =>
   run(sql`
+    select l.is_theirs, case when l.is_theirs then
+      sign_up(l.id, l.token_hash, ${of.userId}, ${of.tenantId}, ${of.plan}, ${of.site}) end as done
+    from (select l.*, l.data ->> 'password' in ${old} as is_theirs from mailed_links l where ${isGood("signup", link)}) l`);
+
+/**
+ * Notes that the address of the link's account is confirmed, if one of the hashes is its password, or none is given. No row when
+ * the link is not good; else it says whether that was done.
+ */
+export const verifyEmail = (link: Link, old: Hashes | undefined) =>
+  runAfter(
+    sql`select from users u where u.id = (select l.user_id from mailed_links l where ${isGood("verification", link)})
+      for no key update`,
+    sql`
     with l as (
-      delete from mailed_links where id = ${link.id} and kind = 'verification' and token_hash = ${bytes(link.hash)}
-        and expires_at > now() returning user_id, email
+      select l.id, u.id as user_id, ${old ? sql`coalesce(u.password_hash in ${old}, false)` : sql`true`} as is_theirs
+      from mailed_links l join users u on u.id = l.user_id and u.email = l.email where ${isGood("verification", link)}
+    ), used as (
+      delete from mailed_links where id in (select id from l where is_theirs) returning user_id
+    ), done as (
+      update users set email_verified_at = coalesce(email_verified_at, now()) where id in (select user_id from used) returning id
     )
-    update users u set email_verified_at = coalesce(u.email_verified_at, now()) from l
-    where u.id = l.user_id and u.email = l.email returning u.id`);
+    select exists (select from done) as is_done from l where not is_theirs or exists (select from used)`,
+  );
 
 /** Keeps another link that confirms the account's address; no row when that address is confirmed, or another one by now. */
 export const keepVerification = (self: Self, link: Link & { email: string; seconds: number }) =>
@@ -288,7 +311,9 @@ export const renewProof = (
         select w.id as user_id from users w where w.id = ${self.userId} and w.password_hash in ${by.hashes}
           and not exists (select from factors f where f.user_id = w.id and f.confirmed_at is not null)
       )`;
-  return run(sql`
+  return runInTurn(
+    self.userId,
+    sql`
     with ${use}, settled as (
       update users set factor_failures = 0 where id in (select user_id from used) and factor_failures > 0
     )
@@ -296,7 +321,8 @@ export const renewProof = (
     from used, users u, memberships m, tenants t
     where s.id = ${self.sessionId} and s.user_id = ${self.userId} and used.user_id = s.user_id and ${isOwn(self)}
       and u.id = s.user_id and m.tenant_id = s.tenant_id and m.user_id = s.user_id and t.id = s.tenant_id
-    returning s.generation, ${member}, ${proof({ authAt: sql`s.auth_at`, amr: sql`s.amr` })}`);
+    returning s.generation, ${member}, ${proof({ authAt: sql`s.auth_at`, amr: sql`s.amr` })}`,
+  );
 };
 
 type NewFactor = { id: string; type: string; name: string; secret: string | null };
@@ -371,14 +397,17 @@ export const removeFactor = (self: Self, id: string) =>
 
 /** Gives one's own account other recovery codes; no row without a factor. */
 export const renewCodes = (self: Self, codes: readonly Uint8Array[]) =>
-  run(sql`
+  runInTurn(
+    self.userId,
+    sql`
     with used as (
       select u.id as user_id from users u where u.id = ${self.userId} and ${isOwn(self)}
         and exists (select from factors f where f.user_id = u.id and f.confirmed_at is not null)
     ), old as (
       delete from recovery_codes where user_id in (select user_id from used)
     ), codes as (${newCodes(codes)} returning user_id)
-    select user_id from codes limit 1`);
+    select user_id from codes limit 1`,
+  );
 
 /**
  * Removes a member's factors, on behalf of an owner: `before` notes whether they are in other tenants too, whose protection the

@@ -1,7 +1,7 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
 import type { Builder } from "../tenant-db.ts";
 import { statesWhere } from "../tenant-states.ts";
-import { identityDb, rethrow, type ForRequest } from "./client.ts";
+import { despiteDeadlock, identityDb, rethrow, type ForRequest } from "./client.ts";
 import { invitations, issuers, sessions, tenants } from "./control.ts";
 import { edgeRecord } from "./edge-record.ts";
 
@@ -126,6 +126,15 @@ export const signingUp = (of: SignUp) => (q: Builder) => ({
       case when ${hasFactor} then ${factorsOf(sql`u.id`)} end as factors from u, t, m`),
 });
 
+/** Who may be in no tenant at all, as conditions on the alias u. */
+export const ACCOUNT = {
+  /** Whoever has this password. */
+  hasPassword: (of: { email: string; hashes: readonly string[] }) =>
+    sql`u.email = ${of.email} and u.password_hash in ${of.hashes}`,
+  /** Whoever holds a passkey. */
+  holdsPasskey: (of: { user_id: string }) => sql`u.id = ${of.user_id}`,
+};
+
 /** Whose session is to be started, as conditions on the aliases u, m and t. */
 export const WHO = {
   /** The owner of the tenant that the same sign-up has made within a day. */
@@ -134,7 +143,7 @@ export const WHO = {
       and m.role = 'owner' and m.created_at = t.created_at and t.created_at > now() - interval '1 day'`,
   /** Whoever has this password, in the tenant of this slug or in any. */
   signsIn: (of: { email: string; hashes: readonly string[]; slug: string | null }) =>
-    sql`u.email = ${of.email} and u.password_hash in ${of.hashes} and (${of.slug}::text is null or t.slug = ${of.slug})`,
+    sql`${ACCOUNT.hasPassword(of)} and (${of.slug}::text is null or t.slug = ${of.slug})`,
   /** The user of this session, in another tenant, unless one tenant's issuer vouched for it. */
   switches: (of: { userId: string; sessionId: string; slug: string }) =>
     sql`u.id = ${of.userId} and t.slug = ${of.slug} and exists (select from sessions
@@ -144,7 +153,7 @@ export const WHO = {
     sql`u.id = ${of.user_id} and t.id = ${of.tenant_id}`,
   /** Whoever holds a passkey, in the tenant of this slug or in any. */
   holdsPasskey: (of: { user_id: string; slug: string | null }) =>
-    sql`u.id = ${of.user_id} and (${of.slug}::text is null or t.slug = ${of.slug})`,
+    sql`${ACCOUNT.holdsPasskey(of)} and (${of.slug}::text is null or t.slug = ${of.slug})`,
 };
 
 type Start = {
@@ -159,21 +168,22 @@ type Start = {
   hashes?: readonly [string, ...string[]] | undefined;
   /** What has to happen for it too, as CTEs: it did if `done` has a row. */
   only?: SQL | undefined;
+  /** Whose account is told apart from none when it is in no tenant, as conditions on the alias u. */
+  account?: SQL | undefined;
 };
 
 /**
  * Starts a session for the one member that the condition finds in a tenant that can be entered; where there is none, in one
  * that closes, for its owner. If a second factor is needed that was not proved, it makes a challenge instead. Returns one row:
- * all members that it finds, by slug, those among them that can be entered, the factors of whoever is asked for one, and
- * whether there is a tenant of the slug `host`. Violates `sessions_membership` when that member is being removed.
+ * all members that it finds, by slug, those among them that can be entered, the factors of whoever is asked for one,
+ * whether `account` is in no tenant, and whether there is a tenant of the slug `host`. Violates `sessions_membership` when that member is being removed.
  */
 export async function startSession(
   who: SQL,
-  { refresh, from, proven, challengeId, host, hashes, only }: Start,
+  { refresh, from, proven, challengeId, host, hashes, only, account = sql`false` }: Start,
 ) {
   const [current, ...others] = hashes ?? [];
-  const { rows } = await identityDb
-    .execute(sql`
+  const statement = sql`
       with ${only && sql`${only}, `}who as (
         select ${member}, ${head}, ${proof(proven)}, ${proven.authAt} as auth_at, t.require_second_factor as requires, ${hasFactor} as has_factor,
           ${isNewDevice(from)} as is_new_device
@@ -202,8 +212,9 @@ export async function startSession(
       select coalesce((select json_agg(who order by tenant->>'slug') from who), '[]') as members,
         coalesce((select json_agg(enterable order by tenant->>'slug') from enterable), '[]') as enterable,
         (select ${factorsOf(sql`one.user_id`)} from one where is_asked) as factors,
-        ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`)
-    .catch(rethrow);
+        exists (select from users u where ${account} and not exists (select from memberships m where m.user_id = u.id)) as is_alone,
+        ${host}::text is null or exists (select from tenants where slug = ${host}) as is_host`;
+  const { rows } = await despiteDeadlock(() => identityDb.execute(statement)).catch(rethrow);
   return rows;
 }
 
@@ -215,8 +226,8 @@ export async function replaceRefreshToken(presented: Refresh, successor: Refresh
   const isNewest = sql`(s.generation = ${presented.generation} and ${hex(presented.hash)}::bytea in (s.refresh_hash, s.twin_hash))`;
   const isRepeat = sql`(s.generation = ${successor.generation} and s.refresh_hash = ${hex(successor.hash)}::bytea)`;
   const isThis = sql`s.id = ${presented.sessionId}`;
-  const [, refreshed, revoked] = await identityDb
-    .batch([
+  const replacing = () =>
+    identityDb.batch([
       identityDb.execute(sql`
         select lock_outbox(s.tenant_id) from sessions s where ${isThis} and not (${isNewest} or ${isRepeat})`),
       // One UPDATE, so that of two at once the second one judges the row that the first one left.
@@ -237,8 +248,8 @@ export async function replaceRefreshToken(presented: Refresh, successor: Refresh
       identityDb.execute(sql`
         select h.tenant_id, h.head::float8 from sessions s join outbox_heads h on h.tenant_id = s.tenant_id
         where ${isThis} and s.revoked_at is not null`),
-    ])
-    .catch(rethrow);
+    ]);
+  const [, refreshed, revoked] = await despiteDeadlock(replacing).catch(rethrow);
   return { refreshed: refreshed.rows, revoked: revoked.rows };
 }
 

@@ -153,6 +153,13 @@ const operator = connect(settings.OPERATOR_DATABASE_URL);
 /** The database as this deployment's operators see it: every tenant's row, nobody's data. For sign-ins, before there is one. */
 export const operatorDb: NeonHttpDatabase = drizzle(operator.writer);
 
+/** Asks again, once, when Postgres has ended the transaction for a deadlock: then it has done nothing. */
+export const despiteDeadlock = <Answer>(ask: () => Promise<Answer>): Promise<Answer> =>
+  ask().catch((error: unknown) => {
+    if (sqlState(error) === DEADLOCK) return ask();
+    throw error;
+  });
+
 /** The request that a database is opened for. */
 export type ForRequest = {
   /** Names it in the audit trail. */
@@ -208,7 +215,7 @@ export function openTenantDb(
       }
     };
     try {
-      const results = await ask(opening).catch(async (error: unknown) => {
+      const results = await despiteDeadlock(() => ask(opening)).catch(async (error: unknown) => {
         const state = sqlState(error);
         if (!findHome || !isSiteLane(lane) || (state !== MOVED && state !== OTHER_EPOCH))
           return rethrow(error);
@@ -410,6 +417,8 @@ const tooManyValues = (cause?: unknown) =>
  * Not all of class 22: to divide by zero is the server's own fault.
  */
 const MISFITS = /^22(00[1378]|015|021|023|P0[235])$/;
+
+const DEADLOCK = "40P01";
 
 /** What a site's fence says of the tenant (drizzle/site/0008_fence_functions.sql). */
 const MOVED = "PW003";

@@ -9,7 +9,8 @@ import { Problem } from "../problem.ts";
 import { SIGNUP_PLAN } from "../product/plans.ts";
 import { updateTenant } from "../tenant/stub.ts";
 import { insufficientScope } from "./bearer.ts";
-import { LINK_TTL_S, linkGone, makeLink, readLink } from "./mailed-link.ts";
+import { LINK_TTL_S, linkGone, makeLink, readLink, type MailedLink } from "./mailed-link.ts";
+import { PREFIX } from "./sealing.ts";
 import { checkPassword } from "./account.ts";
 import { hashesOf, hashPassword } from "./password.ts";
 
@@ -85,7 +86,12 @@ export async function resetPassword(token: string, password: string): Promise<vo
   const link = readLink("reset", token);
   checkPassword(password, link.email);
   const hash = await hashPassword(link.email, password);
-  if (!(await confirmed(await accounts.resetPassword(link, hash, uuidv7())))) throw linkGone();
+  const done = await accounts.resetPassword(link, hash, uuidv7()).catch((error: unknown) => {
+    // Another account has shown meanwhile that the address is its own.
+    if (violatedConstraint(error) === "users_email") return undefined;
+    throw error;
+  });
+  if (!(await confirmed(done))) throw linkGone();
   announce("passwordChanged", { email: link.email });
 }
 
@@ -112,7 +118,7 @@ export async function askEmailChange(
   account: { email: string; locale: string | null },
   of: { email: string; password: string },
 ): Promise<true | undefined> {
-  await requireMail(of.email);
+  await requireMail(of.email, caller.id);
   const link = makeLink("email_change", of.email);
   const old = await hashesOf(account.email, of.password);
   const hash = await hashPassword(of.email, of.password);
@@ -152,14 +158,18 @@ export async function undoEmailChange(token: string): Promise<void> {
   if (!(await confirmed(await accounts.undoEmailChange(link).catch(refuseTaken)))) throw linkGone();
 }
 
+/** What the address of an account ends with that has lost its own to whoever reads the mailbox (control.give_way()). */
+const DISPLACED = "@displaced.invalid";
+
 /**
- * Mails the caller the link that confirms their address, if it is not confirmed. Throws `too_many_attempts` and
+ * Mails the caller the link that confirms their address, if it is not confirmed. Throws `no_address`, `too_many_attempts` and
  * `mail_not_set_up`.
  */
 export async function askVerification(caller: SignedIn): Promise<void> {
   const { email, locale, is_verified: isVerified } = await accountOfCaller(caller);
   if (isVerified) return;
-  await requireMail(email);
+  if (email.endsWith(DISPLACED)) throw new Problem("no_address");
+  await requireMail(email, caller.id);
   const link = makeLink("verification", email);
   const kept = await accounts.keepVerification(selfOf(caller), {
     ...link,
@@ -191,20 +201,50 @@ export async function askSignUp(of: {
   announce(isAccount ? "signupTaken" : "signup", { email, tenant: name, token: link.token });
 }
 
-/** Confirms an address, or makes the tenant of a sign-up, as the link says. Throws `link_gone` and `slug_taken`. */
-export async function confirmAddress(token: string): Promise<void> {
-  if (token.startsWith("pws_")) return makeSignedUp(token);
-  const rows = await accounts.verifyEmail(readLink("verification", token));
-  if (rows.length === 0) throw linkGone();
+/** The mailbox to which a link was mailed that confirms it, or a sign-up. Throws `link_gone`. */
+export const mailboxOf = (token: string): string => readConfirmation(token).email;
+
+const readConfirmation = (token: string) => readLink(isSignUp(token) ? "signup" : "verification", token);
+const isSignUp = (token: string) => token.startsWith(PREFIX.signup);
+
+const Verified = v.array(v.object({ is_done: v.boolean() }));
+const SignUpMade = v.array(v.object({ is_theirs: v.boolean(), done: v.unknown() }));
+
+/**
+ * Confirms an address, or makes the tenant of a sign-up, as the link says; undefined when the account's password is another
+ * one, and the link stays good. Anybody may have signed up with this address: only whoever also knows the password chose it.
+ * Throws `link_gone`, `slug_taken`, and `invalid_input` when a sign-up's password is missing.
+ */
+export async function confirmAddress(token: string, password: string | undefined): Promise<true | undefined> {
+  const link = readConfirmation(token);
+  const hashes = password === undefined ? undefined : await hashesOf(link.email, password);
+  if (isSignUp(token)) return makeSignedUp(link, hashes);
+  const [verified] = v.parse(Verified, await accounts.verifyEmail(link, hashes));
+  if (!verified) throw linkGone();
+  return verified.is_done || undefined;
 }
 
-async function makeSignedUp(token: string): Promise<void> {
+async function makeSignedUp(
+  link: MailedLink,
+  hashes: readonly [string, ...string[]] | undefined,
+): Promise<true | undefined> {
+  if (!hashes)
+    throw new Problem("invalid_input", {
+      errors: [{ pointer: "/password", detail: "The password that the sign-up chose is missing." }],
+    });
   const of = { userId: uuidv7(), tenantId: uuidv7(), plan: SIGNUP_PLAN, site: settings.SIGNUP_SITE };
-  const done = await accounts.makeSignedUp(readLink("signup", token), of).catch((error: unknown) => {
-    if (violatedConstraint(error) === "tenants_slug") throw new Problem("slug_taken", { cause: error });
+  const make = () => accounts.makeSignedUp(link, hashes, of);
+  const rows = await make().catch((error: unknown) => {
+    const violated = violatedConstraint(error);
+    if (violated === "tenants_slug") throw new Problem("slug_taken", { cause: error });
+    // The address got its account in between: this time the tenant is added to that one.
+    if (violated === "users_email") return make();
     throw error;
   });
-  if (!(await confirmed(done))) throw linkGone();
+  const [made] = v.parse(SignUpMade, rows);
+  if (made && !made.is_theirs) return undefined;
+  if (!(await confirmed(made?.done))) throw linkGone();
+  return true;
 }
 
 const Ended = v.nullable(

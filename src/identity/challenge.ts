@@ -4,7 +4,7 @@ import * as v from "valibot";
 import { FACTOR_TYPES } from "../db/control.ts";
 import { settings } from "../env.ts";
 import { Problem } from "../problem.ts";
-import { openToken, sealToken } from "./opaque-token.ts";
+import { openToken, sealToken, tokensOf } from "./opaque-token.ts";
 
 /** A factor as a sign-in sees it. */
 export const KnownFactor = v.object({
@@ -26,9 +26,15 @@ export function readChallenge(token: string): string | undefined {
   return body && toUuid(body);
 }
 
+const passkeyDigest = (token: string): Buffer =>
+  createHash("sha256").update("passkey").update(token).digest();
+
 /** What a passkey signs for the challenge of this id (or of a factor that is being added). */
-export const passkeyChallenge = (id: string): Buffer =>
-  createHash("sha256").update("passkey").update(challengeToken(id)).digest();
+export const passkeyChallenge = (id: string): Buffer => passkeyDigest(challengeToken(id));
+
+/** Whether that is what was signed, in base64url; also when the keys have been rotated since. */
+export const isPasskeyChallenge = (id: string, signed: string): boolean =>
+  tokensOf("challenge", parseUuid(id)).some((token) => passkeyDigest(token).toString("base64url") === signed);
 
 /** The domain that passkeys are made for. An address is none: locally it is `localhost`. */
 export function relyingParty(): string {

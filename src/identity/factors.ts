@@ -3,7 +3,7 @@ import { v7 as uuidv7 } from "uuid";
 import * as v from "valibot";
 import type { SignedIn } from "../caller.ts";
 import * as accounts from "../db/accounts.ts";
-import { provenNow, WHO, type From } from "../db/across-tenants.ts";
+import { ACCOUNT, provenNow, WHO, type From } from "../db/across-tenants.ts";
 import { violatedConstraint } from "../db/client.ts";
 import { FACTOR_TYPES } from "../db/control.ts";
 import { announce } from "../mail/mail.ts";
@@ -148,6 +148,7 @@ export async function signInByPasskey(
     proven: provenNow("hwk", "user", "mfa"),
     host: of.isHost ? slug : null,
     only: accounts.answering(id, proved.use, sql`true`),
+    account: ACCOUNT.holdsPasskey(passkey),
   });
 }
 
@@ -246,7 +247,8 @@ const Renewed = v.object({ ...Member.entries, generation: v.number() });
 type StepUp = Proof & { password?: string | undefined; challenge?: string | undefined };
 
 /**
- * Renews the proof of who calls, in the same session: undefined when it is none. Whoever has a second factor proves that one.
+ * Renews the proof of who calls, in the same session: undefined when it is none. Whoever has a second factor proves that one, and
+ * hears `wrong_factor` of any password.
  * The refresh token in the answer is as good as the one that the client has.
  */
 export async function stepUp(caller: SignedIn, proof: StepUp): Promise<Session | undefined> {
@@ -255,6 +257,10 @@ export async function stepUp(caller: SignedIn, proof: StepUp): Promise<Session |
     proof.password === undefined ? accounts.takeGuess : accounts.findAccount,
   );
   refuseLocked(account);
+  if (proof.password !== undefined && account.factors.some(({ is_confirmed }) => is_confirmed))
+    throw new Problem("wrong_factor", {
+      detail: "This account has a second factor. Prove that one: the password is not enough.",
+    });
   const twin = twinToken();
   const renew = async (by: Parameters<typeof accounts.renewProof>[1], ...amr: string[]) => {
     const of = { amr: [...new Set([...caller.amr, ...amr])], twinHash: twin.hash };

@@ -6,6 +6,10 @@ import { MAC_BYTES, macOf, PREFIX, seal, type Kind } from "./sealing.ts";
 export const sealToken = (kind: Kind, body: Uint8Array): string =>
   seal(settings.OPAQUE_TOKEN_KEYS[0], kind, body);
 
+/** The same text as each of this deployment's keys seals it. */
+export const tokensOf = (kind: Kind, body: Uint8Array): string[] =>
+  settings.OPAQUE_TOKEN_KEYS.map((key) => seal(key, kind, body));
+
 /** What a token says, and the key it was sealed with; undefined if this server never made it, or not so spelled. */
 export function openToken(kind: Kind, text: string): { body: Buffer; key: Uint8Array } | undefined {
   if (!text.startsWith(PREFIX[kind])) return undefined;

@@ -8,7 +8,7 @@ import {
 } from "@simplewebauthn/server";
 import { parse as parseUuid } from "uuid";
 import { settings } from "../env.ts";
-import { passkeyChallenge, relyingParty } from "./challenge.ts";
+import { isPasskeyChallenge, passkeyChallenge, relyingParty } from "./challenge.ts";
 
 // Loaded when a passkey is first made or used: it is a third of the Worker, and most requests need none of it.
 
@@ -54,7 +54,7 @@ export function creationOptions(of: {
 export async function madePasskey(factorId: string, response: RegistrationResponseJSON) {
   const made = await verifyRegistrationResponse({
     response,
-    expectedChallenge: passkeyChallenge(factorId).toString("base64url"),
+    expectedChallenge: (signed) => isPasskeyChallenge(factorId, signed),
     expectedOrigin: origins(),
     expectedRPID: relyingParty(),
     requireUserVerification: false,
@@ -73,7 +73,7 @@ export async function usedPasskey(
 ): Promise<number | undefined> {
   const used = await verifyAuthenticationResponse({
     response,
-    expectedChallenge: passkeyChallenge(challengeId).toString("base64url"),
+    expectedChallenge: (signed) => isPasskeyChallenge(challengeId, signed),
     expectedOrigin: origins(),
     expectedRPID: relyingParty(),
     credential: {

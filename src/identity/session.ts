@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { ROLES } from "../authority.ts";
 import { ACCESS_TOKEN_TTL_S } from "../caller.ts";
 import {
+  ACCOUNT,
   provenIn,
   provenNow,
   replaceRefreshToken,
@@ -71,9 +72,16 @@ const Found = v.object({
   members: v.array(Entering),
   enterable: v.array(Entering),
   factors: v.nullable(v.array(KnownFactor)),
+  is_alone: v.boolean(),
   is_host: v.boolean(),
 });
-const NOBODY: v.InferOutput<typeof Found> = { members: [], enterable: [], factors: null, is_host: true };
+const NOBODY: v.InferOutput<typeof Found> = {
+  members: [],
+  enterable: [],
+  factors: null,
+  is_alone: false,
+  is_host: true,
+};
 
 type Hashes = readonly [string, ...string[]];
 type SignUp = { email: string; hashes: Hashes; slug: string; name: string; from: From };
@@ -128,8 +136,8 @@ async function signUpAgain(of: SignUp): Promise<Grant> {
 
 /**
  * Starts a session for the password's hashes, in one statement. Undefined when email and password do not belong
- * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant,
- * `not_found` when there is none of that slug and the request's host said it, and `second_factor_required` with a challenge.
+ * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant, `no_tenant` when
+ * the account is in none, `not_found` when there is none of that slug and the request's host said it, and `second_factor_required` with a challenge.
  */
 export async function signIn(of: {
   email: string;
@@ -139,7 +147,12 @@ export async function signIn(of: {
   from: From;
 }): Promise<Grant | undefined> {
   const slug = of.slug ?? null;
-  const how = { ...of, proven: provenNow("pwd"), host: of.isHost ? slug : null };
+  const how = {
+    ...of,
+    proven: provenNow("pwd"),
+    host: of.isHost ? slug : null,
+    account: ACCOUNT.hasPassword(of),
+  };
   return theOne(await start(WHO.signsIn({ ...of, slug }), how));
 }
 
@@ -178,26 +191,35 @@ type How = {
   host?: string | null;
   hashes?: Hashes;
   only?: SQL;
+  account?: SQL;
 };
 
 /**
  * Starts a session for the one member that the condition finds, of the aliases u, m and t, in a tenant that can be entered.
  * Returns all those in such tenants, by slug. Throws `tenant_suspended`, `tenant_closing` or `tenant_erasing` when only others
- * are found, `not_found` when no tenant has the slug of the request's host, and `second_factor_required` or
+ * are found, `no_tenant` when `account` is in none, `not_found` when no tenant has the slug of the request's host, and `second_factor_required` or
  * `second_factor_enrolment_required`, with a challenge, when the proof is not enough.
  */
-async function start(who: SQL, { from, proven, host = null, hashes, only }: How) {
+async function start(who: SQL, { from, proven, host = null, hashes, only, account }: How) {
   const refresh = firstRefreshToken(uuidv7());
   const challengeId = crypto.randomUUID();
-  const rows = await startSession(who, { refresh, from, proven, challengeId, host, hashes, only }).catch(
-    (error: unknown) => {
-      // Whoever was removed meanwhile is no member.
-      if (violatedConstraint(error) === "sessions_membership") return [NOBODY];
-      throw error;
-    },
-  );
-  const [{ members, enterable, factors, is_host }] = v.parse(v.tuple([Found]), rows);
+  const rows = await startSession(who, {
+    refresh,
+    from,
+    proven,
+    challengeId,
+    host,
+    hashes,
+    only,
+    account,
+  }).catch((error: unknown) => {
+    // Whoever was removed meanwhile is no member.
+    if (violatedConstraint(error) === "sessions_membership") return [NOBODY];
+    throw error;
+  });
+  const [{ members, enterable, factors, is_alone, is_host }] = v.parse(v.tuple([Found]), rows);
   if (!is_host) throw new Problem("not_found");
+  if (is_alone) throw new Problem("no_tenant");
   const [first] = members;
   if (first && enterable.length === 0) throw closedFor(first.tenant.status);
   if (factors) throw await factorNeeded(challengeId, factors);

@@ -17,22 +17,28 @@ export const MAIL_COST = 10;
 
 /**
  * Throws before anything is done that needs a mail to this address: `mail_not_set_up` on a deployment that sends none, and
- * `too_many_attempts` while the mailbox was sent several within a minute, by whichever tenant (approximate).
+ * `too_many_attempts` while the mailbox was sent several within a minute, by whichever tenant, or the account of this id had
+ * several sent for itself, to whatever mailboxes (approximate).
  */
-export async function requireMail(email: string): Promise<void> {
-  if (await mayMail(email)) return;
-  throw new Problem("too_many_attempts", {
-    detail: "This mailbox was sent several mails within a minute. Wait for a minute.",
+export async function requireMail(email: string, account?: string): Promise<void> {
+  if (account !== undefined && !(await isWithin(account))) throw tooMany("account had");
+  if (!(await mayMail(email))) throw tooMany("mailbox was");
+}
+
+const tooMany = (whose: string) =>
+  new Problem("too_many_attempts", {
+    detail: `This ${whose} sent several mails within a minute. Wait for a minute.`,
     headers: { "retry-after": "60" },
   });
-}
+
+const isWithin = async (key: string) => (await bindings.MAIL_GUARD.limit({ key })).success;
 
 /** Whether another mail may be sent to this mailbox: several within a minute were enough. Throws `mail_not_set_up`. */
 export async function mayMail(email: string): Promise<boolean> {
   if (!settings.MAIL_URL) throw new Problem("mail_not_set_up");
   // ada+anything@ is most often ada's mailbox as well.
   const mailbox = email.replace(/^([^+@]+)\+[^@]*/, "$1");
-  return (await bindings.MAIL_GUARD.limit({ key: accountOf(mailbox) })).success;
+  return isWithin(accountOf(mailbox));
 }
 
 /**

@@ -5,8 +5,8 @@ import { type Scope, API_KEY_SCOPES } from "../authority.ts";
 import type { ProblemCode } from "../problem.ts";
 import type { TAGS } from "./parts.ts";
 
-/** A schema of JSON, the media types of text, or null for no body. */
-type Answer = v.GenericSchema | readonly string[] | null;
+/** A schema of JSON, the media types of text (or a schema of JSON among them), or null for no body. */
+type Answer = v.GenericSchema | readonly (string | v.GenericSchema)[] | null;
 
 /** A chapter of the document: one of partywall's by its name, or the product's own. */
 export type Tag = { name: string; description: string };
@@ -68,8 +68,13 @@ export function operation(
 
 function contentOf(answer: Answer) {
   if (answer === null) return {};
-  if ("kind" in answer) return { content: { "application/json": { schema: resolver(answer) } } };
-  return { content: Object.fromEntries(answer.map((type) => [type, { schema: { type: "string" } }])) };
+  const kinds = "kind" in answer ? [answer] : answer;
+  const content = kinds.map((kind) =>
+    typeof kind === "string"
+      ? [kind, { schema: { type: "string" } }]
+      : ["application/json", { schema: resolver(kind) }],
+  );
+  return { content: Object.fromEntries(content) };
 }
 
 /** Describes a route as one that needs this scope, for /openapi.json. */

@@ -144,7 +144,7 @@ export const PROBLEM: Schema = {
     detail: {
       type: "string",
       description: "What to do about it.",
-      examples: ["There is no such thing in your tenant. Check the path and the id."],
+      examples: ["There is no such thing here. Check the path and the id."],
     },
     instance: {
       type: "string",

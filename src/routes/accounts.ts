@@ -1,25 +1,30 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
+import { slowGuessing } from "../edge/guessing.ts";
 import { valid } from "../http/valid.ts";
-import { NewPassword } from "../identity/account.ts";
+import { NewPassword, Password } from "../identity/account.ts";
 import {
   askReset,
   changeEmail,
   confirmAddress,
+  mailboxOf,
   resetPassword,
   undoEmailChange,
 } from "../identity/accounts.ts";
 import { LinkToken } from "../identity/mailed-link.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
+import { Problem } from "../problem.ts";
 import { Email } from "../values.ts";
 
 const tag = "Account";
 
 const Token = v.strictObject({ token: LinkToken });
+/** With the account's password, so that nobody confirms an account that a stranger made: a sign-up that waits takes no other. */
+const Confirmation = v.strictObject({ token: LinkToken, password: v.optional(Password) });
 const PasswordReset = v.strictObject({ email: Email });
 const PasswordResetConfirmation = v.strictObject({ token: LinkToken, password: NewPassword });
-nameSchemas({ LinkToken: Token, PasswordReset, PasswordResetConfirmation });
+nameSchemas({ LinkToken: Token, EmailConfirmation: Confirmation, PasswordReset, PasswordResetConfirmation });
 
 // What the links in mails do. A link opens a page, which sends its token here: to open it changes nothing.
 
@@ -30,12 +35,14 @@ export const verificationRoutes = factory.createApp().post(
     summary: "Confirm an address, or a sign-up that waits for that, by the token that was mailed to it",
     tag,
     answers: { 204: null },
-    problems: ["link_gone", "slug_taken"],
+    problems: ["link_gone", "slug_taken", "wrong_password"],
     token: false,
   }),
-  valid("json", Token),
+  valid("json", Confirmation),
   async (c) => {
-    await confirmAddress(c.req.valid("json").token);
+    const { token, password } = c.req.valid("json");
+    const done = await slowGuessing(c, mailboxOf(token), () => confirmAddress(token, password));
+    if (!done) throw new Problem("wrong_password");
     return c.body(null, 204);
   },
 );

@@ -299,7 +299,7 @@ export const ownVerificationRoutes = factory.createApp().post(
     summary: "Mail the link that confirms your address again",
     tag,
     answers: { 202: null },
-    problems: ["mail_not_set_up"],
+    problems: ["mail_not_set_up", "no_address"],
   }),
   whileClosing,
   costs(MAIL_COST),

@@ -144,15 +144,15 @@ export const sessionRoutes = factory
     async (c) => {
       const { tenantId, id } = signedIn(c.get("caller"));
       await change(c.get("account"), tenantId, (q) => ({
-        ended: q
-          .update(sessions)
-          .set({ revoked_at: sql`now()` })
-          .where(and(eq(sessions.user_id, id), isNull(sessions.revoked_at))),
-        // To set the role again voids the access tokens that were made before.
+        // To set the role again voids the access tokens that were made before. It locks the user: everybody does so before sessions.
         voided: q
           .update(memberships)
           .set({ role: sql`role` })
           .where(eq(memberships.user_id, id)),
+        ended: q
+          .update(sessions)
+          .set({ revoked_at: sql`now()` })
+          .where(and(eq(sessions.user_id, id), isNull(sessions.revoked_at))),
       }));
       return c.body(null, 204);
     },

@@ -73,6 +73,7 @@ const PROBLEMS = [
   "unauthenticated",
   "second_factor_required",
   "second_factor_enrolment_required",
+  "no_tenant",
   "tenant_suspended",
   "tenant_closing",
   "tenant_erasing",

@@ -33,6 +33,7 @@ const ACROSS = "src/db/across-tenants.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
 const ACCOUNT_FUNCTIONS = "drizzle/control/0012_account_functions.sql";
 const ACCOUNTS = "src/db/accounts.ts";
+const OPERATORS = "drizzle/control/0016_operator_functions.sql";
 const FACTORS = "src/identity/factors.ts";
 const COPY = "drizzle/moves/copy.ts";
 const MOVE = "drizzle/moves/move.ts";
@@ -192,6 +193,113 @@ export const DEFECTS: Defect[] = [
       "GRANT USAGE ON SCHEMA partywall TO partywall_app; GRANT SELECT ON partywall.context_keys TO partywall_app; " +
         "ALTER TABLE partywall.context_keys DISABLE ROW LEVEL SECURITY",
     ),
+  ),
+  // Operators: who they are, what they may, and what is written down of it.
+  broken(
+    "a removed operator goes on",
+    ["operators"],
+    edit("src/db/operators.ts", " and disabled_at is null`)", "`)"),
+  ),
+  broken(
+    "an operator's token says their role, whatever they are by now",
+    ["operators"],
+    edit("src/db/operators.ts", " and role = ${role} and generation", " and generation"),
+  ),
+  broken(
+    "a tenant's key signs in an operator's type, for any audience",
+    ["operators"],
+    edit("src/identity/operator-token.ts", "      audience: AUDIENCE,\n", ""),
+    edit("src/identity/operator-token.ts", "  aud: v.literal(AUDIENCE),", "  aud: v.unknown(),"),
+  ),
+  broken(
+    "an operator's code is good twice",
+    ["operators"],
+    edit(OPERATORS, " AND u.last_step < step RETURNING", " RETURNING"),
+  ),
+  broken(
+    "an operator's codes are guessed without end",
+    ["operators"],
+    edit(OPERATORS, "failures = u.failures + is_right::integer", "failures = u.failures"),
+  ),
+  broken(
+    "a wrong code says that the password was right",
+    ["operators"],
+    edit(
+      "src/identity/operator-session.ts",
+      "if (step === undefined) return undefined;",
+      'if (step === undefined) throw new Error("the code is wrong");',
+    ),
+  ),
+  broken(
+    "support erases tenants",
+    ["operator-routes"],
+    edit("src/operator.ts", 'eraseTenant: "admin"', 'eraseTenant: "support"'),
+  ),
+  broken(
+    "an operator of any role may do anything",
+    ["operator-routes"],
+    edit("src/edge/operator-only.ts", "if (!includesRole(operator.role, role))", "if (false)"),
+  ),
+  broken(
+    "operators need no reason",
+    ["operator-routes"],
+    edit(
+      "src/routes/operator-tenants.ts",
+      "const WithReason = v.strictObject({ reason: Reason });",
+      'const WithReason = v.strictObject({ reason: v.optional(Reason, "none") });',
+    ),
+  ),
+  broken(
+    "the operators' functions need no reason",
+    ["operator-routes"],
+    edit(OPERATORS, "AND COALESCE(pg_catalog.btrim(by ->> 'reason'), '') = ''", "AND false"),
+  ),
+  broken(
+    "an operator's change is not in the tenant's trail",
+    ["operator-routes"],
+    edit(OPERATORS, "IF tenant IS NOT NULL AND event IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "the tenant does not hear why",
+    ["operator-routes"],
+    edit(OPERATORS, "'reason', by ->> 'reason', 'action'", "'action'"),
+  ),
+  broken(
+    "the operators' login changes tenants by itself",
+    ["operator-routes"],
+    edit(
+      WALL,
+      "GRANT SELECT ON control.tenants, control.memberships,",
+      "GRANT UPDATE (plan) ON control.tenants TO partywall_operator;\nGRANT SELECT ON control.tenants, control.memberships,",
+    ),
+  ),
+  broken(
+    "the operators' trail can be changed by its owner",
+    ["operator-routes"],
+    migration("DROP TRIGGER keep_trail ON control.operator_events"),
+  ),
+  broken(
+    "the operators' login reads their passwords",
+    ["operator-routes"],
+    edit(
+      WALL,
+      "GRANT SELECT (id, email, role, generation,",
+      "GRANT SELECT (id, email, role, password_hash, generation,",
+    ),
+  ),
+  broken(
+    "the operators' list of tenants reads all of them",
+    ["operator-routes"],
+    edit(
+      "drizzle/control/0015_operators.sql",
+      'CREATE INDEX "tenants_by_name" ON "control"."tenants" USING btree (lower("name"),"id");--> statement-breakpoint\n',
+      "",
+    ),
+  ),
+  broken(
+    "who comes around Cloudflare Access is let in",
+    ["cloudflare-access"],
+    edit("src/edge/operator-only.ts", "    await passAccess(c);\n", ""),
   ),
   broken("the operator reads tasks", BOTH, migration("GRANT SELECT ON tasks TO partywall_operator")),
   broken(
@@ -1365,6 +1473,53 @@ export const DEFECTS: Defect[] = [
       ACCOUNTS,
       "\n          and not exists (select from factors f where f.user_id = w.id and f.confirmed_at is not null)",
       "",
+    ),
+    edit(
+      FACTORS,
+      "if (proof.password !== undefined && account.factors",
+      "if (account.factors.length > 99 && account.factors",
+    ),
+  ),
+  broken(
+    "an address is confirmed with somebody else's password",
+    ["addresses"],
+    edit(ACCOUNTS, "sql`coalesce(u.password_hash in ${old}, false)`", "sql`true`"),
+  ),
+  broken(
+    "a sign-up is confirmed with somebody else's password",
+    ["addresses"],
+    edit(ACCOUNTS, "l.data ->> 'password' in ${old} as is_theirs", "true as is_theirs"),
+  ),
+  broken(
+    "a confirmation does not wait for a reset of the same account",
+    ["hostile-sequences"],
+    edit(
+      ACCOUNTS,
+      'sql`select from users u where u.id = (select l.user_id from mailed_links l where ${isGood("verification", link)})\n      for no key update`',
+      "sql`select`",
+    ),
+  ),
+  broken(
+    "recovery codes that are renewed twice at once are twenty",
+    ["hostile-sequences"],
+    edit(
+      ACCOUNTS,
+      "export const renewCodes = (self: Self, codes: readonly Uint8Array[]) =>\n  runInTurn(\n    self.userId,",
+      "export const renewCodes = (self: Self, codes: readonly Uint8Array[]) =>\n  runInTurn(\n    crypto.randomUUID(),",
+    ),
+  ),
+  broken(
+    "what Postgres ends for a deadlock is not done again",
+    ["hostile-sequences"],
+    edit("src/db/client.ts", "    if (sqlState(error) === DEADLOCK) return ask();\n", ""),
+  ),
+  broken(
+    "a passkey's challenge ends with a rotation of keys",
+    ["factors"],
+    edit(
+      "src/identity/opaque-token.ts",
+      "settings.OPAQUE_TOKEN_KEYS.map((key)",
+      "settings.OPAQUE_TOKEN_KEYS.slice(0, 1).map((key)",
     ),
   ),
   broken(

@@ -1,6 +1,23 @@
 // Made by `npm run client` from /openapi.json.
 
 export interface paths {
+    "/": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where to go from here: JSON, or a page for a browser */
+        get: operations["getHome"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/.well-known/jwks.json": {
         parameters: {
             query?: never;
@@ -1482,6 +1499,14 @@ export interface components {
              */
             password: string;
         };
+        EmailConfirmation: {
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password?: string;
+            token: string;
+        };
         Enrolment: {
             challenge: string;
             /** @example Acme */
@@ -1665,6 +1690,14 @@ export interface components {
         Health: {
             /** @constant */
             status: "ok";
+        };
+        Home: {
+            account: string;
+            docs: string;
+            health: string;
+            /** @example Acme */
+            name: string;
+            openapi: string;
         };
         Import: {
             /**
@@ -2303,7 +2336,7 @@ export interface components {
             code: string;
             /**
              * @description What to do about it.
-             * @example There is no such thing in your tenant. Check the path and the id.
+             * @example There is no such thing here. Check the path and the id.
              */
             detail: string;
             /** @description The error code that OAuth clients expect (RFC 6749, 5.2). */
@@ -2933,25 +2966,6 @@ export interface components {
                 };
             };
         };
-        /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
-        "insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing": {
-            headers: {
-                RateLimit: components["headers"]["RateLimit"];
-                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
-                /** @description What the bearer token lacks (RFC 6750). */
-                "WWW-Authenticate"?: string;
-                "X-Request-Id": components["headers"]["X-Request-Id"];
-                [name: string]: unknown;
-            };
-            content: {
-                "application/problem+json": components["schemas"]["Problem"] & {
-                    /** @constant */
-                    status?: 403;
-                    /** @enum {unknown} */
-                    type?: "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing" | "/problems/tenant_erasing";
-                };
-            };
-        };
         /** @description Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
         "insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
             headers: {
@@ -3303,6 +3317,44 @@ export interface components {
                     status?: 409;
                     /** @enum {unknown} */
                     type?: "/problems/member_elsewhere";
+                };
+            };
+        };
+        /** @description The account has no address (`no_address`) */
+        no_address: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/no_address";
+                };
+            };
+        };
+        /** @description The account is in no tenant (`no_tenant`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
+        "no_tenant.insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/no_tenant" | "/problems/insufficient_scope" | "/problems/wrong_host" | "/problems/tenant_suspended" | "/problems/tenant_closing" | "/problems/tenant_erasing";
                 };
             };
         };
@@ -3750,6 +3802,25 @@ export interface components {
                 };
             };
         };
+        /** @description The password is not right (`wrong_password`) */
+        wrong_password: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/wrong_password";
+                };
+            };
+        };
         /** @description The password is not right (`wrong_password`); Not allowed (`insufficient_scope`); The host is another tenant's (`wrong_host`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
         "wrong_password.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
             headers: {
@@ -3834,6 +3905,31 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    getHome: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Where to go from here: JSON, or a page for a browser */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Home"];
+                    "text/html": string;
+                };
+            };
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getWellKnownJwksJson: {
         parameters: {
             query?: never;
@@ -4053,7 +4149,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "insufficient_scope" | "support_access_off" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "support_session_asked" | "support_session_over" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "no_tenant" | "no_address" | "insufficient_scope" | "support_access_off" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "support_session_asked" | "support_session_over" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -4447,6 +4543,7 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
+            409: components["responses"]["no_address"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["mail_not_set_up.unavailable"];
@@ -4461,7 +4558,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["LinkToken"];
+                "application/json": components["schemas"]["EmailConfirmation"];
             };
         };
         responses: {
@@ -4474,6 +4571,7 @@ export interface operations {
                 content?: never;
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            403: components["responses"]["wrong_password"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["slug_taken"];
             410: components["responses"]["link_gone"];
@@ -6762,7 +6860,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            403: components["responses"]["no_tenant.insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -6895,7 +6993,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            403: components["responses"]["no_tenant.insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
@@ -6965,7 +7063,7 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated.second_factor_required.second_factor_enrolment_required"];
-            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
+            403: components["responses"]["no_tenant.insufficient_scope.wrong_host.tenant_suspended.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
