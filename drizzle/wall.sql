@@ -33,7 +33,8 @@ GRANT EXECUTE ON FUNCTION control.acting_as(), control.current_actor_id(), contr
 
 -- Requests that know their tenant. updated_at is touch_row()'s: whatever an UPDATE says of it, the trigger writes. Of a
 -- user no request of a tenant sees the password, and only an issuer's users are made and changed.
-GRANT SELECT, UPDATE (name, slug, status, closes_at, require_second_factor, updated_at) ON control.tenants TO partywall_account;
+GRANT SELECT, UPDATE (name, slug, status, closes_at, require_second_factor, support_access, updated_at)
+	ON control.tenants TO partywall_account;
 GRANT SELECT, INSERT, UPDATE, DELETE ON control.invitations, control.api_keys TO partywall_account;
 -- Columns, where others would reach beyond the tenant: a membership handed to another user, a session of a member turned
 -- into one that leads into their other tenants, a claim on a domain dated before another tenant's, an upsert onto the row
@@ -59,6 +60,12 @@ GRANT EXECUTE ON FUNCTION control.begin_job(uuid, text), control.claim_job(uuid)
 GRANT SELECT ON control.usage_days, control.usage_hours, control.usage_keys TO partywall_account;
 GRANT EXECUTE ON FUNCTION control.record_usage(jsonb, jsonb), control.record_storage(bigint, bigint),
 	control.forget_usage(integer) TO partywall_account;
+
+-- Operators in the tenant: it sees who, and these functions let them in and out.
+GRANT SELECT ON control.support_sessions TO partywall_account, partywall_operator;
+GRANT EXECUTE ON FUNCTION control.approve_support(uuid), control.end_support(uuid) TO partywall_account;
+GRANT EXECUTE ON FUNCTION control.ask_support(jsonb, uuid, uuid, integer, boolean),
+	control.leave_tenant(jsonb, uuid, uuid, boolean) TO partywall_operator;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
 GRANT SELECT, INSERT ON control.tenants, control.memberships TO partywall_identity;

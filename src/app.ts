@@ -25,11 +25,13 @@ import { memberRoutes } from "./routes/members.ts";
 import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
 import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
 import { operatorRoutes } from "./routes/operator.ts";
+import { operatorSupportRoutes } from "./routes/operator-support.ts";
 import { operatorUsageRoutes } from "./routes/operator-usage.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
 import { passkeyRoutes, signInRoutes, signupRoutes } from "./routes/sign-in.ts";
+import { supportRoutes } from "./routes/support.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
 import { usageRoutes } from "./routes/usage.ts";
@@ -64,6 +66,7 @@ export const app = factory
   .route("/v1/operator/tenants", operatorTenantRoutes)
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator", operatorUsageRoutes)
+  .route("/v1/operator/tenants", operatorSupportRoutes)
   .all("/v1/operator/*", nothingThere)
 
   .use("/v1/*", identify, admit)
@@ -74,6 +77,7 @@ export const app = factory
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
   .route("/v1/tenant/usage", usageRoutes)
+  .route("/v1/tenant", supportRoutes)
   .route("/v1/tenant/exports", exportRoutes)
   .route("/v1/tenant/imports", importRoutes)
   .route("/v1/issuers", issuerRoutes)

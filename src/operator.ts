@@ -10,6 +10,7 @@ export const TAKES = {
   startExport: "support",
   restoreTenant: "support",
   endSessions: "support",
+  enterTenant: "support",
   createTenant: "admin",
   changeTenant: "admin",
   closeTenant: "admin",

@@ -298,7 +298,7 @@ describe("an invitation", () => {
       { actor, action: "delete", resource: "invitations", resource_id: id },
       { actor, action: "create", resource: "memberships", resource_id: user.id },
       {
-        actor: { type: "user", id: ada.user.id },
+        actor: { type: "user", id: ada.user.id, name: null },
         action: "create",
         resource: "invitations",
         resource_id: id,

@@ -105,7 +105,7 @@ describe("a tenant's site", () => {
     await remove(bea);
     const task = await answered<object>(200, request("GET", `/v1/tasks/${id}`, { token: ada.token }));
     expect(task).toMatchObject({ assignee_id: null });
-    const actor = { type: "user", id: ada.user.id };
+    const actor = { type: "user", id: ada.user.id, name: null };
     expect(await trail()).toContainEqual(
       expect.objectContaining({ action: "update", resource: "tasks", resource_id: id, actor }),
     );

@@ -13,7 +13,7 @@ const PRODUCT_NODE_TESTS = ["test/product/*.node.test.ts"];
 const PRODUCT_TESTS = ["test/product/*.test.ts", "test/matrix-*.test.ts"];
 /** What is run again with tenants elsewhere: all that attacks a site's wall, and what SQL of the site's own does. */
 const AT_SITES = [
-  "test/attacks{,-context,-known,-privileges,-sessions}.test.ts",
+  "test/attacks{,-context,-known,-privileges,-sessions,-support}.test.ts",
   "test/{erasures,exports,imports,isolation,moves,site,sites}.test.ts",
 ];
 const root = join(import.meta.dirname, "..");

@@ -184,6 +184,7 @@ export function openTenantDb(
   home?: Home,
 ): IdentityDb {
   let opening = home && isSiteLane(lane) ? atSite(lane, home) : USUAL[lane];
+  const mayWrite = actor.as !== "support" && (actor.as !== "support_write" || isSiteLane(lane));
   /** Runs `before`, then `inside` in the tenant's context, in one transaction; returns the results by the statements' names. */
   const send = async (mode: "reader" | "writer", before: Batch, inside: Batch): Promise<never> => {
     const started = performance.now();
@@ -199,7 +200,13 @@ export function openTenantDb(
           mode === "reader"
             ? enter({ context, path })
             : isSite
-              ? enterToWrite({ context, path, request: id, lock: `${place.name} ${tenant}` })
+              ? enterToWrite({
+                  context,
+                  path,
+                  request: id,
+                  lock: `${place.name} ${tenant}`,
+                  actor: actor.name,
+                })
               : enter({ context, path, request: id });
         const items = named.map(([, item]) => item ?? entering);
         return await over((client) => runBatch(client[mode], items, deadline));
@@ -227,7 +234,9 @@ export function openTenantDb(
   };
   return {
     read: (queries) => send("reader", {}, built(queries)),
-    write: (queries) => send("writer", {}, built(queries)),
+    // What an operator may not change, Postgres refuses, whatever a handler has let on.
+    write: (queries) =>
+      mayWrite ? send("writer", {}, built(queries)) : send("reader", {}, built(queries)).catch(refuseWriting),
     writeAfter: (before, inside) => send("writer", built(before), built(inside)),
   };
 }
@@ -248,6 +257,12 @@ export function openOperatorDb({ deadline, onAnswer }: ForRequest): TenantDb {
     read: (queries) => send("reader", built(queries)),
     write: (queries) => send("writer", built(queries)),
   };
+}
+
+/** Throws `insufficient_scope` where a READ ONLY transaction was to write. */
+function refuseWriting(error: unknown): never {
+  if (sqlState(error) !== "25006") throw error;
+  throw new Problem("insufficient_scope", { detail: "An operator may not change this.", cause: error });
 }
 
 /** Where a tenant's database is opened, by what contexts, and over which connection it is asked. */
@@ -351,11 +366,11 @@ const enter = query((db, { context, path, request }: Given<Entering>) =>
   ),
 );
 // Whoever changes the tenant's fence takes this lock alone. So no writer is under way then that has not seen the fence.
-const enterToWrite = query(
-  (db, { context, path, request, lock }: Given<Required<Entering> & { lock: string }>) =>
-    db.execute(
-      sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true), set_config('app.request', ${request}, true), pg_advisory_xact_lock_shared(hashtextextended(${lock}, 0))`,
-    ),
+type EnteringToWrite = Required<Entering> & { lock: string; actor: string | undefined };
+const enterToWrite = query((db, { context, path, request, lock, actor }: Given<EnteringToWrite>) =>
+  db.execute(
+    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true), set_config('app.request', ${request}, true), pg_advisory_xact_lock_shared(hashtextextended(${lock}, 0))${actor && sql`, set_config('app.actor', ${actor}, true)`}`,
+  ),
 );
 
 const contexts = remembers<{ text: string; until: number }>("contexts");

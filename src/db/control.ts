@@ -86,6 +86,8 @@ export const sites = control.table(
   ],
 );
 
+export const SUPPORT_MODES = ["off", "ask", "on"] as const;
+
 export const tenants = control.table(
   "tenants",
   {
@@ -107,12 +109,15 @@ export const tenants = control.table(
     epoch: integer("epoch").notNull().default(FIRST_EPOCH),
     /** Whether its members sign in with a second factor. */
     require_second_factor: boolean("require_second_factor").notNull().default(false),
+    /** Whether operators may look in: never, each time that an owner approves, or whenever they ask. */
+    support_access: text("support_access", { enum: SUPPORT_MODES }).notNull().default("off"),
     ...rowHistory(),
   },
   (t) => [
     uniqueIndex("tenants_slug").on(t.slug),
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("status", TENANT_STATUSES),
+    oneOf("support_access", SUPPORT_MODES),
     check(
       "closing_ends",
       sql`(status = 'closing') = (closes_at is not null) and (status = 'closing') = (restores_to is not null)`,
@@ -533,6 +538,55 @@ export const issuers = control.table(
       sql`jsonb_array_length(jsonb_path_query_array(role_map, '$.keyvalue()')) <= 100
         and octet_length(role_map::text) <= 16384`,
     ),
+    ...tenantPolicies(),
+  ],
+);
+
+/** Why a session of support was over before its time, or what an owner was asked was answered by nobody. */
+export const SUPPORT_ENDS = ["ended", "replaced", "mode", "approver", "operator", "tenant_status"] as const;
+
+/**
+ * An operator's access to one tenant, for some minutes from its start on: at once where the tenant's mode is `on`, and where it
+ * is `ask` once an owner has approved. Functions write it (drizzle/control/0018_support_functions.sql), and whatever ends the
+ * authority that it was granted by ends it.
+ */
+export const supportSessions = control.table(
+  "support_sessions",
+  {
+    id: newId(),
+    tenant_id: ofTenant(),
+    /** Who asked, by what they were called then. */
+    operator_id: uuid("operator_id").notNull(),
+    operator: text("operator").notNull(),
+    reason: text("reason").notNull(),
+    minutes: integer("minutes").notNull(),
+    /** Whether it may change content too. */
+    write: boolean("write").notNull(),
+    created_at: instant("created_at").notNull().defaultNow(),
+    /** The owner who did, where one was asked. */
+    approved_by: uuid("approved_by"),
+    started_at: instant("started_at"),
+    expires_at: instant("expires_at"),
+    ended_at: instant("ended_at"),
+    end_reason: text("end_reason", { enum: SUPPORT_ENDS }),
+    /** Whose doing that was: a user's or an operator's. */
+    ended_by_type: text("ended_by_type", { enum: ["user", "operator"] }),
+    ended_by: uuid("ended_by"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.id] }),
+    index("support_sessions_newest").on(t.tenant_id, t.created_at, t.id),
+    index("support_sessions_of_operator")
+      .on(t.operator_id)
+      .where(sql`ended_at is null`),
+    check("an_hour_at_most", sql`minutes between 1 and 60`),
+    check("started_for_some_time", sql`(started_at is null) = (expires_at is null)`),
+    check(
+      "ended_with_a_reason",
+      sql`(ended_at is null) = (end_reason is null) and (ended_at is null) = (ended_by_type is null) and (ended_at is null) = (ended_by is null)`,
+    ),
+    oneOf("end_reason", SUPPORT_ENDS),
+    oneOf("ended_by_type", ["user", "operator"]),
     ...tenantPolicies(),
   ],
 );

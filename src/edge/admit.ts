@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { SCOPES } from "../authority.ts";
+import { SCOPES, SUPPORT_SCOPES } from "../authority.ts";
 import type { Caller, Credential } from "../caller.ts";
 import { factory, forRequest, timed, type Edge } from "../context.ts";
 import { isSlug } from "../db/across-tenants.ts";
@@ -91,10 +91,12 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
   }
 }
 
-const proofOf = (credential: Credential): Proof =>
-  credential.kind === "user"
+function proofOf(credential: Credential): Proof {
+  if (credential.kind === "api_key") return [credential.hash];
+  return credential.kind === "user"
     ? [credential.userId, credential.sessionId, credential.version]
-    : [credential.hash];
+    : [credential.operatorId, credential.sessionId, 0, "support"];
+}
 
 type Admitted = Extract<Admission, { decision: Decision }>;
 
@@ -153,6 +155,10 @@ function callerOf(credential: Credential, key: Admitted["key"]): Caller {
     if (!key) throw new Error("the tenant's object admitted a key without saying which");
     return { kind, tenantId, id: key.id, scopes: key.scopes };
   }
+  if (kind === "support") {
+    const { operatorId, operator, sessionId, role } = credential;
+    return { kind, tenantId, id: operatorId, name: operator, sessionId, role, scopes: SUPPORT_SCOPES[role] };
+  }
   const { userId, role, sessionId, authTime, amr } = credential;
   return { kind, tenantId, id: userId, role, sessionId, authTime, amr, scopes: SCOPES[role] };
 }
@@ -160,7 +166,8 @@ function callerOf(credential: Credential, key: Admitted["key"]): Caller {
 /** Says who calls, and gives the request the tenant's rows and its people, on the caller's behalf. */
 function openDatabases(c: Context<Edge>, caller: Caller, home: Home | undefined): void {
   const { tenantId } = caller;
-  const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
+  const as = caller.kind === "api_key" ? caller.kind : caller.role;
+  const actor = { id: caller.id, as, ...(caller.kind === "support" && { name: caller.name }) };
   const request = forRequest(c);
   const findNewHome = (epoch: number, isClosed: boolean) => findHome(tenantId, epoch, isClosed);
   c.set("caller", caller);

@@ -12,7 +12,8 @@ import { Uuid } from "../values.ts";
 const Table = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,62}$/, "a table's name, such as projects"));
 const AuditEvent = v.object({
   id: v.string(),
-  actor: v.object({ type: v.picklist(ACTOR_TYPES), id: v.string() }),
+  /** `name` is an operator's: of `support`, one whom the tenant had let in. */
+  actor: v.object({ type: v.picklist(ACTOR_TYPES), id: v.string(), name: v.nullable(v.string()) }),
   action: v.picklist(AUDIT_ACTIONS),
   resource: v.string(),
   resource_id: v.string(),
@@ -33,7 +34,7 @@ const ListQuery = v.object({
 
 const shown = {
   id: auditEvents.id,
-  actor: { type: auditEvents.actor_type, id: auditEvents.actor_id },
+  actor: { type: auditEvents.actor_type, id: auditEvents.actor_id, name: auditEvents.actor_name },
   action: auditEvents.action,
   resource: auditEvents.resource,
   resource_id: auditEvents.resource_id,

@@ -16,6 +16,12 @@ import { sendUsage, warningOf } from "./usage-flush.ts";
 /** How old the tenant's record may grow while requests come in. */
 const RECORD_REFRESH_MS = 300_000;
 
+/**
+ * The same while an operator is let in: what ends that in Postgres alone, such as an operator's removal by the command line, is in
+ * force so much later at most.
+ */
+const SUPPORT_REFRESH_MS = 10_000;
+
 /** How soon a re-reading that failed is tried again. */
 const RECORD_RETRY_MS = 10_000;
 
@@ -111,16 +117,20 @@ export class Tenant extends DurableObject<Env> {
   }
 
   async #decide(demands: Demand[], notes: Notes | undefined): Promise<string> {
-    if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
+    const isSupport = demands.some(([, , ...proof]) => proof.length === 4);
+    const isStale = () =>
+      Date.now() - this.#refreshedAt > (isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS);
+    if (isStale()) {
       const refreshed = this.#refresh();
-      // With any record a request need not wait for a newer one; a key, only once the keys were read.
-      if (!this.#record || (this.#confirmed === 0 && demands.some(([, , ...proof]) => proof.length === 1)))
-        await refreshed;
+      // With any record a request need not wait for a newer one, unless it is an operator's; a key, only once the keys were read.
+      const isKey = this.#confirmed === 0 && demands.some(([, , ...proof]) => proof.length === 1);
+      if (!this.#record || isKey || isSupport) await refreshed;
     }
     if (!this.#record) {
       const admissions = demands.map((): Admission => ({ refused: "unknown" }));
       return JSON.stringify({ admissions } satisfies Answers);
     }
+    if (isSupport && isStale()) throw new Error("it is not known whether the operator is still let in");
     const { slug, status } = this.#record;
 
     // From here to the last decision nothing is awaited: no other request comes between.

@@ -10,11 +10,13 @@ const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
 const FENCE = "drizzle/site/0008_fence_functions.sql";
+/** Where the verifiers and the trail took the place of what was there, because of operators whom tenants let in. */
+const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
+const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
 const USAGE = "drizzle/control/0014_usage_functions.sql";
 const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
-const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
 const TRIGGERS = "drizzle/control/0002_triggers.sql";
@@ -22,7 +24,6 @@ const CLIENT = "src/db/client.ts";
 const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
-const AUDIT = "drizzle/site/0002_audit.sql";
 const RECEIVE = "drizzle/site/0003_receive.sql";
 const OUTBOX = "drizzle/control/0003_outbox.sql";
 const COMMIT = "drizzle/control/0006_commit_move.sql";
@@ -40,6 +41,7 @@ const MOVE = "drizzle/moves/move.ts";
 const DOCTOR = ["doctor"];
 const MODEL = ["node:move-model.node"];
 const AT_FENCE = ["schema:moves"];
+const LET_IN = ["support-access"];
 const OF_ATTEMPTS = ["node:fence.node"];
 const BOTH = ["doctor", "wall"];
 const RAISED = '      await raiseWall(client, "site", SHARED_SITE.schema);\n';
@@ -181,8 +183,8 @@ export const DEFECTS: Defect[] = [
     ["wall"],
     edit(
       WALL,
-      "UPDATE (name, slug, status, closes_at, require_second_factor, updated_at) ON control.tenants",
-      "UPDATE ON control.tenants",
+      "UPDATE (name, slug, status, closes_at, require_second_factor, support_access, updated_at)",
+      "UPDATE",
     ),
   ),
   broken(
@@ -312,7 +314,7 @@ export const DEFECTS: Defect[] = [
     "the verifier takes expired contexts",
     ["wall"],
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "pg_catalog.substr(context, 96, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
       "true",
     ),
@@ -320,32 +322,32 @@ export const DEFECTS: Defect[] = [
   broken(
     "the MAC does not cover the role",
     ["wall"],
-    edit(FENCE, " || '.site {site}.' || session_user", " || '.site {site}'"),
-    edit(CONTROL_CONTEXT, " || '.control.' || session_user", " || '.control'"),
+    edit(SUPPORT_AT_SITES, " || '.site {site}.' || session_user", " || '.site {site}'"),
+    edit(SUPPORT, " || '.control.' || session_user", " || '.control'"),
     edit("src/db/signed-context.ts", ".update(`${text}.${name}.${role}`)", ".update(`${text}.${name}`)"),
   ),
   broken(
     "a context of one plane opens the other",
     ["wall"],
-    edit(CONTROL_CONTEXT, "'.control.'", "'.site shared.'"),
+    edit(SUPPORT, "'.control.'", "'.site shared.'"),
     edit("src/db/places.ts", 'name: "control"', 'name: "site shared"'),
   ),
   broken(
     "partywall_account needs no context",
     ["wall"],
-    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    edit(SUPPORT, " AND session_user <> 'partywall_account'", ""),
   ),
   broken(
     "what looks across tenants shows every tenant to partywall_account",
     BOTH,
-    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    edit(SUPPORT, " AND session_user <> 'partywall_account'", ""),
     migration("ALTER POLICY across_tenants ON control.memberships TO PUBLIC"),
   ),
   broken(
     "the MAC is compared in part",
     ["wall"],
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64) AS genuine",
       "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%' AS genuine",
     ),
@@ -354,7 +356,7 @@ export const DEFECTS: Defect[] = [
     "the verifier's search_path is its caller's",
     DOCTOR,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
       "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
     ),
@@ -717,7 +719,7 @@ export const DEFECTS: Defect[] = [
     "the audit trail takes the row's word for who acts",
     ["audit"],
     edit(
-      AUDIT,
+      SUPPORT_AT_SITES,
       "actor_id := pg_catalog.substr(context, 50, 36);",
       "actor_id := COALESCE(subject ->> 'created_by', pg_catalog.substr(context, 50, 36));",
     ),
@@ -725,12 +727,12 @@ export const DEFECTS: Defect[] = [
   broken(
     "a context cleared in mid-statement hides the change",
     ["audit"],
-    edit(AUDIT, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
+    edit(SUPPORT_AT_SITES, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
   ),
   broken(
     "another tenant's context takes the change into its trail",
     ["audit"],
-    edit(AUDIT, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
+    edit(SUPPORT_AT_SITES, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
   ),
   broken(
     "in the control plane another tenant's context takes the change into its trail",
@@ -740,7 +742,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "the audit trail holds values",
     ["audit"],
-    edit(AUDIT, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
+    edit(SUPPORT_AT_SITES, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
   ),
 
   // Authority: what a request may do is what its credential says, and nothing outlives who granted it.
@@ -853,6 +855,110 @@ export const DEFECTS: Defect[] = [
     migration("ALTER POLICY tenant_only ON control.sites USING (true)"),
   ),
 
+  // Operators in a tenant: only whom it lets in, only as far, and no longer.
+  broken(
+    "an operator asks where the tenant lets nobody in",
+    LET_IN,
+    edit(SUPPORT, "ELSIF known.support_access = 'off' THEN", "ELSIF false THEN"),
+  ),
+  broken(
+    "an operator is in before an owner approves",
+    LET_IN,
+    edit(SUPPORT, "WHEN 'on' THEN 'active' ELSE 'asked' END;", "WHEN 'off' THEN 'asked' ELSE 'active' END;"),
+  ),
+  broken(
+    "an operator of any role looks in",
+    ["attacks-support"],
+    edit(SUPPORT, "AND o.role IN ('support', 'admin') FOR SHARE", "FOR SHARE"),
+  ),
+  broken(
+    "SQL of an admin's lets operators in",
+    ["attacks-support"],
+    edit(
+      SUPPORT,
+      "IS DISTINCT FROM 'owner' THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'tenants'",
+      "IS NULL THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'tenants'",
+    ),
+  ),
+  broken(
+    "SQL of an admin's approves what an operator asked",
+    ["attacks-support"],
+    edit(
+      SUPPORT,
+      "IS DISTINCT FROM 'owner' THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'support_sessions'",
+      "IS NULL THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'support_sessions'",
+    ),
+  ),
+  broken(
+    "support goes on where the tenant lets nobody in any more",
+    LET_IN,
+    edit(SUPPORT, "OR NEW.support_access = 'off'\n", "OR false\n"),
+  ),
+  broken(
+    "support that no owner approved goes on where they are asked now",
+    LET_IN,
+    edit(SUPPORT, "AND s.started_at IS NOT NULL AND s.approved_by IS NULL);", "AND false);"),
+  ),
+  broken(
+    "support outlives a suspension",
+    LET_IN,
+    edit(SUPPORT, "AND (NEW.status NOT IN ('active', 'read_only') OR", "AND (false OR"),
+  ),
+  broken(
+    "support outlives the owner who approved it",
+    LET_IN,
+    edit(SUPPORT, "AND s.approved_by = OLD.user_id AND", "AND false AND"),
+  ),
+  broken(
+    "support outlives the operator",
+    LET_IN,
+    edit(SUPPORT, "WHERE s.operator_id = OLD.id AND s.ended_at IS NULL AND", "WHERE false AND"),
+  ),
+  broken(
+    "a tenant's object does not look whether its operators are still there",
+    LET_IN,
+    edit(OBJECT, "(isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS)", "RECORD_REFRESH_MS"),
+  ),
+  broken(
+    "the token of an ended session of support goes on",
+    LET_IN,
+    edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "a token outlives its session of support",
+    LET_IN,
+    edit(
+      "src/identity/access-token.ts",
+      "Math.min(Math.floor(until), now + ACCESS_TOKEN_TTL_S)",
+      "now + ACCESS_TOKEN_TTL_S",
+    ),
+  ),
+  broken(
+    "an operator has the token of another's session of support",
+    LET_IN,
+    edit("src/identity/support.ts", "if (found.operator.id !== act.operator.id)", "if (false)"),
+  ),
+  broken(
+    "a transaction of an operator who may read may write",
+    ["attacks-support"],
+    edit(CLIENT, 'actor.as !== "support" && (', 'actor.as !== "job" && ('),
+  ),
+  broken(
+    "a site takes what an operator writes who may read",
+    ["attacks-support"],
+    edit(SUPPORT_AT_SITES, "ELSIF pg_catalog.left(context, 1) = 't' AND", "ELSIF false AND"),
+  ),
+  broken(
+    "the control plane takes what an operator writes",
+    ["attacks-support"],
+    edit(SUPPORT, "IF pg_catalog.left(context, 1) IN ('t', 'w') AND", "IF false AND"),
+  ),
+  broken(
+    "the audit trail takes an operator for a user",
+    LET_IN,
+    edit(SUPPORT_AT_SITES, "WHEN 'w' THEN 'support' ELSE 'user'", "ELSE 'user'"),
+  ),
+
   // Moves: the fence, what an attempt may do, and what a request does that a fence refuses.
   broken(
     "a write does not take the tenant's lock",
@@ -878,13 +984,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant's writes are held for ever",
     AT_FENCE,
-    edit(FENCE, "fence.until > pg_catalog.statement_timestamp()", "true"),
+    edit(SUPPORT_AT_SITES, "fence.until > pg_catalog.statement_timestamp()", "true"),
   ),
   broken(
     "a place that is closed is read",
     AT_FENCE,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "ELSIF fence.mode = 'closed' THEN",
       "ELSIF fence.mode = 'closed' AND pg_catalog.current_setting('transaction_read_only') <> 'on' THEN",
     ),
@@ -892,13 +998,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a fence takes contexts of any epoch",
     AT_FENCE,
-    edit(FENCE, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
+    edit(SUPPORT_AT_SITES, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
   ),
   broken(
     "the control plane's news go to where a tenant was",
     AT_FENCE,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "ELSIF fence.mode = 'closed' THEN",
       "ELSIF fence.mode = 'closed' AND session_user <> 'partywall_account' THEN",
     ),
@@ -938,7 +1044,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "an earlier attempt works on",
     OF_ATTEMPTS,
-    edit(FENCE, "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN", "IF fence.token > 0 THEN"),
+    edit(
+      SUPPORT_AT_SITES,
+      "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN",
+      "IF fence.token > 0 THEN",
+    ),
   ),
   broken(
     "a place is closed after its writes have gone on",
