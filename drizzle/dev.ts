@@ -12,6 +12,7 @@ import { messageOf } from "./connected.ts";
 import { migrateFleet } from "./fleet.ts";
 import { printOperator, seedOperator } from "./local-operator.ts";
 import { startMailbox } from "./mailbox.ts";
+import { seedLife } from "./seed-life.ts";
 import { moveSecondServer, printTour, seed, seedElsewhere } from "./tour.ts";
 import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
 import { OFFLINE, WRANGLER } from "./wrangler.ts";
@@ -121,6 +122,7 @@ async function dev(): Promise<void> {
   await Promise.race([isReady(worker.output), over.then(raise)]);
   await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN, variables));
   await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
+  await withData("be used", seedLife(variables));
   printTour(variables.ISSUER, mailbox.url, variables.ACCOUNT_URL);
   printOperator(variables.ISSUER, operator);
   // As the platform's cron does where it is deployed.

@@ -5,6 +5,7 @@ import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.t
 import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
 import { heededKeys, methodsOf, takenMethods } from "./edge/methods.ts";
+import { consoleRoutes } from "./console/routes.ts";
 import { describeApi } from "./openapi/document.ts";
 import { Problem } from "./problem.ts";
 import { productPages } from "./product/pages.ts";
@@ -23,6 +24,7 @@ import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
 import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
+import { operatorLimitRoutes } from "./routes/operator-limits.ts";
 import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
 import { operatorRoutes } from "./routes/operator.ts";
 import { operatorSupportRoutes } from "./routes/operator-support.ts";
@@ -49,6 +51,7 @@ export const app = factory
   .route("/", platformRoutes)
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)
+  .route("/operator", consoleRoutes)
   .route("/", productPages)
   // After the product's pages: it may have a page of its own there.
   .route("/", homeRoutes)
@@ -64,6 +67,7 @@ export const app = factory
   .route("/v1/erasures", erasureRoutes)
   .route("/v1/operator/sessions", operatorSessionRoutes)
   .route("/v1/operator/tenants", operatorTenantRoutes)
+  .route("/v1/operator/tenants", operatorLimitRoutes)
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator", operatorUsageRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)

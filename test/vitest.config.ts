@@ -48,12 +48,12 @@ const withoutMaps = (): Plugin => ({
   },
 });
 
-/** What browsers run is a text to the Worker. wrangler heeds `with { type: "text" }`, and Vite does not. */
+/** What browsers run is a text to the Worker, uPlot too. wrangler heeds `with { type: "text" }`, and Vite does not. */
 const browserTexts = (): Plugin => ({
   name: "browser-texts",
   enforce: "pre",
   resolveId: {
-    filter: { id: /\.client\.(js|css)$/ },
+    filter: { id: /\.client\.(js|css)$|^uplot\/dist\/.+\.min\.(js|css)$/ },
     async handler(source, importer, options) {
       const found = await this.resolve(source, importer, { ...options, skipSelf: true });
       // Of another ending, for Vite would take it for a script or a stylesheet, and marked as no file of that name.
@@ -61,7 +61,7 @@ const browserTexts = (): Plugin => ({
     },
   },
   load: {
-    filter: { id: /^\0.+\.client\.(js|css)\.text$/ },
+    filter: { id: /^\0.+\.(client|min)\.(js|css)\.text$/ },
     handler: (id) =>
       `export default ${JSON.stringify(readFileSync(id.slice("\0".length, -".text".length), "utf8"))}`,
   },

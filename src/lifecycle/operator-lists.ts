@@ -36,8 +36,8 @@ export const operatorEventList = query((db, { tenant_id, actor_id, ...page }: Gi
   ),
 );
 
-/** The moves of tenants, what was deleted after them, and restores. */
-export const moveList = query((db, page: Given<PageStart>) =>
+/** The moves of tenants, what was deleted after them, and restores; of one tenant if that is said. */
+export const moveList = query((db, { tenant_id, ...page }: Given<PageStart & Pick<Whose, "tenant_id">>) =>
   pageFrom(
     () =>
       db
@@ -59,7 +59,7 @@ export const moveList = query((db, page: Given<PageStart>) =>
     { by: jobs.started_at, id: jobs.id },
     page,
     // To the letter of its index, which a parameter would not match.
-    sql`${jobs.kind} in ('move', 'clear', 'restore')`,
+    and(sql`${jobs.kind} in ('move', 'clear', 'restore')`, tenant_id && eq(jobs.tenant_id, tenant_id)),
   ),
 );
 

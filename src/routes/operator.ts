@@ -70,6 +70,8 @@ const EventsQuery = v.object({
   actor_id: v.optional(Uuid),
 });
 
+const MovesQuery = v.object({ ...PageQuery.entries, tenant_id: v.optional(Uuid) });
+
 const dbOf = (c: Context<Edge>) => openOperatorDb(forRequest(c));
 const READER = { reader: "operator" };
 
@@ -107,7 +109,7 @@ export const operatorRoutes = factory
       answers: { 200: pageOf(Move) },
       token: "operator",
     }),
-    valid("query", PageQuery),
+    valid("query", MovesQuery),
     (c) =>
       answerPage(
         c,

@@ -1,7 +1,7 @@
 import { DurableObject } from "cloudflare:workers";
 import { BoundedMap } from "../bounded-map.ts";
 import { FIRST_EPOCH, type Home } from "../db/places.ts";
-import type { Decision, Policy } from "../policy.ts";
+import type { Decision, Policy, Standing } from "../policy.ts";
 import { admits, type Access, type TenantStatus } from "../tenant-states.ts";
 import { Alarm } from "./alarm.ts";
 import { Courier } from "./courier.ts";
@@ -163,6 +163,12 @@ export class Tenant extends DurableObject<Env> {
     if (notes) this.#usage.take(notes, (hash) => this.#credentials.idOfKey(hash), now);
     this.#watchForIdleness();
     return JSON.stringify({ slug, admissions } satisfies Answers);
+  }
+
+  /** What is left of each limit now, for whoever only looks: it spends nothing and counts as no request. Null without a tenant. */
+  async standings(): Promise<Standing[] | null> {
+    if (!this.#record) await this.#refresh();
+    return this.#record ? this.#ledger.standings(this.#policies, Date.now()) : null;
   }
 
   /**

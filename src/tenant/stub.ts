@@ -2,6 +2,7 @@ import type { Home } from "../db/places.ts";
 import type { Deadline } from "../deadline.ts";
 import { bindings, settings } from "../env.ts";
 import { remembers } from "../memory.ts";
+import type { Standing } from "../policy.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
@@ -79,6 +80,10 @@ export const introduceTenant = (record: EdgeRecord, head: number): Promise<void>
  */
 export const findHome = (tenantId: string, epoch: number, isClosed: boolean): Promise<Home> =>
   confirmed(tenantObject(tenantId).relocate(epoch, isClosed));
+
+/** What is left of the tenant's limits, as Tenant.standings() has it. Throws `unavailable`. */
+export const standingsOf = (tenantId: string): Promise<Standing[] | null> =>
+  confirmed(tenantObject(tenantId).standings());
 
 async function confirmed<Answer>(call: Promise<Answer>): Promise<Answer> {
   try {

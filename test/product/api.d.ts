@@ -120,6 +120,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/operator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The page where operators look after tenants */
+        get: operations["getConsole"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/{version}/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A script or stylesheet of the console */
+        get: operations["getConsoleFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/problems/": {
         parameters: {
             query?: never;
@@ -799,6 +833,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/tenants/{id}/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is left of each of a tenant's limits now; asking uses none of it */
+        get: operations["getOperatorTenantLimits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/tenants/{id}/restore": {
         parameters: {
             query?: never;
@@ -828,6 +879,58 @@ export interface paths {
         post?: never;
         /** End all sessions of a tenant's people in it */
         delete: operations["deleteOperatorTenantSessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/support-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+        post: operations["createSupportSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/support-sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether a session of support is asked, active or ended */
+        get: operations["getSupportSession"];
+        put?: never;
+        post?: never;
+        /** Leave the tenant: your own session of support ends, or as an admin anybody's */
+        delete: operations["endSupportSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/support-sessions/{session_id}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next token of your own session of support, for ten minutes at most */
+        post: operations["createSupportToken"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1321,6 +1424,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenant/support-access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the service's operators may look in: never, when an owner approves, or on their own */
+        get: operations["getSupportAccess"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Say whether operators may look in (merge patch); a stricter mode ends what it does not allow */
+        patch: operations["updateSupportAccess"];
+        trace?: never;
+    };
+    "/v1/tenant/support-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List which operators asked to look in, are in, and were in, newest first */
+        get: operations["listSupportSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/support-sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Have an operator out at once, or refuse what was asked */
+        delete: operations["deleteSupportSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/support-sessions/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let the operator in who asked, for the minutes that were asked, from now on */
+        post: operations["approveSupportSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tenant/usage": {
         parameters: {
             query?: never;
@@ -1402,8 +1574,9 @@ export interface components {
                  * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
                  */
                 id: string;
+                name: string | null;
                 /** @enum {string} */
-                type: "user" | "api_key" | "invitation" | "issuer" | "operator";
+                type: "user" | "api_key" | "invitation" | "issuer" | "operator" | "support";
             };
             changed: string[];
             /**
@@ -1888,6 +2061,16 @@ export interface components {
             /** @enum {string} */
             status: "active" | "read_only" | "suspended" | "closing" | "erasing";
         };
+        LiveLimits: {
+            data: {
+                limit: number;
+                /** @example Acme */
+                name: string;
+                remaining: number;
+                reset: number;
+                window: number | "month";
+            }[];
+        };
         MadeApiKey: {
             /**
              * Format: date-time
@@ -1909,6 +2092,23 @@ export interface components {
             scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
         Me: {
+            act: {
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                expires_at: string;
+                /** @example Acme */
+                name: string;
+                reason: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                session_id: string;
+                sub: string;
+                write: boolean;
+            } | null;
             api_key: {
                 /**
                  * Format: uuid
@@ -2066,6 +2266,13 @@ export interface components {
             /** @example Acme */
             name: string;
             status?: ("active" | "archived") | null;
+        };
+        NewSupportSession: {
+            /** Format: int32 */
+            minutes: number;
+            reason: string;
+            /** @default false */
+            write: boolean;
         };
         NewTask: {
             assignee_id?: string | null;
@@ -2497,6 +2704,98 @@ export interface components {
                 type: "public-key";
             };
         };
+        SupportAccess: {
+            /** @enum {string} */
+            mode: "off" | "ask" | "on";
+        };
+        SupportAccessPatch: {
+            /** @enum {string} */
+            mode?: "off" | "ask" | "on";
+        };
+        SupportGrant: {
+            access_token: string;
+            approved_by: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            end_reason: ("ended" | "replaced" | "mode" | "approver" | "operator" | "tenant_status" | "expired" | "unanswered") | null;
+            ended_at: string | null;
+            ended_by: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                type: "user" | "operator";
+            } | null;
+            expires_at: string | null;
+            expires_in: number;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            minutes: number;
+            operator: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+            };
+            reason: string;
+            started_at: string | null;
+            /** @enum {string} */
+            status: "asked" | "active" | "ended";
+            /** @constant */
+            token_type: "Bearer";
+            write: boolean;
+        };
+        SupportSession: {
+            approved_by: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            end_reason: ("ended" | "replaced" | "mode" | "approver" | "operator" | "tenant_status" | "expired" | "unanswered") | null;
+            ended_at: string | null;
+            ended_by: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                type: "user" | "operator";
+            } | null;
+            expires_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            minutes: number;
+            operator: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+            };
+            reason: string;
+            started_at: string | null;
+            /** @enum {string} */
+            status: "asked" | "active" | "ended";
+            write: boolean;
+        };
         Switch: {
             tenant: string;
         };
@@ -2837,6 +3136,25 @@ export interface components {
                     status?: 403;
                     /** @enum {unknown} */
                     type?: "/problems/insufficient_scope";
+                };
+            };
+        };
+        /** @description Not allowed (`insufficient_scope`); The tenant lets no operator in (`support_access_off`) */
+        "insufficient_scope.support_access_off": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/insufficient_scope" | "/problems/support_access_off";
                 };
             };
         };
@@ -3416,6 +3734,44 @@ export interface components {
                 };
             };
         };
+        /** @description No owner has approved yet (`support_session_asked`); The session of support is over (`support_session_over`) */
+        "support_session_asked.support_session_over": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/support_session_asked" | "/problems/support_session_over";
+                };
+            };
+        };
+        /** @description The session of support is over (`support_session_over`) */
+        support_session_over: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/support_session_over";
+                };
+            };
+        };
         /** @description The tenant's status does not allow this (`tenant_state`) */
         tenant_state: {
             headers: {
@@ -3730,6 +4086,8 @@ export interface components {
         limit: number;
         /** @description Finds the rows that hold this text, in upper or lower case. */
         q: string;
+        /** @description The id of the session of support. */
+        session_id: string;
         /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
         sort: "name" | "-name" | "created_at" | "-created_at" | "requests" | "-requests" | "refused" | "-refused" | "rows" | "-rows" | "bytes_stored" | "-bytes_stored" | "cost" | "-cost";
         /** @description The user's id. */
@@ -3972,6 +4330,59 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getConsole: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page where operators look after tenants */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getConsoleFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A script or stylesheet of the console */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                    "text/javascript": string;
+                };
+            };
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getProblems: {
         parameters: {
             query?: never;
@@ -4002,7 +4413,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "no_tenant" | "no_address" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "no_tenant" | "no_address" | "insufficient_scope" | "support_access_off" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "support_session_asked" | "support_session_over" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -5616,6 +6027,7 @@ export interface operations {
                 cursor?: components["parameters"]["cursor"];
                 /** @description How many to answer at most. */
                 limit?: components["parameters"]["limit"];
+                tenant_id?: string;
             };
             header?: never;
             path?: never;
@@ -6037,6 +6449,36 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getOperatorTenantLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is left of each of a tenant's limits now; asking uses none of it */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveLimits"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     restoreOperatorTenant: {
         parameters: {
             query?: never;
@@ -6109,6 +6551,153 @@ export interface operations {
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSupportSession"];
+            };
+        };
+        responses: {
+            /** @description Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportGrant"];
+                };
+            };
+            /** @description Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportSession"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.support_access_off"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+                /** @description The id of the session of support. */
+                session_id: components["parameters"]["session_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether a session of support is asked, active or ended */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportSession"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    endSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+                /** @description The id of the session of support. */
+                session_id: components["parameters"]["session_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createSupportToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+                /** @description The id of the session of support. */
+                session_id: components["parameters"]["session_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The next token of your own session of support, for ten minutes at most */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportGrant"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["support_session_asked.support_session_over"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -7631,6 +8220,199 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getSupportAccess: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportAccess"];
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    updateSupportAccess: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Only if the row still has this ETag, or one of these; `*` is any. */
+                "If-Match"?: components["parameters"]["If-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SupportAccessPatch"];
+                "application/merge-patch+json": components["schemas"]["SupportAccessPatch"];
+            };
+        };
+        responses: {
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportAccess"];
+                };
+            };
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            412: components["responses"]["precondition_failed"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listSupportSessions: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List which operators asked to look in, are in, and were in, newest first */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["SupportSession"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    approveSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let the operator in who asked, for the minutes that were asked, from now on */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportSession"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["support_session_over"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
