@@ -28,7 +28,7 @@ export function printOperator(
   api: string,
   { LOCAL_OPERATOR_PASSWORD, LOCAL_OPERATOR_URI }: LocalOperator,
 ): void {
-  console.log(`Operate it as ${EMAIL}, with the password ${LOCAL_OPERATOR_PASSWORD}
+  console.log(`Operate it at ${api}/operator as ${EMAIL}, with the password ${LOCAL_OPERATOR_PASSWORD}
 and a code of this second factor, each once: ${LOCAL_OPERATOR_URI}
 
   CODE=$(node -e "import('otpauth').then(({ URI }) => console.log(URI.parse('${LOCAL_OPERATOR_URI}').generate()))"); echo $CODE
