@@ -424,26 +424,6 @@ describe("a month's limit", () => {
   });
 });
 
-describe("what is stored", () => {
-  it("is measured by the sweep, and goes with the tenant's days from then on", async () => {
-    const ada = await newTenant();
-    await newProject(ada.token, { name: "x".repeat(200), description: "y".repeat(1000) });
-    await sweep(Date.now());
-    const last = async () => (await usage(ada)).at(-1);
-    const before = await last();
-    expect(before?.["rows"]).toBeGreaterThan(0);
-    expect(before?.["bytes_stored"]).toBeGreaterThan(1200);
-    for (let made = 0; made < 3; made++) await newProject(ada.token, { name: "Roof" });
-    await stage`update control.outbox_heads set swept_at = '-infinity' where tenant_id = ${ada.tenant.id}`;
-    await sweep(Date.now());
-    // A project, and what the audit trail says of it.
-    expect((await last())?.["rows"]).toBe(Number(before?.["rows"]) + 6);
-    const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10);
-    const next = await usage(ada, `?from=${tomorrow}&to=${tomorrow}`);
-    expect(next).toMatchObject([{ requests: 0, rows: Number(before?.["rows"]) + 6 }]);
-  });
-});
-
 describe("the erasure of a tenant", () => {
   it("takes its usage with it, and the receipt counts the rows", async () => {
     const ada = await newTenant();
