@@ -360,11 +360,11 @@ describe("a flush", () => {
     await demand(ada, 1);
     await runInDurableObject(tenantObject(ada.tenant.id), (_, { storage }) => {
       for (const name of ["put", "setAlarm", "deleteAlarm"] as const) {
-        const original = storage[name].bind(storage) as (...args: unknown[]) => Promise<void>;
-        storage[name] = ((...args: unknown[]) => {
+        const original: (...args: never[]) => unknown = storage[name].bind(storage);
+        vi.spyOn(storage, name).mockImplementation(((...args: never[]) => {
           puts.push(name);
           return original(...args);
-        }) as never;
+        }) as never);
       }
     });
     for (let second = 0; second < 120; second += 4) {
