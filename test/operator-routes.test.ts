@@ -346,7 +346,11 @@ describe("the operators' list of tenants", () => {
     expect(found).toHaveLength(names.length);
     const [name, direction] = [sort.replace("-", ""), sort.startsWith("-") ? "desc" : "asc"];
     // What these tenants store is by far the most of their price, and then come their requests.
-    const by = { name: "lower(name)", created_at: "created_at", cost: "coalesce(m.byte_days + m.requests, 0)" };
+    const by = {
+      name: "lower(name)",
+      created_at: "created_at",
+      cost: "coalesce(m.byte_days + m.requests, 0)",
+    };
     const [{ expected }] = (await stage.query(
       `select array_agg(slug order by ${Reflect.get(by, name) ?? `coalesce(m.${name}, 0)`} ${direction}, t.id ${direction}) as expected
         from control.tenants t left join control.usage_months m on m.tenant_id = t.id where slug like '${mark}-%'`,

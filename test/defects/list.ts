@@ -1515,6 +1515,11 @@ export const DEFECTS: Defect[] = [
     edit("src/db/client.ts", "    if (sqlState(error) === DEADLOCK) return ask();\n", ""),
   ),
   broken(
+    "passwords are hashed cheaply where anybody may guess",
+    ["settings"],
+    edit("src/settings.ts", "isReserved(ISSUER) || PASSWORD", "true || PASSWORD"),
+  ),
+  broken(
     "a passkey's challenge ends with a rotation of keys",
     ["factors"],
     edit(
