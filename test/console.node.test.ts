@@ -48,7 +48,6 @@ const SIZES: Record<string, BrowserContextOptions> = {
   desktop: {},
   dark: { colorScheme: "dark" },
   phone: PHONE,
-  "dark phone": { ...PHONE, colorScheme: "dark" },
 };
 
 let operators = 0;
@@ -426,8 +425,9 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     async (name, size) => {
       await using visitor = await visit("", size);
       const { page } = visitor;
-      const look = async (view: string) => {
-        expect({ view, barriers: await barriers(page) }).toEqual({ view, barriers: [] });
+      const look = async (view: string, isNew = true) => {
+        // What a phone shows otherwise than a desktop is the frame, tables and forms: some views have all of it.
+        if (isNew) expect({ view, barriers: await barriers(page) }).toEqual({ view, barriers: [] });
         const { scrollWidth, clientWidth } = await page
           .locator("html")
           .evaluate((html) => ({ scrollWidth: html.scrollWidth, clientWidth: html.clientWidth }));
@@ -444,7 +444,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
       for (const [path, title] of Object.entries(VIEWS)) {
         await page.evaluate(`location.hash = ${JSON.stringify(path)}`);
         await at(page, title);
-        await look(path);
+        await look(path, size !== PHONE || path === "/tenants" || path === "/tenants/new");
       }
       await page.evaluate("location.hash = '/tenants?search=tidewater'");
       await toTenant(page, "Tidewater Energy");
@@ -460,7 +460,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
         await look(action);
         await page.keyboard.press("Escape");
       }
-      if (size.viewport === undefined) return;
+      if (size !== PHONE) return;
       await button(page, "Menu").click();
       await look("menu");
     },

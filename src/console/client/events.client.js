@@ -14,7 +14,9 @@ import { fill, pages, table } from "./list.client.js";
 /** A value of a change, in short. @param {unknown} value @returns {string} */
 function valueOf(value) {
   if (value === null || value === undefined) return "none";
-  return typeof value === "string" ? value : JSON.stringify(value);
+  if (typeof value !== "string") return JSON.stringify(value);
+  // An id of somebody or something: its beginning tells it from the others here.
+  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value) ? value.slice(0, 8) : value;
 }
 
 /** @param {unknown} value @returns {value is { from: unknown, to: unknown }} */
@@ -66,7 +68,7 @@ export function eventsView() {
     load: (query, signal) =>
       fill(place, signal, async () => {
         const { data, next_cursor } = await read(
-          pathOf("/v1/operator/events", Object.fromEntries(query)),
+          pathOf("/v1/operator/events", { limit: 25, ...Object.fromEntries(query) }),
           signal,
         );
         if (data.length === 0) return [empty("Nothing has been done yet")];

@@ -50,8 +50,11 @@ export const price = (value, currency) =>
   );
 
 /** A share of a whole in percent. @param {number} part @param {number} whole */
-export const share = (part, whole) =>
-  whole === 0 ? "0%" : (part / whole).toLocaleString("en", { style: "percent", maximumSignificantDigits: 2 });
+export function share(part, whole) {
+  if (part === 0 || whole === 0) return "0%";
+  if (part / whole < 0.0001) return "< 0.01%";
+  return (part / whole).toLocaleString("en", { style: "percent", maximumSignificantDigits: 2 });
+}
 
 const STEPS = /** @type {const} */ ([
   ["year", 31_557_600],
@@ -103,6 +106,7 @@ const NAMES = /** @type {Record<string, string>} */ ({
   bytes_out: "Bytes sent",
   bytes_stored: "Stored",
   db_ms: "Database time",
+  workers_cpu: "Workers CPU",
   units: "Cost units",
 });
 
