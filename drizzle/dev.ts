@@ -10,7 +10,9 @@ import { claimPort } from "./local/holders.ts";
 import { startStack, type Stack } from "./local/stack.ts";
 import { messageOf } from "./connected.ts";
 import { migrateFleet } from "./fleet.ts";
+import { printOperator, seedOperator } from "./local-operator.ts";
 import { startMailbox } from "./mailbox.ts";
+import { seedLife } from "./seed-life.ts";
 import { moveSecondServer, printTour, seed, seedElsewhere } from "./tour.ts";
 import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
 import { OFFLINE, WRANGLER } from "./wrangler.ts";
@@ -102,7 +104,8 @@ async function dev(): Promise<void> {
   await withData("be migrated", prepareLocalDatabase(stack.superuserUrl, variables));
   await moveSecondServer(second.superuserUrl, variables);
   await withData("be migrated", migrateFleet(variables, { say: () => undefined }));
-  writeDevVars(variables);
+  const operator = await seedOperator({ ...variables, PASSWORD_PEPPERS: known["PASSWORD_PEPPERS"] }, known);
+  writeDevVars({ ...variables, ...operator });
 
   console.log("· starting the Worker");
   const serve = [process.execPath, WRANGLER, "dev", `--ip=${HOST}`, `--port=${port}`];
@@ -119,7 +122,9 @@ async function dev(): Promise<void> {
   await Promise.race([isReady(worker.output), over.then(raise)]);
   await withData("be used", seed(variables.ISSUER, variables.OPERATOR_TOKEN, variables));
   await withData("be used", seedElsewhere(variables.ISSUER, second.superuserUrl, variables));
+  await withData("be used", seedLife(variables));
   printTour(variables.ISSUER, mailbox.url, variables.ACCOUNT_URL);
+  printOperator(variables.ISSUER, operator);
   // As the platform's cron does where it is deployed.
   setInterval(() => void fetch(`${variables.ISSUER}${CRON}`).catch(() => undefined), SWEEP_MS).unref();
   raise(await over);

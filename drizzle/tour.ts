@@ -61,7 +61,9 @@ export async function seed(
     const made = await send("POST", `${api}/v1/signup`, { email, password: PASSWORD, tenant });
     if (made.status === 409) continue;
     const { id } = (await expectOk(made)).tenant;
-    await expectOk(await send("PATCH", `${api}/v1/operator/tenants/${id}`, { plan }, operatorToken));
+    await expectOk(
+      await send("PATCH", `${api}/v1/operator/tenants/${id}`, { plan, reason: "the tour" }, operatorToken),
+    );
   }
   await inControl(variables, (control) =>
     control.query(

@@ -10,8 +10,11 @@ export type Role = (typeof ROLES)[number];
 export const ISSUED_ROLES = ["viewer", "member", "admin"] as const;
 export type IssuedRole = (typeof ISSUED_ROLES)[number];
 
+/** What an operator whom the tenant lets in may do: read, or change content too. */
+export type SupportRole = "support" | "support_write";
+
 /** As what somebody may act: with the rights of a role, of a credential that is no user's session, or as the tenant's object. */
-export type ActingAs = Role | "api_key" | "invitation" | "issuer" | "object";
+export type ActingAs = Role | SupportRole | "api_key" | "invitation" | "issuer" | "object";
 
 /** What a role may do; a scope is `resource:action`. Each role may also do what the one before it may. */
 const OWN_SCOPES = {
@@ -26,7 +29,7 @@ const OWN_SCOPES = {
     "export",
     "tenant:write",
   ],
-  owner: [...PRODUCT_SCOPES.owner, "import", "tenant:delete"],
+  owner: [...PRODUCT_SCOPES.owner, "import", "support:write", "tenant:delete"],
 } as const satisfies Record<Role, readonly string[]>;
 
 export type Scope = (typeof OWN_SCOPES)[Role][number];
@@ -52,6 +55,17 @@ export const SCOPES: Record<Role, readonly Scope[]> = {
   owner: [...admin, ...OWN_SCOPES.owner],
 };
 
+const reads = SCOPES.viewer.filter((scope) => scope.endsWith(":read"));
+
+/**
+ * What an operator may do whom the tenant lets in: read what a viewer reads; with the tenant's leave to write, also what the
+ * product lets members do. Nothing of the control plane is theirs to change, nor is an export or the audit trail to read.
+ */
+export const SUPPORT_SCOPES: Record<SupportRole, readonly Scope[]> = {
+  support: reads,
+  support_write: [...new Set([...reads, ...PRODUCT_SCOPES.viewer, ...PRODUCT_SCOPES.member])],
+};
+
 /**
  * Which members each actor may let in, change and remove: both the role that a member has and the one that it gets have
  * to be among these. Everybody may leave who acts with the whole of their own role.
@@ -62,6 +76,8 @@ export const MANAGES: Record<ActingAs, readonly Role[]> = {
   admin: ["viewer", "member", "admin"],
   owner: ROLES,
   api_key: [],
+  support: [],
+  support_write: [],
   object: [],
   // A tenant's own identity provider never speaks with an owner's rights.
   issuer: ["viewer", "member", "admin"],

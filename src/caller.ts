@@ -1,4 +1,4 @@
-import type { Role, Scope } from "./authority.ts";
+import type { Role, Scope, SupportRole } from "./authority.ts";
 
 export const ACCESS_TOKEN_TTL_S = 600;
 
@@ -21,9 +21,20 @@ export type Credential =
       readonly authTime: number;
       readonly amr: readonly string[];
     }
-  | { readonly kind: "api_key"; readonly tenantId: string; readonly hash: string };
+  | { readonly kind: "api_key"; readonly tenantId: string; readonly hash: string }
+  | SupportCredential;
 
-/** Who calls, as of this request. `id` is the actor's: the user's or the key's. */
+/** An operator whom the tenant has let in: who that is, in which session of support, and what they may do. */
+export type SupportCredential = {
+  readonly kind: "support";
+  readonly tenantId: string;
+  readonly operatorId: string;
+  readonly operator: string;
+  readonly sessionId: string;
+  readonly role: SupportRole;
+};
+
+/** Who calls, as of this request. `id` is the actor's: the user's, the key's or the operator's. */
 export type Caller = { readonly tenantId: string; readonly id: string; readonly scopes: readonly Scope[] } & (
   | {
       readonly kind: "user";
@@ -33,6 +44,12 @@ export type Caller = { readonly tenantId: string; readonly id: string; readonly 
       readonly amr: readonly string[];
     }
   | { readonly kind: "api_key" }
+  | {
+      readonly kind: "support";
+      readonly role: SupportRole;
+      readonly sessionId: string;
+      readonly name: string;
+    }
 );
 
 /** A caller who is signed in: what lasts is granted by people alone. */

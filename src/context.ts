@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import { createFactory } from "hono/factory";
 import type { Caller, Credential } from "./caller.ts";
 import type { Deadline } from "./deadline.ts";
+import type { Operator } from "./operator.ts";
 import type { Standing } from "./policy.ts";
 import type { TenantDb } from "./tenant-db.ts";
 
@@ -14,10 +15,14 @@ export type Edge = {
     deadline: Deadline;
     /** From what was waited for so far: how long, in ms. */
     waits: Partial<Record<"admit" | "db", number>>;
+    /** From whoever wrote the answer: its bytes, where that is known. */
+    bytes: number;
     /** From identify: what the request showed to say who calls. */
     credential: Credential;
     /** From admit: who calls. */
     caller: Caller;
+    /** From operatorOnly, on the operators' routes alone: who operates. */
+    operator: Operator;
     /** From admit: what is left of the tenant's limits. */
     standings: Standing[];
     /** From admit: the tenant's rows, and no others. */

@@ -99,6 +99,11 @@ export const PROBLEMS = {
     title: "Not allowed",
     help: "The token is valid, but its role does not allow this. Ask an owner or admin of the tenant.",
   },
+  support_access_off: {
+    status: 403,
+    title: "The tenant lets no operator in",
+    help: "Ask one of its owners to set PATCH /v1/tenant/support-access to ask or on.",
+  },
   wrong_host: {
     status: 403,
     title: "The host is another tenant's",
@@ -128,6 +133,16 @@ export const PROBLEMS = {
     status: 409,
     title: "The tenant's status does not allow this",
     help: "Its status is not one that this can follow. Read the tenant for what it is now.",
+  },
+  support_session_asked: {
+    status: 409,
+    title: "No owner has approved yet",
+    help: "One of the tenant's owners has to approve the session within a day. Then ask for its token again.",
+  },
+  support_session_over: {
+    status: 409,
+    title: "The session of support is over",
+    help: "It has expired, was ended, or was answered by no owner within a day. An operator may ask for another.",
   },
   job_under_way: {
     status: 409,

@@ -187,6 +187,14 @@ const VARIABLES = {
     ),
     "http origins on this machine with commas between them, for development only, or nothing",
   ],
+  ACCESS_TEAM_URL: [
+    v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^https?:.*[^/]$/))]), ""),
+    "the URL of the Cloudflare Access team in front of the operators' routes, such as https://example.cloudflareaccess.com, or nothing",
+  ],
+  ACCESS_AUD: [
+    v.optional(v.string(), ""),
+    "the audience tag of the Access application in front of the operators' routes, or nothing",
+  ],
   MAIL_URL: [
     v.optional(v.union([v.picklist(["", "log", "cloudflare"]), v.pipe(v.string(), v.url())]), ""),
     "the URL that takes mail, cloudflare for the binding EMAIL, log to write mail into a local log, or nothing to send none",
@@ -208,7 +216,10 @@ const Settings = v.object(
   Object.fromEntries(Object.entries(VARIABLES).map(([name, [schema]]) => [name, schema])) as Entries,
 );
 
-/** A service that sends mail has to be told from whom, and only tests hash passwords cheaply. */
+/**
+ * A service that sends mail has to be told from whom, only tests hash passwords cheaply, and a team lets people through to more
+ * than this API.
+ */
 const Consistent = v.pipe(
   Settings,
   v.forward(
@@ -225,6 +236,13 @@ const Consistent = v.pipe(
       ({ MAIL_URL, MAIL_FROM }) => MAIL_URL === "" || MAIL_URL === "log" || MAIL_FROM !== "",
     ),
     ["MAIL_FROM"],
+  ),
+  v.forward(
+    v.partialCheck(
+      [["ACCESS_TEAM_URL"], ["ACCESS_AUD"]],
+      ({ ACCESS_TEAM_URL, ACCESS_AUD }) => (ACCESS_TEAM_URL === "") === (ACCESS_AUD === ""),
+    ),
+    ["ACCESS_AUD"],
   ),
 );
 

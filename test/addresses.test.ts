@@ -447,7 +447,7 @@ describe("one's own account", () => {
         action: "delete",
         resource: "memberships",
         resource_id: bob.user.id,
-        actor: { id: bob.user.id, type: "user" },
+        actor: { id: bob.user.id, type: "user", name: null },
       }),
     );
     // Nothing of theirs is left anywhere but that id.

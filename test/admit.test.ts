@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { settings } from "../src/env.ts";
 import { PLAN_POLICIES } from "./support/product/plans.ts";
 import { tenantObject } from "../src/tenant/stub.ts";
-import { answered, login, newTenant, operate, PASSWORD, request, signedUp } from "./support/client.ts";
+import { answered, newTenant, operate, PASSWORD, request, signedUp, stage } from "./support/client.ts";
 
 type Item = { name: string; [parameter: string]: unknown };
 
@@ -95,7 +95,7 @@ it("shuts a suspended tenant out at the next request, and lets it in again when 
 
 it("reads the tenant's record again when it starts without one", async () => {
   const { token, tenant } = await newTenant();
-  await login("OPERATOR_DATABASE_URL")`update tenants set status = 'suspended' where id = ${tenant.id}`;
+  await stage`update control.tenants set status = 'suspended' where id = ${tenant.id}`;
   const object = tenantObject(tenant.id);
   await runInDurableObject(object, (_, state) => state.storage.delete("record"));
   await evictDurableObject(object);
@@ -106,14 +106,18 @@ it("obeys an operator's token alone", async () => {
   const { token, tenant } = await newTenant();
   const path = `/v1/operator/tenants/${tenant.id}`;
   for (const wrong of [undefined, token, "", "x".repeat(43)])
-    expect((await request("PATCH", path, { token: wrong, body: { status: "suspended" } })).status).toBe(401);
+    expect(
+      (await request("PATCH", path, { token: wrong, body: { status: "suspended", reason: "x" } })).status,
+    ).toBe(401);
   const own = { token: settings.OPERATOR_TOKEN };
-  expect((await request("PATCH", path, { ...own, body: { status: "gone" } })).status).toBe(422);
+  expect((await request("PATCH", path, { ...own, body: { status: "gone", reason: "x" } })).status).toBe(422);
   const minute = { name: "minute", limit: 10, window: 60 };
   for (const limits of [[], [{ ...minute, limit: 5e9 }], [{ ...minute, window: 1e9 }]])
-    expect((await request("PATCH", path, { ...own, body: { limits } })).status).toBe(422);
+    expect((await request("PATCH", path, { ...own, body: { limits, reason: "x" } })).status).toBe(422);
   const nobody = path.replace(/.{4}$/, "0000");
-  expect((await request("PATCH", nobody, { ...own, body: { status: "active" } })).status).toBe(404);
+  expect((await request("PATCH", nobody, { ...own, body: { status: "active", reason: "x" } })).status).toBe(
+    404,
+  );
   expect((await request("GET", "/v1/projects", { token })).status).toBe(200);
 });
 

@@ -138,9 +138,14 @@ describe("without a context", () => {
     expect(await stage`select from control.erasures where id = ${bob.tenant.id}`).toEqual([]);
   });
 
-  it("an operator begins an erasure, and does no more of it", async () => {
+  it("an operator's login begins an erasure only with who and why, and does no more of it", async () => {
     const operator = login("OPERATOR_DATABASE_URL");
-    for (const sql of ["erase_tenant($1)", "finish_erasure($1, 'x')", "note_erasure($1, 'x', '{}')"])
+    for (const sql of [
+      "begin_erasure($1)",
+      "erase_tenant($1)",
+      "finish_erasure($1, 'x')",
+      "note_erasure($1, 'x', '{}')",
+    ])
       await expect(operator.query(`select control.${sql}`, [bob.tenant.id])).rejects.toMatchObject({
         code: REFUSED,
       });

@@ -28,7 +28,7 @@ import {
 
 type Event = {
   id: string;
-  actor: { type: string; id: string };
+  actor: { type: string; id: string; name: string | null };
   action: string;
   resource: string;
   resource_id: string;
@@ -66,7 +66,7 @@ async function recorded(who: { token?: string }, method: string, path: string, b
 const eventBy =
   (type: string, id: unknown) =>
   (action: string, resource: string, resource_id: unknown, ...changed: string[]) =>
-    expect.objectContaining({ actor: { type, id }, action, resource, resource_id, changed });
+    expect.objectContaining({ actor: { type, id, name: null }, action, resource, resource_id, changed });
 const event = ({ user }: SignedIn, ...of: Parameters<ReturnType<typeof eventBy>>) =>
   eventBy("user", user.id)(...of);
 

@@ -482,7 +482,7 @@ describe("an owner resets a member's factors", () => {
         action: "delete",
         resource: "factors",
         resource_id: bob.user.id,
-        actor: { id: ada.user.id, type: "user" },
+        actor: { id: ada.user.id, type: "user", name: null },
       }),
     );
     expect((await mailsTo(bob.user.email, 2)).at(-1)?.body.text).toContain("All second factors were removed");

@@ -52,6 +52,7 @@ const SLOW = new Set([
   "changePassword",
   "changeEmail",
   "stepUpSession",
+  "createOperatorSession",
 ]);
 
 const tokens: Record<string, string | undefined> = { nobody: undefined, forged: "eyJhbGciOiJub25lIn0.e30." };

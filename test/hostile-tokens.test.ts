@@ -2,6 +2,7 @@ import { decodeJwt, decodeProtectedHeader } from "jose";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { verifyAccessToken } from "../src/identity/access-token.ts";
+import { mintOperatorToken } from "../src/identity/operator-token.ts";
 import { answerTo, countCalls, REFUSED } from "./support/calls.ts";
 import { newTenant, request, type SignedIn } from "./support/client.ts";
 import { ed25519, es256, seal, segment, signatureOf, strangersKey } from "./support/forge.ts";
@@ -302,6 +303,9 @@ const GROUPS: Record<string, Record<string, Forge>> = {
   "a token of another kind": {
     "the refresh token": () => ada.refresh_token,
     "the operator's token": () => settings.OPERATOR_TOKEN,
+    "an operator's session": () => mintOperatorToken({ id: ada.user.id, role: "admin", generation: 1 }),
+    "our own token in an operator's type": () => seal(ed25519, { ...header, typ: "operator+jwt" }, claims),
+    "the operators' audience": withClaims({ aud: `${settings.ISSUER}/operator` }),
     "an id": () => ada.session.id,
     "an ID token": () =>
       seal(

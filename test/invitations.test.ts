@@ -3,7 +3,6 @@ import { settings } from "../src/env.ts";
 import type { Session } from "../src/identity/session.ts";
 import {
   answered,
-  login,
   newMember,
   newTenant,
   PASSWORD,
@@ -236,7 +235,7 @@ describe("an invitation", () => {
   it("starts nothing in a suspended tenant, and is good when that is over", async () => {
     const token = await invited(someone());
     const suspend = (status: string) =>
-      login("OPERATOR_DATABASE_URL")`update tenants set status = ${status} where id = ${ada.tenant.id}`;
+      stage`update control.tenants set status = ${status} where id = ${ada.tenant.id}`;
     await suspend("suspended");
     expect(await refusal(await accept(token, PASSWORD))).toMatchObject({
       status: 403,
@@ -299,7 +298,7 @@ describe("an invitation", () => {
       { actor, action: "delete", resource: "invitations", resource_id: id },
       { actor, action: "create", resource: "memberships", resource_id: user.id },
       {
-        actor: { type: "user", id: ada.user.id },
+        actor: { type: "user", id: ada.user.id, name: null },
         action: "create",
         resource: "invitations",
         resource_id: id,

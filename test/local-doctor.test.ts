@@ -762,7 +762,7 @@ const DEFECTS: [code: string, object: string, plant: string][] = [
     ["public.receive(bigint,bigint,jsonb)", "'public.current_tenant_id()', '(entries ->> ''tenant'')::uuid'"],
     ["public.receive_members(bigint,jsonb)", "'m.tenant_id = tenant', 'true'"],
     ["public.receive_member(uuid,uuid,jsonb,jsonb)", "'m.tenant_id = tenant', 'true'"],
-    ["public.receive_event(uuid,uuid,jsonb)", "'VALUES (tenant', 'VALUES (subject'"],
+    ["public.receive_event(uuid,uuid,jsonb)", "'''tenant_id'', tenant', '''tenant_id'', subject'"],
     ["public.event_id(bigint)", "'4', '5'"],
   ].map(([name = "", ...change]): [string, string, string] => [
     "verifier_body",

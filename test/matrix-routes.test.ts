@@ -4,7 +4,7 @@ import { Secret, TOTP } from "otpauth";
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
-import { API_KEY_SCOPES, SCOPES } from "../src/authority.ts";
+import { API_KEY_SCOPES, SCOPES, SUPPORT_SCOPES } from "../src/authority.ts";
 import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
 import {
   anotherSession,
@@ -16,6 +16,8 @@ import {
   stage,
 } from "./support/client.ts";
 import { exportTenant, sendArchive } from "./support/lifecycle.ts";
+import { newOperator } from "./support/operators.ts";
+import { enterTenant, setMode } from "./support/support.ts";
 import { matching } from "./support/matching.ts";
 import { AT_SITE, PLACE } from "./support/site.ts";
 import type { SignedIn } from "./support/client.ts";
@@ -273,6 +275,13 @@ const MAKERS: Required<Taught>["MAKERS"] = {
       values (gen_random_uuid(), ${tenant.id}, 'import', 'shared', 'shared', 1, 1, now(), 'failed') returning id`;
     return String(row?.["id"]);
   },
+  // Asked by an operator, whose route is not the tenant's.
+  "support-sessions": async ({ tenant }) => {
+    const [row] = await stage`
+      insert into control.support_sessions (tenant_id, id, operator_id, operator, reason, minutes, write)
+      values (${tenant.id}, gen_random_uuid(), gen_random_uuid(), 'matrix', 'matrix', 5, false) returning id`;
+    return String(row?.["id"]);
+  },
   ...taught.MAKERS,
 };
 
@@ -308,6 +317,19 @@ function isViewers(route: Route): boolean {
   return method === "GET" && scopes.every((scope) => VIEWERS.includes(scope));
 }
 const VIEWERS: readonly string[] = SCOPES.viewer;
+
+/** What takes no scope and may be asked by anybody who is in the tenant. */
+const ANYBODYS = new Set(["GET /v1/me", "GET /v1/tenant/limits"]);
+/** What is between a tenant and its operators is for the tenant alone. */
+const isAboutSupport = ({ path }: Route) => path.startsWith("/v1/tenant/support-");
+
+/** Whether a route is for operators whom the tenant has let in: by its scopes, and without one hardly any is. */
+function opensTo(route: Route, role: "support" | "support_write"): boolean {
+  const scopes = route.operation.security?.flatMap((scheme) => scheme["accessToken"] ?? []) ?? [];
+  if (scopes.length === 0) return ANYBODYS.has(route.name);
+  const theirs: readonly string[] = SUPPORT_SCOPES[role];
+  return scopes.every((scope) => theirs.includes(scope)) && !isAboutSupport(route);
+}
 
 /** Takes an archive, which no JSON is. */
 const IMPORT = "POST /v1/tenant/imports";
@@ -430,6 +452,37 @@ describe("every route that takes a token", () => {
     for (const token of isViewers(route) ? [readingKey] : [viewer.token, readingKey])
       expect((await request(route.method, path, { token, body })).status).toBe(403);
     expect(described(route)).toContain(403);
+  });
+
+  describe("of an operator whom the tenant lets in", () => {
+    let cleo: SignedIn;
+    const tokens = new Map<boolean, string>();
+    beforeAll(async () => {
+      cleo = await newTenant();
+      await answered(200, setMode(cleo, "on"));
+      for (const write of [false, true]) {
+        const session = await enterTenant(await newOperator("support"), cleo, { write, minutes: 60 });
+        tokens.set(write, session.access_token);
+      }
+    });
+
+    it.each(named(routes))("%s takes the token as far as it was granted", async (_, route) => {
+      for (const [write, token] of tokens) {
+        const path = await own(route, cleo);
+        const body = await bodyOf(route, cleo);
+        const response = await request(route.method, path, { token, body });
+        const isOpen = opensTo(route, write ? "support_write" : "support");
+        expect(isOpen ? response.ok : response.status).toBe(isOpen || 403);
+      }
+    });
+
+    it("are some, and not all: the control of the above", () => {
+      const open = (role: "support" | "support_write") => routes.filter((route) => opensTo(route, role));
+      expect(open("support").length).toBeGreaterThan(5);
+      expect(open("support").filter(({ method }) => method !== "GET")).toEqual([]);
+      expect(open("support_write").some(({ method }) => method !== "GET")).toBe(true);
+      expect(open("support_write").length).toBeLessThan(routes.length / 2);
+    });
   });
 
   /** The answer to Ben, whole, to compare it with another. */
@@ -557,4 +610,4 @@ function listsOf(init: RequestInit | undefined): Query[] {
 
 /** Lists of the control plane. */
 const isControls = ({ path }: Route) =>
-  /^\/v1\/(sessions|members|invitations|api-keys|issuers|tenant\/exports)$/.test(path);
+  /^\/v1\/(sessions|members|invitations|api-keys|issuers|tenant\/(exports|support-sessions))$/.test(path);

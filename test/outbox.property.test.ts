@@ -173,7 +173,7 @@ const CHANGES: Record<string, (world: World, index: number) => Promise<void>> = 
     const { limit, owner } = world;
     const options = {
       token: settings.OPERATOR_TOKEN,
-      body: { limits: [{ name: "minute", limit, window: 60 }] },
+      body: { limits: [{ name: "minute", limit, window: 60 }], reason: "the test says so" },
     };
     await answered(200, insist("PATCH", `/v1/operator/tenants/${owner.tenant.id}`, options));
   },

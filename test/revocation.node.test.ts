@@ -206,7 +206,10 @@ describe.each(Object.entries(CASES))("%s", (_name, arrange) => {
 
 it("a suspension is in force for the next request to any isolate, and so is its end", async () => {
   const { token, tenantId } = await signIn(anIsolate(), "acme");
-  const body = (status: string) => ({ token: bed.variables["OPERATOR_TOKEN"] ?? "", body: { status } });
+  const body = (status: string) => ({
+    token: bed.variables["OPERATOR_TOKEN"] ?? "",
+    body: { status, reason: "test" },
+  });
   for (let turn = 0; turn < 6; turn++) {
     expect(await everywhere(token)).toEqual(GOOD);
     const path = `/v1/operator/tenants/${tenantId}`;

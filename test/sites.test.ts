@@ -50,7 +50,10 @@ it("says how the content is kept, and neither where nor with what, in answers an
   await newProject(ada.token);
   const operated = await answered<object>(
     200,
-    request("PATCH", `/v1/operator/tenants/${ada.tenant.id}`, { token: settings.OPERATOR_TOKEN, body: {} }),
+    request("PATCH", `/v1/operator/tenants/${ada.tenant.id}`, {
+      token: settings.OPERATOR_TOKEN,
+      body: { reason: "x" },
+    }),
   );
   const me = await answered<object>(200, request("GET", "/v1/me", { token: ada.token }));
   const told = JSON.stringify([tenant, operated, me, logged.map(({ mock }) => mock.calls)]);

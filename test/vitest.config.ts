@@ -13,8 +13,8 @@ const PRODUCT_NODE_TESTS = ["test/product/*.node.test.ts"];
 const PRODUCT_TESTS = ["test/product/*.test.ts", "test/matrix-*.test.ts"];
 /** What is run again with tenants elsewhere: all that attacks a site's wall, and what SQL of the site's own does. */
 const AT_SITES = [
-  "test/attacks{,-context,-known,-privileges,-sessions}.test.ts",
-  "test/{erasures,exports,imports,isolation,moves,site,sites}.test.ts",
+  "test/attacks{,-context,-known,-privileges,-sessions,-support}.test.ts",
+  "test/{erasures,exports,imports,isolation,moves,site,sites,storage}.test.ts",
 ];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
@@ -48,12 +48,12 @@ const withoutMaps = (): Plugin => ({
   },
 });
 
-/** What browsers run is a text to the Worker. wrangler heeds `with { type: "text" }`, and Vite does not. */
+/** What browsers run is a text to the Worker, uPlot too. wrangler heeds `with { type: "text" }`, and Vite does not. */
 const browserTexts = (): Plugin => ({
   name: "browser-texts",
   enforce: "pre",
   resolveId: {
-    filter: { id: /\.client\.(js|css)$/ },
+    filter: { id: /\.client\.(js|css)$|^uplot\/dist\/.+\.min\.(js|css)$/ },
     async handler(source, importer, options) {
       const found = await this.resolve(source, importer, { ...options, skipSelf: true });
       // Of another ending, for Vite would take it for a script or a stylesheet, and marked as no file of that name.
@@ -61,7 +61,7 @@ const browserTexts = (): Plugin => ({
     },
   },
   load: {
-    filter: { id: /^\0.+\.client\.(js|css)\.text$/ },
+    filter: { id: /^\0.+\.(client|min)\.(js|css)\.text$/ },
     handler: (id) =>
       `export default ${JSON.stringify(readFileSync(id.slice("\0".length, -".text".length), "utf8"))}`,
   },
@@ -103,6 +103,9 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
       // The same properties hold at every site: what runs again with tenants elsewhere looks for what is different there.
       PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? (/^(schema|dedicated)/.test(name) ? "60" : "300"),
       FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "5000",
+      USAGE_REQUESTS: process.env["USAGE_REQUESTS"] ?? "6000",
+      USAGE_TENANTS: process.env["USAGE_TENANTS"] ?? "99",
+      USAGE_DAYS: process.env["USAGE_DAYS"] ?? "365",
     },
   },
 });

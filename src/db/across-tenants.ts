@@ -1,7 +1,7 @@
 import { and, eq, sql, type SQL } from "drizzle-orm";
 import type { Builder } from "../tenant-db.ts";
 import { statesWhere } from "../tenant-states.ts";
-import { despiteDeadlock, identityDb, operatorDb, rethrow, type ForRequest } from "./client.ts";
+import { despiteDeadlock, identityDb, rethrow, type ForRequest } from "./client.ts";
 import { invitations, issuers, sessions, tenants } from "./control.ts";
 import { edgeRecord } from "./edge-record.ts";
 
@@ -500,16 +500,19 @@ export async function tenantsToSweep(hours: number, limit: number) {
   return rows;
 }
 
-/** Begins a tenant's erasure, for an operator or because its grace period is over. Returns its outbox's head too. */
-export const beginErasure = (id: string, by: "operator" | "time") => {
-  const db = by === "time" ? identityDb : operatorDb;
-  return db
+/** Adds up what all tenants used in the last hours and days (drizzle/control/0014_usage_functions.sql). */
+export async function totalUsage(): Promise<void> {
+  await identityDb.execute(sql`select total_usage()`).catch(rethrow);
+}
+
+/** Begins a tenant's erasure because its grace period is over. Returns its outbox's head too. */
+export const beginErasure = (id: string) =>
+  identityDb
     .batch([
-      db.execute(sql`select begin_erasure(${id}) as begun`),
-      db.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
+      identityDb.execute(sql`select begin_erasure(${id}) as begun`),
+      identityDb.execute(sql`select head::float8 from outbox_heads where tenant_id = ${id}`),
     ])
     .catch(rethrow);
-};
 
 /** Those of these tenants that there are. */
 export async function tenantsAmong(ids: readonly string[]) {

@@ -14,7 +14,7 @@ import { settings } from "../env.ts";
 import type { NamedKey } from "../settings.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
-import type { IdentityDb, Batch } from "../tenant-db.ts";
+import type { IdentityDb, Batch, TenantDb } from "../tenant-db.ts";
 import { within } from "../within.ts";
 import { built, prepare, query, type Given } from "./query.ts";
 import { contextKeyOf, nextGeneration, passwordOf, type Derivation } from "./derived.ts";
@@ -149,8 +149,9 @@ function connectionAt(lane: keyof typeof SITE_LANES, site: Site): Connection {
 /** The control plane across all tenants, nobody's data. For across-tenants.ts alone. */
 export const identityDb: NeonHttpDatabase = drizzle(identity.writer);
 
-/** The database as this deployment's operator sees it: every tenant's row, nobody's data. */
-export const operatorDb: NeonHttpDatabase = drizzle(openClient(settings.OPERATOR_DATABASE_URL));
+const operator = connect(settings.OPERATOR_DATABASE_URL);
+/** The database as this deployment's operators see it: every tenant's row, nobody's data. For sign-ins, before there is one. */
+export const operatorDb: NeonHttpDatabase = drizzle(operator.writer);
 
 /** Asks again, once, when Postgres has ended the transaction for a deadlock: then it has done nothing. */
 export const despiteDeadlock = <Answer>(ask: () => Promise<Answer>): Promise<Answer> =>
@@ -183,6 +184,7 @@ export function openTenantDb(
   home?: Home,
 ): IdentityDb {
   let opening = home && isSiteLane(lane) ? atSite(lane, home) : USUAL[lane];
+  const mayWrite = actor.as !== "support" && (actor.as !== "support_write" || isSiteLane(lane));
   /** Runs `before`, then `inside` in the tenant's context, in one transaction; returns the results by the statements' names. */
   const send = async (mode: "reader" | "writer", before: Batch, inside: Batch): Promise<never> => {
     const started = performance.now();
@@ -198,7 +200,13 @@ export function openTenantDb(
           mode === "reader"
             ? enter({ context, path })
             : isSite
-              ? enterToWrite({ context, path, request: id, lock: `${place.name} ${tenant}` })
+              ? enterToWrite({
+                  context,
+                  path,
+                  request: id,
+                  lock: `${place.name} ${tenant}`,
+                  actor: actor.name,
+                })
               : enter({ context, path, request: id });
         const items = named.map(([, item]) => item ?? entering);
         return await over((client) => runBatch(client[mode], items, deadline));
@@ -226,9 +234,35 @@ export function openTenantDb(
   };
   return {
     read: (queries) => send("reader", {}, built(queries)),
-    write: (queries) => send("writer", {}, built(queries)),
+    // What an operator may not change, Postgres refuses, whatever a handler has let on.
+    write: (queries) =>
+      mayWrite ? send("writer", {}, built(queries)) : send("reader", {}, built(queries)).catch(refuseWriting),
     writeAfter: (before, inside) => send("writer", built(before), built(inside)),
   };
+}
+
+/** The same for an operator's request: across tenants, in no one's context. Nothing is sent that nobody waits for any more. */
+export function openOperatorDb({ deadline, onAnswer }: ForRequest): TenantDb {
+  const send = async (mode: "reader" | "writer", queries: Batch): Promise<never> => {
+    const started = performance.now();
+    try {
+      deadline.check();
+      const results = await runBatch(operator[mode], Object.values(queries), deadline).catch(rethrow);
+      return Object.fromEntries(Object.keys(queries).map((name, index) => [name, results[index]])) as never;
+    } finally {
+      onAnswer(started);
+    }
+  };
+  return {
+    read: (queries) => send("reader", built(queries)),
+    write: (queries) => send("writer", built(queries)),
+  };
+}
+
+/** Throws `insufficient_scope` where a READ ONLY transaction was to write. */
+function refuseWriting(error: unknown): never {
+  if (sqlState(error) !== "25006") throw error;
+  throw new Problem("insufficient_scope", { detail: "An operator may not change this.", cause: error });
 }
 
 /** Where a tenant's database is opened, by what contexts, and over which connection it is asked. */
@@ -332,11 +366,11 @@ const enter = query((db, { context, path, request }: Given<Entering>) =>
   ),
 );
 // Whoever changes the tenant's fence takes this lock alone. So no writer is under way then that has not seen the fence.
-const enterToWrite = query(
-  (db, { context, path, request, lock }: Given<Required<Entering> & { lock: string }>) =>
-    db.execute(
-      sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true), set_config('app.request', ${request}, true), pg_advisory_xact_lock_shared(hashtextextended(${lock}, 0))`,
-    ),
+type EnteringToWrite = Required<Entering> & { lock: string; actor: string | undefined };
+const enterToWrite = query((db, { context, path, request, lock, actor }: Given<EnteringToWrite>) =>
+  db.execute(
+    sql`select set_config('app.tenant', ${context}, true), set_config('search_path', ${path}, true), set_config('app.request', ${request}, true), pg_advisory_xact_lock_shared(hashtextextended(${lock}, 0))${actor && sql`, set_config('app.actor', ${actor}, true)`}`,
+  ),
 );
 
 const contexts = remembers<{ text: string; until: number }>("contexts");

@@ -3,6 +3,7 @@ import {
   bigint,
   boolean,
   check,
+  date,
   foreignKey,
   index,
   integer,
@@ -15,11 +16,13 @@ import {
   uuid,
   type AnyPgColumn,
 } from "drizzle-orm/pg-core";
+import { OPERATOR_ROLES } from "../operator.ts";
 import type { Policy } from "../policy.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { bytea, instant, newId, oneOf, rowHistory } from "./columns.ts";
+import { FIGURES, type Figure } from "../usage-figures.ts";
 import { FIRST_EPOCH, SITE_KINDS } from "./places.ts";
 
 // The control plane: who there is. A request that knows its tenant is served by partywall_account, in a signed context;
@@ -83,6 +86,8 @@ export const sites = control.table(
   ],
 );
 
+export const SUPPORT_MODES = ["off", "ask", "on"] as const;
+
 export const tenants = control.table(
   "tenants",
   {
@@ -104,12 +109,15 @@ export const tenants = control.table(
     epoch: integer("epoch").notNull().default(FIRST_EPOCH),
     /** Whether its members sign in with a second factor. */
     require_second_factor: boolean("require_second_factor").notNull().default(false),
+    /** Whether operators may look in: never, each time that an owner approves, or whenever they ask. */
+    support_access: text("support_access", { enum: SUPPORT_MODES }).notNull().default("off"),
     ...rowHistory(),
   },
   (t) => [
     uniqueIndex("tenants_slug").on(t.slug),
     check("slug_is_a_host_label", sql`slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'`),
     oneOf("status", TENANT_STATUSES),
+    oneOf("support_access", SUPPORT_MODES),
     check(
       "closing_ends",
       sql`(status = 'closing') = (closes_at is not null) and (status = 'closing') = (restores_to is not null)`,
@@ -118,6 +126,9 @@ export const tenants = control.table(
       .on(t.closes_at)
       .where(sql`closes_at is not null`),
     index("tenants_site").on(t.site),
+    // The orders of the operators' list.
+    index("tenants_by_name").on(sql`lower(${t.name})`, t.id),
+    index("tenants_newest").on(t.created_at, t.id),
     ...policies(sql`id = ${current}`),
   ],
 );
@@ -174,6 +185,10 @@ export const jobs = control.table(
     index("jobs_kept")
       .on(t.kept_until)
       .where(sql`kept_until is not null`),
+    // The operators' list of moves.
+    index("jobs_moves")
+      .on(t.started_at, t.id)
+      .where(sql`kind in ('move', 'clear', 'restore')`),
     ...tenantPolicies(),
   ],
 );
@@ -197,6 +212,7 @@ export const erasures = control.table(
     receipt: text("receipt"),
   },
   (t) => [
+    index("erasures_newest").on(t.requested_at, t.id),
     index("erasures_open")
       .on(t.worked_at)
       .where(sql`finished_at is null`),
@@ -526,6 +542,55 @@ export const issuers = control.table(
   ],
 );
 
+/** Why a session of support was over before its time, or what an owner was asked was answered by nobody. */
+export const SUPPORT_ENDS = ["ended", "replaced", "mode", "approver", "operator", "tenant_status"] as const;
+
+/**
+ * An operator's access to one tenant, for some minutes from its start on: at once where the tenant's mode is `on`, and where it
+ * is `ask` once an owner has approved. Functions write it (drizzle/control/0018_support_functions.sql), and whatever ends the
+ * authority that it was granted by ends it.
+ */
+export const supportSessions = control.table(
+  "support_sessions",
+  {
+    id: newId(),
+    tenant_id: ofTenant(),
+    /** Who asked, by what they were called then. */
+    operator_id: uuid("operator_id").notNull(),
+    operator: text("operator").notNull(),
+    reason: text("reason").notNull(),
+    minutes: integer("minutes").notNull(),
+    /** Whether it may change content too. */
+    write: boolean("write").notNull(),
+    created_at: instant("created_at").notNull().defaultNow(),
+    /** The owner who did, where one was asked. */
+    approved_by: uuid("approved_by"),
+    started_at: instant("started_at"),
+    expires_at: instant("expires_at"),
+    ended_at: instant("ended_at"),
+    end_reason: text("end_reason", { enum: SUPPORT_ENDS }),
+    /** Whose doing that was: a user's or an operator's. */
+    ended_by_type: text("ended_by_type", { enum: ["user", "operator"] }),
+    ended_by: uuid("ended_by"),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.id] }),
+    index("support_sessions_newest").on(t.tenant_id, t.created_at, t.id),
+    index("support_sessions_of_operator")
+      .on(t.operator_id)
+      .where(sql`ended_at is null`),
+    check("an_hour_at_most", sql`minutes between 1 and 60`),
+    check("started_for_some_time", sql`(started_at is null) = (expires_at is null)`),
+    check(
+      "ended_with_a_reason",
+      sql`(ended_at is null) = (end_reason is null) and (ended_at is null) = (ended_by_type is null) and (ended_at is null) = (ended_by is null)`,
+    ),
+    oneOf("end_reason", SUPPORT_ENDS),
+    oneOf("ended_by_type", ["user", "operator"]),
+    ...tenantPolicies(),
+  ],
+);
+
 /** How far the numbers of a tenant's outbox go. Whoever changes its control plane keeps the row locked until commit. */
 export const outboxHeads = control.table(
   "outbox_heads",
@@ -562,4 +627,177 @@ export const outbox = control.table(
     created_at: instant("created_at").notNull().defaultNow(),
   },
   (t) => [primaryKey({ columns: [t.tenant_id, t.seq] }), oneOf("kind", OUTBOX_KINDS), ...tenantPolicies()],
+);
+
+/** Many, or many bytes or milliseconds. */
+const many = (name: string) => bigint(name, { mode: "number" });
+
+/** The figures of a period (src/usage-figures.ts). They only grow. */
+const figures = () =>
+  Object.fromEntries(FIGURES.map((figure) => [figure, many(figure).notNull().default(0)])) as Record<
+    Figure,
+    ReturnType<ReturnType<ReturnType<typeof many>["notNull"]>["default"]>
+  >;
+/** What the tenant's object knows the figures by: a later one has a greater number, and replaces them. */
+const seq = () => many("seq").notNull().default(0);
+/** What is stored of a tenant, as it was last measured: rows and bytes in its tables, bytes of its exports' archives. */
+const stored = () => ({
+  rows: many("rows"),
+  bytes_stored: many("bytes_stored"),
+  archive_bytes: many("archive_bytes"),
+});
+
+/** A tenant's usage by days, UTC, as its object has counted it; what was stored, if that was measured on the day. */
+export const usageDays = control.table(
+  "usage_days",
+  { tenant_id: ofTenant(), day: date("day").notNull(), ...figures(), seq: seq(), ...stored() },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.day] }),
+    index("usage_days_of_all").on(t.day, t.tenant_id),
+    ...tenantPolicies(),
+  ],
+);
+
+/** The same by hours, for the last days. */
+export const usageHours = control.table(
+  "usage_hours",
+  { tenant_id: ofTenant(), hour: instant("hour").notNull(), ...figures(), seq: seq() },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.hour] }),
+    index("usage_hours_of_all").on(t.hour, t.tenant_id),
+    ...tenantPolicies(),
+  ],
+);
+
+/** What of it was each API key's, by days. The key may be gone. */
+export const usageKeys = control.table(
+  "usage_keys",
+  {
+    tenant_id: ofTenant(),
+    day: date("day").notNull(),
+    key_id: uuid("key_id").notNull(),
+    ...figures(),
+    seq: seq(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.key_id, t.day] }), ...tenantPolicies()],
+);
+
+/**
+ * The sums of usage_days by months, for whoever sorts tenants by them (sum_usage()): the latest of what is stored, and
+ * bytes times the days that they were.
+ */
+export const usageMonths = control.table(
+  "usage_months",
+  {
+    tenant_id: ofTenant(),
+    /** Its first day. */
+    month: date("month").notNull(),
+    ...figures(),
+    ...stored(),
+    byte_days: many("byte_days").notNull().default(0),
+    archive_byte_days: many("archive_byte_days").notNull().default(0),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.month] }),
+    index("usage_months_of_all").on(t.month, t.tenant_id),
+    ...tenantPolicies(),
+  ],
+);
+
+export const USAGE_PERIODS = ["hour", "day"] as const;
+
+/** The usage of all tenants together, which outlives them: no tenant sees it, and it names none. */
+export const usageTotals = control.table(
+  "usage_totals",
+  {
+    period: text("period", { enum: USAGE_PERIODS }).notNull(),
+    start: instant("start").notNull(),
+    /** How many tenants there were, and how many of them were used. */
+    tenants: integer("tenants").notNull(),
+    active: integer("active").notNull(),
+    ...figures(),
+    ...stored(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.period, t.start] }),
+    oneOf("period", USAGE_PERIODS),
+    ...policies(sql`false`),
+  ],
+);
+
+/** So much of a month's limit was used, when this was first noticed: one row, and one audit event, for each percentage. */
+export const usageWarnings = control.table(
+  "usage_warnings",
+  {
+    tenant_id: ofTenant(),
+    month: date("month").notNull(),
+    percent: integer("percent").notNull(),
+    /** What the audit event is about. */
+    id: givenId(),
+    used: many("used").notNull(),
+    quota: many("quota").notNull(),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.month, t.percent] }), ...tenantPolicies()],
+);
+
+/**
+ * The people who run the deployment, made by `npm run operators`. partywall_operator alone asks about them, and of the password
+ * and the second factor it reads nothing but by take_operator_guess(). No `version`: a sign-in is no change of the row.
+ */
+export const operators = control.table(
+  "operators",
+  {
+    id: newId().primaryKey(),
+    email: text("email").notNull(),
+    role: text("role", { enum: OPERATOR_ROLES }).notNull(),
+    password_hash: text("password_hash").notNull(),
+    /** Sealed as an account's second factor is. */
+    totp_secret: text("totp_secret").notNull(),
+    /** The time step of the last code that was used: a code is good once. */
+    last_step: bigint("last_step", { mode: "number" }).notNull().default(0),
+    /** How many codes were wrong since one was right, and when one was last asked for. */
+    failures: integer("failures").notNull().default(0),
+    failed_at: instant("failed_at"),
+    /** Counts what voids the operator's tokens: another role, other secrets, a removal. */
+    generation: integer("generation").notNull().default(1),
+    signed_in_at: instant("signed_in_at"),
+    /** Since when they are removed: the row stays, so that the trail's ids mean somebody. */
+    disabled_at: instant("disabled_at"),
+    created_at: instant("created_at").notNull().defaultNow(),
+    updated_at: instant("updated_at").notNull().defaultNow(),
+  },
+  (t) => [
+    uniqueIndex("operators_email").on(t.email),
+    index("operators_newest").on(t.created_at, t.id),
+    check("email_is_lower_case", sql`email = lower(email)`),
+    oneOf("role", OPERATOR_ROLES),
+    ...policies(sql`false`),
+  ],
+);
+
+/** What operators did, to whom and why: note_operation() writes it, nobody changes it, and it outlives the tenants. */
+export const operatorEvents = control.table(
+  "operator_events",
+  {
+    id: uuid("id").primaryKey(),
+    created_at: instant("created_at").notNull(),
+    /** The operator; of scripts and the command line, all zeros. */
+    actor_id: uuid("actor_id").notNull(),
+    /** Their email then, `script` or `command line`. */
+    actor: text("actor").notNull(),
+    /** Such as `tenant.update`. */
+    action: text("action").notNull(),
+    tenant_id: uuid("tenant_id"),
+    reason: text("reason"),
+    /** What was changed, by its name: from what, to what. */
+    change: jsonb("change").$type<Record<string, unknown>>().notNull(),
+    request_id: text("request_id"),
+  },
+  (t) => [
+    index("operator_events_newest").on(t.created_at, t.id),
+    index("operator_events_of_tenant").on(t.tenant_id, t.created_at, t.id),
+    index("operator_events_of_actor").on(t.actor_id, t.created_at, t.id),
+    ...tenantPolicies(),
+  ],
 );

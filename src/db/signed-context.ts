@@ -16,14 +16,16 @@ const LETTERS = {
   invitation: "i",
   issuer: "s",
   object: "d",
+  support: "t",
+  support_write: "w",
   job: "x",
 } as const satisfies Record<ActingAs | "job", string>;
 
 /**
- * On whose behalf a request acts: the id of a user, API key, invitation or issuer, of the tenant for its own object, or of a
- * job that is done to its content, and the rights of its credential.
+ * On whose behalf a request acts: the id of a user, API key, invitation, issuer or operator, of the tenant for its own object, or
+ * of a job that is done to its content, and the rights of its credential. `name` is what the audit trail calls an operator.
  */
-export type Actor = { readonly id: string; readonly as: ActingAs | "job" };
+export type Actor = { readonly id: string; readonly as: ActingAs | "job"; readonly name?: string };
 
 const EPOCH_DIGITS = 8;
 

@@ -12,7 +12,7 @@ const tenantId = () =>
     .default(sql`current_tenant_id()`);
 
 export const AUDIT_ACTIONS = ["create", "update", "delete"] as const;
-export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer", "operator"] as const;
+export const ACTOR_TYPES = ["user", "api_key", "invitation", "issuer", "operator", "support"] as const;
 
 /**
  * Who did what to which row: written by audit_row() in the change's own transaction, and by receive() for the control
@@ -30,6 +30,8 @@ export const auditEvents = pgTable(
       .default(sql`clock_timestamp()`),
     actor_id: uuid("actor_id").notNull(),
     actor_type: text("actor_type", { enum: ACTOR_TYPES }).notNull(),
+    /** What an operator is called, for content knows no operators. The id is signed for, and this is not. */
+    actor_name: text("actor_name"),
     action: text("action", { enum: AUDIT_ACTIONS }).notNull(),
     /** The table, and the row's id in it. */
     resource: text("resource").notNull(),
@@ -37,6 +39,8 @@ export const auditEvents = pgTable(
     /** Names of the columns that an update changed; no values, which may be anyone's secrets. */
     changed: text("changed").array().notNull(),
     request_id: text("request_id"),
+    /** Why an operator did it, in their words. */
+    reason: text("reason"),
   },
   (t) => [
     primaryKey({ columns: [t.tenant_id, t.id] }),

@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import { SCOPES } from "../authority.ts";
+import { SCOPES, SUPPORT_SCOPES } from "../authority.ts";
 import type { Caller, Credential } from "../caller.ts";
 import { factory, forRequest, timed, type Edge } from "../context.ts";
 import { isSlug } from "../db/across-tenants.ts";
@@ -14,6 +14,7 @@ import { refusalAt } from "../tenant/denials.ts";
 import { closedFor } from "../identity/refused.ts";
 import type { Admission } from "../tenant/object.ts";
 import { askTenant, findHome, knownDenial, lastKnownSlug, outOfReach } from "../tenant/stub.ts";
+import { noteRefusal } from "../tenant/usage-notes.ts";
 import { accessOf } from "./access.ts";
 import { costOf, rememberCost } from "./cost.ts";
 import { refuseGuessedKey, rememberKey, wasValid } from "./guessing.ts";
@@ -60,7 +61,9 @@ function refuseKnown(c: Context<Edge>, credential: Credential, cost: number): vo
   }
   const now = Date.now();
   const denial = knownDenial(credential.tenantId, cost, now);
-  if (denial) obey(c, refusalAt(denial, now), cost);
+  if (!denial) return;
+  noteRefusal(credential, now);
+  obey(c, refusalAt(denial, now), cost);
 }
 
 /** Where the binding exists, stops a tenant's flood in front of its object. */
@@ -88,10 +91,12 @@ async function ask(c: Context<Edge>, credential: Credential, cost: number): Prom
   }
 }
 
-const proofOf = (credential: Credential): Proof =>
-  credential.kind === "user"
+function proofOf(credential: Credential): Proof {
+  if (credential.kind === "api_key") return [credential.hash];
+  return credential.kind === "user"
     ? [credential.userId, credential.sessionId, credential.version]
-    : [credential.hash];
+    : [credential.operatorId, credential.sessionId, 0, "support"];
+}
 
 type Admitted = Extract<Admission, { decision: Decision }>;
 
@@ -150,6 +155,10 @@ function callerOf(credential: Credential, key: Admitted["key"]): Caller {
     if (!key) throw new Error("the tenant's object admitted a key without saying which");
     return { kind, tenantId, id: key.id, scopes: key.scopes };
   }
+  if (kind === "support") {
+    const { operatorId, operator, sessionId, role } = credential;
+    return { kind, tenantId, id: operatorId, name: operator, sessionId, role, scopes: SUPPORT_SCOPES[role] };
+  }
   const { userId, role, sessionId, authTime, amr } = credential;
   return { kind, tenantId, id: userId, role, sessionId, authTime, amr, scopes: SCOPES[role] };
 }
@@ -157,7 +166,8 @@ function callerOf(credential: Credential, key: Admitted["key"]): Caller {
 /** Says who calls, and gives the request the tenant's rows and its people, on the caller's behalf. */
 function openDatabases(c: Context<Edge>, caller: Caller, home: Home | undefined): void {
   const { tenantId } = caller;
-  const actor = { id: caller.id, as: caller.kind === "user" ? caller.role : caller.kind };
+  const as = caller.kind === "api_key" ? caller.kind : caller.role;
+  const actor = { id: caller.id, as, ...(caller.kind === "support" && { name: caller.name }) };
   const request = forRequest(c);
   const findNewHome = (epoch: number, isClosed: boolean) => findHome(tenantId, epoch, isClosed);
   c.set("caller", caller);

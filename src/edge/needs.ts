@@ -17,14 +17,23 @@ export function needs(scope: Scope) {
 /** Throws `insufficient_scope` unless the caller has the scope. */
 export function requireScope(caller: Caller, scope: Scope): void {
   if (caller.scopes.includes(scope)) return;
-  const who = caller.kind === "user" ? `the role ${caller.role}` : "this API key";
-  throw insufficientScope(`This needs the scope ${scope}, which ${who} does not have.`, scope);
+  throw insufficientScope(`This needs the scope ${scope}, which ${nameOf(caller)} does not have.`, scope);
 }
 
-/** The user who calls. Throws `insufficient_scope` for an API key: it has no sessions and belongs to one tenant. */
+function nameOf(caller: Caller): string {
+  if (caller.kind === "api_key") return "this API key";
+  if (caller.kind === "user") return `the role ${caller.role}`;
+  return caller.role === "support" ? "an operator who may read" : "an operator";
+}
+
+/**
+ * The user who calls. Throws `insufficient_scope` for an API key, which has no sessions and belongs to one tenant, and for an
+ * operator, who is nobody's user.
+ */
 export function signedIn(caller: Caller): SignedIn {
-  if (caller.kind !== "user") throw insufficientScope("This needs a user's access token, not an API key.");
-  return caller;
+  if (caller.kind === "user") return caller;
+  const what = caller.kind === "api_key" ? "an API key" : "an operator's";
+  throw insufficientScope(`This needs a user's access token, not ${what}.`);
 }
 
 /** The user who calls, and who has proved it within ten minutes. Throws `step_up_required`, and as signedIn() does. */

@@ -79,7 +79,7 @@ export const newestFirst = (table: { created_at: PgColumn; id: PgColumn }): Orde
 /**
  * Answers one page of a list. `read` is given the query's filters and where the page begins. Throws `invalid_cursor`.
  * `whose` says whose list it is where it is not the whole tenant's; `show` what of a row is answered; `place` its value of
- * what the list is ordered by.
+ * what the list is ordered by. `reader` is whom a cursor is good for, where that is no tenant.
  */
 export async function answerPage<Query extends PageQuery, Row extends { id: string }, Shown = Row>(
   c: Parsed<{ query: Query }>,
@@ -88,10 +88,16 @@ export async function answerPage<Query extends PageQuery, Row extends { id: stri
     place = (row) => Reflect.get(row, "created_at"),
     show = (row) => row as unknown as Shown,
     whose = "",
-  }: { place?: (row: Row) => unknown; show?: (row: Row) => Shown; whose?: string } = {},
+    reader = c.get("caller").tenantId,
+  }: {
+    place?: (row: Row) => unknown;
+    show?: (row: Row) => Shown;
+    whose?: string;
+    reader?: string;
+  } = {},
 ) {
   const { limit, cursor, ...filters } = c.req.valid("query");
-  const pager = new Pager(filters, c.get("caller").tenantId, c.req.path + whose);
+  const pager = new Pager(filters, reader, c.req.path + whose);
   const rows = await read({ ...filters, ...pager.open(cursor), rows: limit + 1 });
   const data = rows.slice(0, limit);
   const last = data.at(-1);
@@ -106,9 +112,9 @@ export async function answerPage<Query extends PageQuery, Row extends { id: stri
 class Pager {
   readonly #scope: string;
 
-  constructor(filters: object, tenantId: string, path: string) {
+  constructor(filters: object, reader: string, path: string) {
     this.#scope = JSON.stringify([
-      tenantId,
+      reader,
       path,
       Object.entries(filters).sort(([a], [b]) => (a < b ? -1 : 1)),
     ]);

@@ -27,7 +27,8 @@ import { twinToken } from "./refresh-token.ts";
 import { closedFor, refused } from "./refused.ts";
 import { sealSecret } from "./sealed-secret.ts";
 import { enter, Member, sessionOf, type Grant, type Session } from "./session.ts";
-import { newTotpSecret, totpSetup } from "./totp.ts";
+import { newTotpSecret } from "./peppered.ts";
+import { totpSetup } from "./totp.ts";
 
 export const FactorName = v.pipe(v.string(), v.nonEmpty(), v.maxLength(100));
 export const NewFactor = v.strictObject({ type: v.picklist(FACTOR_TYPES), name: FactorName });

@@ -62,6 +62,15 @@ export async function issuerKey(
   }
 }
 
+/** How the keys of a Cloudflare Access team are called here: no issuer that a tenant names is called so. */
+const ACCESS = "access ";
+
+/**
+ * The public key with which the Cloudflare Access team at this URL signs who it let through. Throws as issuerKey() does.
+ */
+export const accessKey = (team: string, header: JWSHeaderParameters, keepAlive: KeepAlive) =>
+  issuerKey(ACCESS + team, header, keepAlive);
+
 /** The key of a set that this header asks for. One that is malformed, or too weak to be trusted, is as good as none. */
 async function findKey({ find }: Keys, header: JWSHeaderParameters): Promise<CryptoKey> {
   const key = await find(header).catch((cause: unknown) => {
@@ -92,7 +101,7 @@ async function keysOf(issuer: string, freshMs: number, staleMs: number, keepAliv
   const stale = known.get(issuer);
   if (!stale || ageOf(stale) >= staleMs)
     throw new Problem("unavailable", {
-      detail: "The issuer of the subject token is out of reach.",
+      detail: "The issuer of the token is out of reach.",
       headers: { "retry-after": String(RETRY_MS / 1000) },
       cause: `${issuer}: ${cause}`,
     });
@@ -150,6 +159,8 @@ const storeAtEdge = (issuer: string, stored: Stored): Promise<void> =>
   );
 
 async function fetchJwks(issuer: string): Promise<v.InferOutput<typeof Jwks>> {
+  if (issuer.startsWith(ACCESS))
+    return v.parse(Jwks, await fetchJson(`${issuer.slice(ACCESS.length)}/cdn-cgi/access/certs`));
   const place = `${issuer.replace(/\/$/, "")}/.well-known/openid-configuration`;
   const discovery = v.parse(Discovery, await fetchJson(place));
   if (discovery.issuer !== issuer) throw new Error(`${place} is another issuer's`);

@@ -1,7 +1,5 @@
 import { settings } from "../env.ts";
-
-/** A secret that passwords are hashed with, at this cost, and second factors sealed. */
-export type Pepper = { kid: string; key: Uint8Array; cost: number };
+import type { Pepper } from "./peppered.ts";
 
 /** The peppers, the one in use first. All are good: what was made with another one is made again when it is used. */
 export function peppers(): [Pepper, ...Pepper[]] {

@@ -1,17 +1,13 @@
-import { createCipheriv, createDecipheriv, createHmac, randomBytes } from "node:crypto";
-import { peppers, type Pepper } from "./peppers.ts";
+import { createDecipheriv } from "node:crypto";
+import { sealingKey, sealWith } from "./peppered.ts";
+import { peppers } from "./peppers.ts";
 
 const IV_BYTES = 12;
 const TAG_BYTES = 16;
 
 /** A user's secret as the database keeps it: AES-256-GCM, by a key that follows from the pepper in use, for this user alone. */
-export function sealSecret(userId: string, secret: Uint8Array): string {
-  const [pepper] = peppers();
-  const iv = randomBytes(IV_BYTES);
-  const cipher = createCipheriv("aes-256-gcm", keyOf(pepper), iv).setAAD(Buffer.from(userId));
-  const sealed = Buffer.concat([iv, cipher.update(secret), cipher.final(), cipher.getAuthTag()]);
-  return `${pepper.kid}.${sealed.toString("base64url")}`;
-}
+export const sealSecret = (userId: string, secret: Uint8Array): string =>
+  sealWith(peppers()[0], userId, secret);
 
 /** The secret, and whether another pepper is in use by now. Throws when its pepper is gone, or it is another user's. */
 export function openSecret(userId: string, text: string): { secret: Buffer; isStale: boolean } {
@@ -20,11 +16,9 @@ export function openSecret(userId: string, text: string): { secret: Buffer; isSt
   const pepper = known.find((candidate) => candidate.kid === kid);
   if (!pepper) throw new Error(`the pepper ${kid} of a second factor is not in PASSWORD_PEPPERS`);
   const sealed = Buffer.from(encoded, "base64url");
-  const decipher = createDecipheriv("aes-256-gcm", keyOf(pepper), sealed.subarray(0, IV_BYTES))
+  const decipher = createDecipheriv("aes-256-gcm", sealingKey(pepper), sealed.subarray(0, IV_BYTES))
     .setAAD(Buffer.from(userId))
     .setAuthTag(sealed.subarray(-TAG_BYTES));
   const secret = Buffer.concat([decipher.update(sealed.subarray(IV_BYTES, -TAG_BYTES)), decipher.final()]);
   return { secret, isStale: pepper.kid !== known[0].kid };
 }
-
-const keyOf = ({ key }: Pepper) => createHmac("sha256", key).update("second factor").digest();

@@ -65,15 +65,18 @@ export async function beginJob(
   id = uuidv7(),
 ): Promise<{ id: string; isNew: boolean }> {
   const { made } = await change(account, tenantId, () => ({ made: begun({ job: id, kind }) })).catch(
-    (error: unknown) => {
-      const code = sqlState(error);
-      if (code === WRONG_STATE) throw new Problem("tenant_state", { cause: error });
-      if (code === UNDER_WAY) throw new Problem("job_under_way", { cause: error });
-      throw error;
-    },
+    refuseJob,
   );
   const [{ id: job }] = v.parse(Begun, made.rows);
   return { id: job, isNew: job === id };
+}
+
+/** Rethrows what begin_job() refuses as `tenant_state` and `job_under_way`; the rest as it is. */
+export function refuseJob(error: unknown): never {
+  const code = sqlState(error);
+  if (code === WRONG_STATE) throw new Problem("tenant_state", { cause: error });
+  if (code === UNDER_WAY) throw new Problem("job_under_way", { cause: error });
+  throw error;
 }
 
 /** Has the job worked on. A sweep does it later where this fails. */

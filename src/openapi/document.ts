@@ -50,6 +50,7 @@ const WITH_TOKEN: ProblemCode[] = [
   "unavailable",
 ];
 const WITHOUT_TOKEN: ProblemCode[] = ["too_many_attempts", "unavailable"];
+const FOR_OPERATORS: ProblemCode[] = [...WITHOUT_TOKEN, "unauthenticated", "insufficient_scope"];
 const WITH_BODY: ProblemCode[] = ["body_timeout", "body_too_large", "unsupported_media_type"];
 const WITH_JSON: ProblemCode[] = ["invalid_json", "invalid_input"];
 /** What a change answers that takes no Idempotency-Key. */
@@ -149,8 +150,14 @@ type Shared = { parameters: Record<string, Parameter>; responses: Record<string,
 const ref = (kind: string, name: string): Ref => ({ $ref: `#/components/${kind}/${name}` });
 
 function describeSecurity({ operation: described }: Route): void {
+  const role = described["x-operator"];
+  delete described["x-operator"];
   described.security ??= [{ accessToken: [] }, { apiKey: [] }];
+  // OpenAPI 3.1 has room for a role's name here.
+  if (role !== undefined) described.security = [{ operatorToken: [role] }];
 }
+
+const isOperators = ({ security = [] }: Operation) => security.some((scheme) => "operatorToken" in scheme);
 
 const isTenants = ({ security = [] }: Operation) => security.some((scheme) => "accessToken" in scheme);
 
@@ -162,7 +169,7 @@ function describeProblems({ method, operation: described }: Route, { responses }
   );
   const codes = new Set<ProblemCode>([
     ...(described["x-problems"] ?? []),
-    ...(isTenants(described) ? WITH_TOKEN : WITHOUT_TOKEN),
+    ...(isTenants(described) ? WITH_TOKEN : isOperators(described) ? FOR_OPERATORS : WITHOUT_TOKEN),
     ...(requestBody ? WITH_BODY : []),
     ...(requestBody?.content["application/json"] ? WITH_JSON : []),
     ...places.flatMap((place) => WITH_PARAMETER[place] ?? []),

@@ -30,7 +30,13 @@ type Operation = {
 const EMPTY: Record<string, string> = { 204: "Done", 304: "It has not changed" };
 
 /** Where document.ts finds what an operation says of itself. */
-export type Described = { "x-problems"?: readonly ProblemCode[]; "x-tag"?: Tag; "x-row"?: boolean };
+export type Described = {
+  "x-problems"?: readonly ProblemCode[];
+  "x-tag"?: Tag;
+  "x-row"?: boolean;
+  /** The role that an operator needs: operatorOnly() says it. */
+  "x-operator"?: string;
+};
 
 /** Describes a route for /openapi.json. `id` is the operation's name in clients, such as `listProjects`. */
 export function operation(

@@ -34,6 +34,7 @@ export const TAGS = {
   Invitations: "Asking somebody into the tenant by mail.",
   "API keys": "Credentials for programs. They never exceed the role of who made them.",
   Issuers: "The tenant's own identity providers, whose users it lets in.",
+  Support: "Whether the service's operators may look into the tenant, and who of them is in.",
   Audit: "Who changed what, and when.",
   Operator: "For whoever runs this deployment.",
 };
@@ -55,8 +56,9 @@ export const SECURITY_SCHEMES = {
   operatorToken: {
     type: "http",
     scheme: "bearer",
-    bearerFormat: "base64url",
-    description: "The secret OPERATOR_TOKEN of this deployment.",
+    bearerFormat: "JWT",
+    description:
+      "The `access_token` of an operator's session (verified as RFC8725 asks), or the secret OPERATOR_TOKEN of this deployment, which is an admin. Each route names the role that it takes at least: viewer, support or admin.",
   },
 };
 
@@ -101,6 +103,7 @@ export const HEADERS = {
 export const PARAMETERS: Record<string, Partial<Parameter>> = {
   id: { description: "The row's id." },
   user_id: { description: "The user's id." },
+  session_id: { description: "The id of the session of support." },
   limit: {
     description: "How many to answer at most.",
     schema: { type: "integer", pattern: undefined, minimum: 1, maximum: 100, default: 50 },

@@ -12,12 +12,15 @@ import { Uuid } from "../values.ts";
 const Table = v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_]{0,62}$/, "a table's name, such as projects"));
 const AuditEvent = v.object({
   id: v.string(),
-  actor: v.object({ type: v.picklist(ACTOR_TYPES), id: v.string() }),
+  /** `name` is an operator's: of `support`, one whom the tenant had let in. */
+  actor: v.object({ type: v.picklist(ACTOR_TYPES), id: v.string(), name: v.nullable(v.string()) }),
   action: v.picklist(AUDIT_ACTIONS),
   resource: v.string(),
   resource_id: v.string(),
   changed: v.array(v.string()),
   request_id: v.nullable(v.string()),
+  /** Why an operator of the service did it. */
+  reason: v.nullable(v.string()),
   created_at: v.string(),
 });
 nameSchemas({ AuditEvent });
@@ -31,12 +34,13 @@ const ListQuery = v.object({
 
 const shown = {
   id: auditEvents.id,
-  actor: { type: auditEvents.actor_type, id: auditEvents.actor_id },
+  actor: { type: auditEvents.actor_type, id: auditEvents.actor_id, name: auditEvents.actor_name },
   action: auditEvents.action,
   resource: auditEvents.resource,
   resource_id: auditEvents.resource_id,
   changed: auditEvents.changed,
   request_id: auditEvents.request_id,
+  reason: auditEvents.reason,
   created_at: auditEvents.created_at,
 };
 

@@ -48,6 +48,17 @@ const Me = v.object({
   scopes: v.array(v.string()),
   tenant: v.union([OwnTenant, Tenant]),
   other_tenants: v.array(OwnTenant),
+  /** The operator who calls, where the tenant has let one in. */
+  act: v.nullable(
+    v.object({
+      sub: v.string(),
+      name: v.string(),
+      session_id: v.string(),
+      reason: v.string(),
+      write: v.boolean(),
+      expires_at: v.string(),
+    }),
+  ),
 });
 
 /** A language tag of BCP 47, as it is usually written. */
@@ -117,6 +128,14 @@ const ofKey = query((db, { id }: Given<{ id: string }>) =>
     from api_keys k join tenants t on t.id = k.tenant_id where k.id = ${id}`),
 );
 
+const OfSupport = v.object({ reason: v.string(), expires_at: v.string(), tenant: Tenant });
+const ofSupport = query((db, { sessionId }: Given<{ sessionId: string }>) =>
+  db.execute(sql`
+    select s.reason, to_json(s.expires_at) #>> '{}' as expires_at,
+      json_build_object('id', t.id, 'slug', t.slug, 'name', t.name) as tenant
+    from support_sessions s join tenants t on t.id = s.tenant_id where s.id = ${sessionId}`),
+);
+
 type Of<Kind> = Extract<Caller, { kind: Kind }>;
 
 async function aboutUser(c: Context<Edge>, { id, tenantId, sessionId, role, scopes }: Of<"user">) {
@@ -132,6 +151,7 @@ async function aboutUser(c: Context<Edge>, { id, tenantId, sessionId, role, scop
     scopes: [...scopes],
     tenant: { id: own.id, slug: own.slug, name: own.name, role },
     other_tenants: row.tenants.filter((other) => other !== own),
+    act: null,
   };
 }
 
@@ -147,7 +167,31 @@ async function aboutKey(c: Context<Edge>, { id, scopes }: Of<"api_key">) {
     scopes: [...scopes],
     tenant: row.tenant,
     other_tenants: [],
+    act: null,
   };
+}
+
+async function aboutOperator(c: Context<Edge>, { id, name, sessionId, role, scopes }: Of<"support">) {
+  const { found } = await c.get("account").read({ found: ofSupport({ sessionId }) });
+  const [row] = v.parse(v.array(OfSupport), found.rows);
+  if (!row) throw invalidToken();
+  const { reason, tenant } = row;
+  const expires_at = new Date(row.expires_at).toISOString();
+  return {
+    user: null,
+    email_verified: null,
+    api_key: null,
+    role: null,
+    scopes: [...scopes],
+    tenant,
+    other_tenants: [],
+    act: { sub: id, name, session_id: sessionId, reason, write: role === "support_write", expires_at },
+  };
+}
+
+function aboutCaller(c: Context<Edge>, caller: Caller) {
+  if (caller.kind === "user") return aboutUser(c, caller);
+  return caller.kind === "api_key" ? aboutKey(c, caller) : aboutOperator(c, caller);
 }
 
 const wrongPassword = () => new Problem("wrong_password");
@@ -160,8 +204,7 @@ export const meRoutes = factory
     operation("getMe", { summary: "Who is calling", tag, answers: { 200: Me } }),
     whileClosing,
     async (c) => {
-      const caller = c.get("caller");
-      return c.json(caller.kind === "user" ? await aboutUser(c, caller) : await aboutKey(c, caller));
+      return c.json(await aboutCaller(c, c.get("caller")));
     },
   )
   .patch(

@@ -1,170 +1,164 @@
 import type { Context } from "hono";
-import { desc, sql, type SQL } from "drizzle-orm";
 import * as v from "valibot";
-import { factory, timed, type Edge } from "../context.ts";
-import { operatorDb, rethrow } from "../db/client.ts";
-import { erasures, PLANS } from "../db/control.ts";
+import { factory, forRequest, type Edge } from "../context.ts";
+import { openOperatorDb } from "../db/client.ts";
+import { JOB_OUTCOMES } from "../db/control.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
-import { settings } from "../env.ts";
+import { answerPage, pageOf, PageQuery, type PageStart } from "../http/page.ts";
+import { valid } from "../http/valid.ts";
+import { erasureList, moveList, operatorEventList, operatorList } from "../lifecycle/operator-lists.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { ById, valid } from "../http/valid.ts";
-import { CLOSING, operateTenant, RESTORED } from "../lifecycle/closing.ts";
-import { eraseAtOnce } from "../lifecycle/sweep.ts";
-import { TENANT_STATUSES } from "../tenant-states.ts";
-import { EdgeRecord, Policies } from "../tenant/record.ts";
+import { OPERATOR_ROLES, TAKES } from "../operator.ts";
+import { Uuid } from "../values.ts";
 
 const tag = "Operator";
 
-const Reason = v.pipe(v.string(), v.trim(), v.minLength(1), v.maxLength(500));
-const TenantChange = v.partial(
-  v.strictObject({
-    plan: v.picklist(PLANS),
-    status: v.picklist(["active", "read_only", "suspended", "closing"]),
-    /** Null for the plan's own. */
-    limits: v.nullable(Policies),
-    reason: Reason,
-  }),
-);
-const WithReason = v.strictObject({ reason: Reason });
-const TenantRecord = v.object({
-  ...v.omit(EdgeRecord, ["site", "epoch"]).entries,
-  status: v.picklist(TENANT_STATUSES),
+const Whose = v.object({ id: v.string(), slug: v.nullable(v.string()) });
+const OperatorEvent = v.object({
+  id: v.string(),
+  created_at: v.string(),
+  /** Of scripts and the command line, the id is all zeros. */
+  actor: v.object({ id: v.string(), name: v.string() }),
+  action: v.string(),
+  /** The slug is null once it is erased. */
+  tenant: v.nullable(Whose),
+  reason: v.nullable(v.string()),
+  /** What was changed, by its name: from what, to what. */
+  change: v.record(v.string(), v.unknown()),
+  request_id: v.nullable(v.string()),
 });
-const Erasing = v.object({ id: v.string(), receipt: v.null() });
-const Listed = v.object({
+const MOVE_KINDS = ["move", "clear", "restore"] as const;
+const Move = v.object({
+  id: v.string(),
+  tenant: Whose,
+  kind: v.picklist(MOVE_KINDS),
+  source: v.string(),
+  target: v.string(),
+  /** Null while it is under way. */
+  outcome: v.nullable(v.picklist(JOB_OUTCOMES)),
+  progress: v.object({
+    phase: v.nullable(v.string()),
+    rows: v.nullable(v.number()),
+    bytes: v.nullable(v.number()),
+    total: v.nullable(v.number()),
+  }),
+  started_at: v.string(),
+  worked_at: v.string(),
+  finished_at: v.nullable(v.string()),
+});
+const Erasure = v.object({
   id: v.string(),
   receipt: v.nullable(v.string()),
   requested_at: v.string(),
   finished_at: v.nullable(v.string()),
 });
-const Erasures = v.object({ data: v.array(Listed), next_cursor: v.null() });
-nameSchemas({ TenantChange, TenantRecord, WithReason, Erasing, Erasures });
+const ListedOperator = v.object({
+  id: v.string(),
+  email: v.string(),
+  role: v.picklist(OPERATOR_ROLES),
+  signed_in_at: v.nullable(v.string()),
+  /** Since when they are removed. */
+  disabled_at: v.nullable(v.string()),
+  created_at: v.string(),
+});
+nameSchemas({ OperatorEvent, Move, Erasure, ListedOperator });
 
-/** Changes the tenant, and writes down what was done and why. */
-async function operate(c: Context<Edge>, id: string, set: SQL, done: object) {
-  const started = performance.now();
-  const tenant = await operateTenant(id, set).finally(() => timed(c, "db", started));
-  log(c, id, done);
-  return tenant;
-}
+const EventsQuery = v.object({
+  ...PageQuery.entries,
+  tenant_id: v.optional(Uuid),
+  actor_id: v.optional(Uuid),
+});
 
-function log(c: Context<Edge>, tenant: string, change: object): void {
-  if (!settings.LOG_REQUESTS) return;
-  console.log(JSON.stringify({ message: "operator", request_id: c.get("requestId"), tenant, change }));
-}
+const MovesQuery = v.object({ ...PageQuery.entries, tenant_id: v.optional(Uuid) });
 
-/** What the operator of this deployment does to tenants. In force, wherever they are called, once it is answered. */
+const dbOf = (c: Context<Edge>) => openOperatorDb(forRequest(c));
+const READER = { reader: "operator" };
+
+/** What the console lists beside the tenants, newest first. */
 export const operatorRoutes = factory
   .createApp()
-  .patch(
-    "/tenants/:id",
+  .get(
+    "/events",
     floodGuard,
-    operatorOnly,
-    operation("updateOperatorTenant", {
-      summary: "Suspend or reinstate a tenant, or change its plan or its own limits",
+    operatorOnly(TAKES.read),
+    operation("listOperatorEvents", {
+      summary: "List what operators did, to whom and why, newest first",
       tag,
-      answers: { 200: TenantRecord },
-      problems: ["unauthenticated", "not_found", "tenant_state"],
+      answers: { 200: pageOf(OperatorEvent) },
       token: "operator",
     }),
-    valid("param", ById),
-    valid("json", TenantChange),
-    async (c) => {
-      const change = c.req.valid("json");
-      const { plan, status, limits } = change;
-      const set = [
-        // Named though it stays, so that an empty change is an UPDATE too.
-        sql`plan = coalesce(${plan ?? null}, plan)`,
-        ...(limits === undefined
-          ? []
-          : [sql`limits = ${limits === null ? null : JSON.stringify(limits)}::jsonb`]),
-        ...(status === undefined ? [] : [status === "closing" ? CLOSING : sql`status = ${status}`]),
-      ];
-      return c.json(await operate(c, c.req.valid("param").id, sql.join(set, sql`, `), change));
-    },
+    valid("query", EventsQuery),
+    (c) =>
+      answerPage(
+        c,
+        async (page) => {
+          const { found } = await dbOf(c).read({ found: operatorEventList(page) });
+          return found;
+        },
+        READER,
+      ),
   )
-  .delete(
-    "/tenants/:id",
+  .get(
+    "/moves",
     floodGuard,
-    operatorOnly,
-    operation("deleteOperatorTenant", {
-      summary: "Start closing a tenant: it is erased after a grace period",
+    operatorOnly(TAKES.read),
+    operation("listOperatorMoves", {
+      summary: "List the moves and restores of tenants, newest first",
       tag,
-      answers: { 202: TenantRecord },
-      problems: ["unauthenticated", "not_found", "tenant_state"],
+      answers: { 200: pageOf(Move) },
       token: "operator",
     }),
-    valid("param", ById),
-    valid("json", WithReason),
-    async (c) => {
-      const done = { status: "closing", ...c.req.valid("json") };
-      return c.json(await operate(c, c.req.valid("param").id, CLOSING, done), 202);
-    },
-  )
-  .post(
-    "/tenants/:id/restore",
-    floodGuard,
-    operatorOnly,
-    operation("restoreOperatorTenant", {
-      summary: "Keep a tenant after all: end its closing",
-      tag,
-      answers: { 200: TenantRecord },
-      problems: ["unauthenticated", "not_found", "tenant_state"],
-      token: "operator",
-    }),
-    valid("param", ById),
-    valid("json", WithReason),
-    async (c) => {
-      const done = { status: "restored", ...c.req.valid("json") };
-      return c.json(await operate(c, c.req.valid("param").id, RESTORED, done));
-    },
-  )
-  .post(
-    "/tenants/:id/erase",
-    floodGuard,
-    operatorOnly,
-    operation("eraseOperatorTenant", {
-      summary: "Erase a tenant at once, for good",
-      tag,
-      answers: { 202: Erasing },
-      problems: ["unauthenticated", "not_found"],
-      token: "operator",
-    }),
-    valid("param", ById),
-    valid("json", WithReason),
-    async (c) => {
-      const { id } = c.req.valid("param");
-      await eraseAtOnce(id);
-      log(c, id, { status: "erasing", ...c.req.valid("json") });
-      return c.json({ id, receipt: null }, 202);
-    },
+    valid("query", MovesQuery),
+    (c) =>
+      answerPage(
+        c,
+        async (page) => {
+          const { found } = await dbOf(c).read({ found: moveList(page) });
+          return found;
+        },
+        { ...READER, place: ({ started_at }) => started_at },
+      ),
   )
   .get(
     "/erasures",
     floodGuard,
-    operatorOnly,
+    operatorOnly(TAKES.read),
     operation("listOperatorErasures", {
-      summary: "List the latest 100 erasures",
+      summary: "List the erasures, newest first",
       tag,
-      answers: { 200: Erasures },
-      problems: ["unauthenticated"],
+      answers: { 200: pageOf(Erasure) },
       token: "operator",
     }),
-    async (c) => {
-      const started = performance.now();
-      const data = await operatorDb
-        .select({
-          id: erasures.id,
-          receipt: erasures.receipt,
-          requested_at: erasures.requested_at,
-          finished_at: erasures.finished_at,
-        })
-        .from(erasures)
-        .orderBy(desc(erasures.requested_at), desc(erasures.id))
-        .limit(100)
-        .catch(rethrow);
-      timed(c, "db", started);
-      return c.json({ data, next_cursor: null });
-    },
+    valid("query", PageQuery),
+    (c) =>
+      answerPage(
+        c,
+        async (page) => {
+          const { found } = await dbOf(c).read({ found: erasureList(page) });
+          return found;
+        },
+        { ...READER, place: ({ requested_at }) => requested_at },
+      ),
+  )
+  .get(
+    "/operators",
+    floodGuard,
+    operatorOnly(TAKES.read),
+    operation("listOperators", {
+      summary: "List the operators, those who are removed too, newest first",
+      tag,
+      answers: { 200: pageOf(ListedOperator) },
+      token: "operator",
+    }),
+    valid("query", PageQuery),
+    (c) =>
+      answerPage(
+        c,
+        async (page: PageStart) => {
+          const { found } = await dbOf(c).read({ found: operatorList(page) });
+          return found;
+        },
+        READER,
+      ),
   );

@@ -1,9 +1,13 @@
 import { REVOKED_FOR_S } from "../caller.ts";
 import type { KeyRecord } from "./record.ts";
 
-/** What a tenant's object is asked to judge: a user's token, as [user, session, the user's version], or a key's hash. */
+/**
+ * What a tenant's object is asked to judge: a user's token, as [user, session, the user's version], an operator's, or a key's
+ * hash.
+ */
 export type Proof =
   | readonly [userId: string, sessionId: string, version: number]
+  | readonly [operatorId: string, sessionId: string, version: 0, kind: "support"]
   | readonly [keyHash: string];
 
 /** Tokens of this user or session with a lower version of the user are refused. */
@@ -41,7 +45,7 @@ export class Credentials {
 
   /** The key, or true for a token; undefined when it is not, or no longer, good at `now`, in ms. */
   judge(proof: Proof, now: number): KeyRecord | true | undefined {
-    if (proof.length === 3) {
+    if (proof.length !== 1) {
       const [userId, sessionId, version] = proof;
       const stands =
         this.#floors.size === 0 || (this.#floorOf(sessionId) === 0 && this.#floorOf(userId) <= version);
@@ -49,6 +53,11 @@ export class Credentials {
     }
     const key = this.#keys.get(proof[0]);
     return key && isLive(key, now) ? key : undefined;
+  }
+
+  /** The id of the API key with this hash, if it is known. */
+  idOfKey(hash: string): string | undefined {
+    return this.#keys.get(hash)?.id;
   }
 
   /** Applies news at `now`, in ms. Call it in the order of the outbox. */

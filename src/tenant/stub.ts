@@ -2,6 +2,7 @@ import type { Home } from "../db/places.ts";
 import type { Deadline } from "../deadline.ts";
 import { bindings, settings } from "../env.ts";
 import { remembers } from "../memory.ts";
+import type { Standing } from "../policy.ts";
 import { Problem } from "../problem.ts";
 import { within } from "../within.ts";
 import { Calls } from "./calls.ts";
@@ -9,6 +10,7 @@ import { Denials } from "./denials.ts";
 import type { News } from "./news.ts";
 import type { Admission, Answers, Demand, Tenant } from "./object.ts";
 import type { EdgeRecord } from "./record.ts";
+import { bringBack, takeNotes } from "./usage-notes.ts";
 
 /** An object that does not confirm within this time is out of reach. It may read Postgres, and tell the tenant's site. */
 const LEARN_TIMEOUT_MS = 7_000;
@@ -39,8 +41,10 @@ export async function askTenant(
   keepAlive: (call: Promise<unknown>) => void,
 ): Promise<Admission> {
   const askedAt = Date.now();
+  // What an operator's request may wait for, the tenant's own do not.
+  const line = demand.length === 6 ? `${tenantId} support` : tenantId;
   const answer = await calls.ask(
-    tenantId,
+    line,
     demand,
     deadline,
     (demands) => callObject(tenantId, demands),
@@ -77,6 +81,10 @@ export const introduceTenant = (record: EdgeRecord, head: number): Promise<void>
 export const findHome = (tenantId: string, epoch: number, isClosed: boolean): Promise<Home> =>
   confirmed(tenantObject(tenantId).relocate(epoch, isClosed));
 
+/** What is left of the tenant's limits, as Tenant.standings() has it. Throws `unavailable`. */
+export const standingsOf = (tenantId: string): Promise<Standing[] | null> =>
+  confirmed(tenantObject(tenantId).standings());
+
 async function confirmed<Answer>(call: Promise<Answer>): Promise<Answer> {
   try {
     return await within(LEARN_TIMEOUT_MS, call);
@@ -96,16 +104,24 @@ export const outOfReach = (cause: unknown) =>
 /** The tenant's slug as its object last told this isolate. */
 export const lastKnownSlug = (tenantId: string) => slugs.get(tenantId);
 
-/** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
+/**
+ * Calls the object, and once more with the same id if the call may be made again (never when overloaded). What this isolate
+ * has noted of the tenant's requests goes with it, once: it is lost with a call of which nobody knows what it did.
+ */
 async function callObject(tenantId: string, demands: Demand[]): Promise<Admission[]> {
   const callId = crypto.randomUUID();
+  const notes = takeNotes(tenantId);
   // A stub is broken after an error, so each call has its own.
-  const call = () => tenantObject(tenantId).admit(callId, demands);
+  const call = () =>
+    notes
+      ? tenantObject(tenantId).admit(callId, demands, notes)
+      : tenantObject(tenantId).admit(callId, demands);
   let answers: string;
   try {
     answers = await call();
   } catch (error) {
     const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
+    if (overloaded && notes) bringBack(tenantId, notes);
     if (!retryable || overloaded) throw error;
     // The object may have decided, and then says so again.
     answers = await call();

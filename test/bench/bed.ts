@@ -17,7 +17,6 @@ export type Bed = {
     string
   > &
     Record<string, string>;
-  operatorUrl: string;
   /** Connection string of the superuser, to the same database. */
   superuserUrl: string;
 };
@@ -68,7 +67,6 @@ export async function makeBed(
       API_KEY_ENVIRONMENT: "bench",
       ALLOWED_ORIGINS: "",
     },
-    operatorUrl: known.OPERATOR_DATABASE_URL,
     superuserUrl: superuserUrl.href,
   };
 }
@@ -98,10 +96,11 @@ export async function runSql(url: string, text: string, values?: unknown[]): Pro
 /** Makes a tenant through the API, on the plan enterprise with these limits, which its object learns at a sign-in. */
 export async function makeTenant(bed: Bed, worker: Served, slug: string, limits: object[]): Promise<void> {
   await signUp(worker, slug);
-  await runSql(bed.operatorUrl, "update tenants set plan = 'enterprise', limits = $2 where slug = $1", [
-    slug,
-    JSON.stringify(limits),
-  ]);
+  await runSql(
+    bed.superuserUrl,
+    "update control.tenants set plan = 'enterprise', limits = $2 where slug = $1",
+    [slug, JSON.stringify(limits)],
+  );
 }
 
 /** Makes a tenant on the plan of those that sign up, through the API. */

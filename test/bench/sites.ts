@@ -38,7 +38,7 @@ export async function sites(bench: AsyncDisposableStack, options: Options): Prom
   const newTenant = async (slug: string, site: string): Promise<Side> => {
     const owner = `${slug}@bench.test`;
     const { invitation } = await createTenant({ slug, site, owner, plan: "enterprise" }, variables);
-    await runSql(bed.operatorUrl, "update tenants set limits = $2 where slug = $1", [slug, LIMITS]);
+    await runSql(bed.superuserUrl, "update control.tenants set limits = $2 where slug = $1", [slug, LIMITS]);
     const { access_token } = await ask<{ access_token: string }>(worker, "/v1/invitations/accept", {
       body: { token: invitation, password: "correct horse battery staple" },
     });

@@ -10,10 +10,13 @@ const added = (file: string, to: string): Edit => ({ file, from: "", to });
 const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ name, edits, watch });
 
 const FENCE = "drizzle/site/0008_fence_functions.sql";
+/** Where the verifiers and the trail took the place of what was there, because of operators whom tenants let in. */
+const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
+const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
+const USAGE = "drizzle/control/0014_usage_functions.sql";
 const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
-const CONTROL_CONTEXT = "drizzle/control/0000_signed_context.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
 const TRIGGERS = "drizzle/control/0002_triggers.sql";
@@ -21,7 +24,6 @@ const CLIENT = "src/db/client.ts";
 const PRODUCT = "test/support/product/routes.ts";
 /** What a signed context is remembered by. */
 const NAME = "tenant + actor.id + actor.as + role";
-const AUDIT = "drizzle/site/0002_audit.sql";
 const RECEIVE = "drizzle/site/0003_receive.sql";
 const OUTBOX = "drizzle/control/0003_outbox.sql";
 const COMMIT = "drizzle/control/0006_commit_move.sql";
@@ -32,12 +34,14 @@ const ACROSS = "src/db/across-tenants.ts";
 const CREDENTIALS = "src/tenant/credentials.ts";
 const ACCOUNT_FUNCTIONS = "drizzle/control/0012_account_functions.sql";
 const ACCOUNTS = "src/db/accounts.ts";
+const OPERATORS = "drizzle/control/0016_operator_functions.sql";
 const FACTORS = "src/identity/factors.ts";
 const COPY = "drizzle/moves/copy.ts";
 const MOVE = "drizzle/moves/move.ts";
 const DOCTOR = ["doctor"];
 const MODEL = ["node:move-model.node"];
 const AT_FENCE = ["schema:moves"];
+const LET_IN = ["support-access"];
 const OF_ATTEMPTS = ["node:fence.node"];
 const BOTH = ["doctor", "wall"];
 const RAISED = '      await raiseWall(client, "site", SHARED_SITE.schema);\n';
@@ -179,8 +183,8 @@ export const DEFECTS: Defect[] = [
     ["wall"],
     edit(
       WALL,
-      "UPDATE (name, slug, status, closes_at, require_second_factor, updated_at) ON control.tenants",
-      "UPDATE ON control.tenants",
+      "UPDATE (name, slug, status, closes_at, require_second_factor, support_access, updated_at)",
+      "UPDATE",
     ),
   ),
   broken(
@@ -190,6 +194,113 @@ export const DEFECTS: Defect[] = [
       "GRANT USAGE ON SCHEMA partywall TO partywall_app; GRANT SELECT ON partywall.context_keys TO partywall_app; " +
         "ALTER TABLE partywall.context_keys DISABLE ROW LEVEL SECURITY",
     ),
+  ),
+  // Operators: who they are, what they may, and what is written down of it.
+  broken(
+    "a removed operator goes on",
+    ["operators"],
+    edit("src/db/operators.ts", " and disabled_at is null`)", "`)"),
+  ),
+  broken(
+    "an operator's token says their role, whatever they are by now",
+    ["operators"],
+    edit("src/db/operators.ts", " and role = ${role} and generation", " and generation"),
+  ),
+  broken(
+    "a tenant's key signs in an operator's type, for any audience",
+    ["operators"],
+    edit("src/identity/operator-token.ts", "      audience: AUDIENCE,\n", ""),
+    edit("src/identity/operator-token.ts", "  aud: v.literal(AUDIENCE),", "  aud: v.unknown(),"),
+  ),
+  broken(
+    "an operator's code is good twice",
+    ["operators"],
+    edit(OPERATORS, " AND u.last_step < step RETURNING", " RETURNING"),
+  ),
+  broken(
+    "an operator's codes are guessed without end",
+    ["operators"],
+    edit(OPERATORS, "failures = u.failures + is_right::integer", "failures = u.failures"),
+  ),
+  broken(
+    "a wrong code says that the password was right",
+    ["operators"],
+    edit(
+      "src/identity/operator-session.ts",
+      "if (step === undefined) return undefined;",
+      'if (step === undefined) throw new Error("the code is wrong");',
+    ),
+  ),
+  broken(
+    "support erases tenants",
+    ["operator-routes"],
+    edit("src/operator.ts", 'eraseTenant: "admin"', 'eraseTenant: "support"'),
+  ),
+  broken(
+    "an operator of any role may do anything",
+    ["operator-routes"],
+    edit("src/edge/operator-only.ts", "if (!includesRole(operator.role, role))", "if (false)"),
+  ),
+  broken(
+    "operators need no reason",
+    ["operator-routes"],
+    edit(
+      "src/routes/operator-tenants.ts",
+      "const WithReason = v.strictObject({ reason: Reason });",
+      'const WithReason = v.strictObject({ reason: v.optional(Reason, "none") });',
+    ),
+  ),
+  broken(
+    "the operators' functions need no reason",
+    ["operator-routes"],
+    edit(OPERATORS, "AND COALESCE(pg_catalog.btrim(by ->> 'reason'), '') = ''", "AND false"),
+  ),
+  broken(
+    "an operator's change is not in the tenant's trail",
+    ["operator-routes"],
+    edit(OPERATORS, "IF tenant IS NOT NULL AND event IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "the tenant does not hear why",
+    ["operator-routes"],
+    edit(OPERATORS, "'reason', by ->> 'reason', 'action'", "'action'"),
+  ),
+  broken(
+    "the operators' login changes tenants by itself",
+    ["operator-routes"],
+    edit(
+      WALL,
+      "GRANT SELECT ON control.tenants, control.memberships,",
+      "GRANT UPDATE (plan) ON control.tenants TO partywall_operator;\nGRANT SELECT ON control.tenants, control.memberships,",
+    ),
+  ),
+  broken(
+    "the operators' trail can be changed by its owner",
+    ["operator-routes"],
+    migration("DROP TRIGGER keep_trail ON control.operator_events"),
+  ),
+  broken(
+    "the operators' login reads their passwords",
+    ["operator-routes"],
+    edit(
+      WALL,
+      "GRANT SELECT (id, email, role, generation,",
+      "GRANT SELECT (id, email, role, password_hash, generation,",
+    ),
+  ),
+  broken(
+    "the operators' list of tenants reads all of them",
+    ["operator-routes"],
+    edit(
+      "drizzle/control/0015_operators.sql",
+      'CREATE INDEX "tenants_by_name" ON "control"."tenants" USING btree (lower("name"),"id");--> statement-breakpoint\n',
+      "",
+    ),
+  ),
+  broken(
+    "who comes around Cloudflare Access is let in",
+    ["cloudflare-access"],
+    edit("src/edge/operator-only.ts", "    await passAccess(c);\n", ""),
   ),
   broken("the operator reads tasks", BOTH, migration("GRANT SELECT ON tasks TO partywall_operator")),
   broken(
@@ -203,7 +314,7 @@ export const DEFECTS: Defect[] = [
     "the verifier takes expired contexts",
     ["wall"],
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "pg_catalog.substr(context, 96, 10)::bigint\n\t\t\t\t\t> pg_catalog.date_part('epoch', pg_catalog.statement_timestamp())",
       "true",
     ),
@@ -211,32 +322,32 @@ export const DEFECTS: Defect[] = [
   broken(
     "the MAC does not cover the role",
     ["wall"],
-    edit(FENCE, " || '.site {site}.' || session_user", " || '.site {site}'"),
-    edit(CONTROL_CONTEXT, " || '.control.' || session_user", " || '.control'"),
+    edit(SUPPORT_AT_SITES, " || '.site {site}.' || session_user", " || '.site {site}'"),
+    edit(SUPPORT, " || '.control.' || session_user", " || '.control'"),
     edit("src/db/signed-context.ts", ".update(`${text}.${name}.${role}`)", ".update(`${text}.${name}`)"),
   ),
   broken(
     "a context of one plane opens the other",
     ["wall"],
-    edit(CONTROL_CONTEXT, "'.control.'", "'.site shared.'"),
+    edit(SUPPORT, "'.control.'", "'.site shared.'"),
     edit("src/db/places.ts", 'name: "control"', 'name: "site shared"'),
   ),
   broken(
     "partywall_account needs no context",
     ["wall"],
-    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    edit(SUPPORT, " AND session_user <> 'partywall_account'", ""),
   ),
   broken(
     "what looks across tenants shows every tenant to partywall_account",
     BOTH,
-    edit(CONTROL_CONTEXT, " AND session_user <> 'partywall_account'", ""),
+    edit(SUPPORT, " AND session_user <> 'partywall_account'", ""),
     migration("ALTER POLICY across_tenants ON control.memberships TO PUBLIC"),
   ),
   broken(
     "the MAC is compared in part",
     ["wall"],
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "session_user, 'UTF8'))), 'hex')\n\t\t\t= pg_catalog.right(context, 64) AS genuine",
       "session_user, 'UTF8'))), 'hex')\n\t\t\tLIKE pg_catalog.substr(context, 107, 32) || '%' AS genuine",
     ),
@@ -245,7 +356,7 @@ export const DEFECTS: Defect[] = [
     "the verifier's search_path is its caller's",
     DOCTOR,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER SET search_path = ''",
       "CREATE OR REPLACE FUNCTION public.current_tenant_id() RETURNS uuid\nLANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER",
     ),
@@ -372,7 +483,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a cursor is not bound to its tenant",
     ["isolation"],
-    edit("src/http/page.ts", "      tenantId,\n      path,", `      tenantId && "",\n      path,`),
+    edit("src/http/page.ts", "      reader,\n      path,", `      reader && "",\n      path,`),
   ),
   broken(
     "a filter is not bound to its cursor",
@@ -565,8 +676,8 @@ export const DEFECTS: Defect[] = [
   broken(
     "a courier does not come back to a site that was out of reach",
     ["site"],
-    edit(COURIER, "    await this.#storage.setAlarm(Date.now() + RETRY_MS);\n    this", "    this"),
-    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + delay);\n", ""),
+    edit(COURIER, '    await this.#alarm.set("news", Date.now() + RETRY_MS);\n    this', "    this"),
+    edit(COURIER, '      await this.#alarm.set("news", Date.now() + delay);\n', ""),
   ),
   broken(
     "a courier forgets in a restart that the site has more to hear",
@@ -608,7 +719,7 @@ export const DEFECTS: Defect[] = [
     "the audit trail takes the row's word for who acts",
     ["audit"],
     edit(
-      AUDIT,
+      SUPPORT_AT_SITES,
       "actor_id := pg_catalog.substr(context, 50, 36);",
       "actor_id := COALESCE(subject ->> 'created_by', pg_catalog.substr(context, 50, 36));",
     ),
@@ -616,12 +727,12 @@ export const DEFECTS: Defect[] = [
   broken(
     "a context cleared in mid-statement hides the change",
     ["audit"],
-    edit(AUDIT, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
+    edit(SUPPORT_AT_SITES, " AND session_user NOT IN ('partywall_app', 'partywall_account')", ""),
   ),
   broken(
     "another tenant's context takes the change into its trail",
     ["audit"],
-    edit(AUDIT, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
+    edit(SUPPORT_AT_SITES, "(subject ->> 'tenant_id')::uuid <> tenant", "false"),
   ),
   broken(
     "in the control plane another tenant's context takes the change into its trail",
@@ -631,7 +742,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "the audit trail holds values",
     ["audit"],
-    edit(AUDIT, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
+    edit(SUPPORT_AT_SITES, "array_agg(key ORDER BY key) INTO", "array_agg(key || value ORDER BY key) INTO"),
   ),
 
   // Authority: what a request may do is what its credential says, and nothing outlives who granted it.
@@ -732,12 +843,120 @@ export const DEFECTS: Defect[] = [
   broken(
     "an answer tells where the site is",
     ["schema:sites"],
-    edit("src/lifecycle/closing.ts", 'v.omit(EdgeRecord, ["site", "epoch"])', "EdgeRecord"),
+    edit(
+      "src/lifecycle/operated.ts",
+      "json_build_object('kind', ${sites.kind}, 'region', ${sites.region})",
+      "to_json(${sites})",
+    ),
   ),
   broken(
     "a tenant sees every site",
     DOCTOR,
     migration("ALTER POLICY tenant_only ON control.sites USING (true)"),
+  ),
+
+  // Operators in a tenant: only whom it lets in, only as far, and no longer.
+  broken(
+    "an operator asks where the tenant lets nobody in",
+    LET_IN,
+    edit(SUPPORT, "ELSIF known.support_access = 'off' THEN", "ELSIF false THEN"),
+  ),
+  broken(
+    "an operator is in before an owner approves",
+    LET_IN,
+    edit(SUPPORT, "WHEN 'on' THEN 'active' ELSE 'asked' END;", "WHEN 'off' THEN 'asked' ELSE 'active' END;"),
+  ),
+  broken(
+    "an operator of any role looks in",
+    ["attacks-support"],
+    edit(SUPPORT, "AND o.role IN ('support', 'admin') FOR SHARE", "FOR SHARE"),
+  ),
+  broken(
+    "SQL of an admin's lets operators in",
+    ["attacks-support"],
+    edit(
+      SUPPORT,
+      "IS DISTINCT FROM 'owner' THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'tenants'",
+      "IS NULL THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'tenants'",
+    ),
+  ),
+  broken(
+    "SQL of an admin's approves what an operator asked",
+    ["attacks-support"],
+    edit(
+      SUPPORT,
+      "IS DISTINCT FROM 'owner' THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'support_sessions'",
+      "IS NULL THEN\n\t\tRAISE EXCEPTION 'an owner lets operators in' USING ERRCODE = '42501', TABLE = 'support_sessions'",
+    ),
+  ),
+  broken(
+    "support goes on where the tenant lets nobody in any more",
+    LET_IN,
+    edit(SUPPORT, "OR NEW.support_access = 'off'\n", "OR false\n"),
+  ),
+  broken(
+    "support that no owner approved goes on where they are asked now",
+    LET_IN,
+    edit(SUPPORT, "AND s.started_at IS NOT NULL AND s.approved_by IS NULL);", "AND false);"),
+  ),
+  broken(
+    "support outlives a suspension",
+    LET_IN,
+    edit(SUPPORT, "AND (NEW.status NOT IN ('active', 'read_only') OR", "AND (false OR"),
+  ),
+  broken(
+    "support outlives the owner who approved it",
+    LET_IN,
+    edit(SUPPORT, "AND s.approved_by = OLD.user_id AND", "AND false AND"),
+  ),
+  broken(
+    "support outlives the operator",
+    LET_IN,
+    edit(SUPPORT, "WHERE s.operator_id = OLD.id AND s.ended_at IS NULL AND", "WHERE false AND"),
+  ),
+  broken(
+    "a tenant's object does not look whether its operators are still there",
+    LET_IN,
+    edit(OBJECT, "(isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS)", "RECORD_REFRESH_MS"),
+  ),
+  broken(
+    "the token of an ended session of support goes on",
+    LET_IN,
+    edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "a token outlives its session of support",
+    LET_IN,
+    edit(
+      "src/identity/access-token.ts",
+      "Math.min(Math.floor(until), now + ACCESS_TOKEN_TTL_S)",
+      "now + ACCESS_TOKEN_TTL_S",
+    ),
+  ),
+  broken(
+    "an operator has the token of another's session of support",
+    LET_IN,
+    edit("src/identity/support.ts", "if (found.operator.id !== act.operator.id)", "if (false)"),
+  ),
+  broken(
+    "a transaction of an operator who may read may write",
+    ["attacks-support"],
+    edit(CLIENT, 'actor.as !== "support" && (', 'actor.as !== "job" && ('),
+  ),
+  broken(
+    "a site takes what an operator writes who may read",
+    ["attacks-support"],
+    edit(SUPPORT_AT_SITES, "ELSIF pg_catalog.left(context, 1) = 't' AND", "ELSIF false AND"),
+  ),
+  broken(
+    "the control plane takes what an operator writes",
+    ["attacks-support"],
+    edit(SUPPORT, "IF pg_catalog.left(context, 1) IN ('t', 'w') AND", "IF false AND"),
+  ),
+  broken(
+    "the audit trail takes an operator for a user",
+    LET_IN,
+    edit(SUPPORT_AT_SITES, "WHEN 'w' THEN 'support' ELSE 'user'", "ELSE 'user'"),
   ),
 
   // Moves: the fence, what an attempt may do, and what a request does that a fence refuses.
@@ -765,13 +984,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant's writes are held for ever",
     AT_FENCE,
-    edit(FENCE, "fence.until > pg_catalog.statement_timestamp()", "true"),
+    edit(SUPPORT_AT_SITES, "fence.until > pg_catalog.statement_timestamp()", "true"),
   ),
   broken(
     "a place that is closed is read",
     AT_FENCE,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "ELSIF fence.mode = 'closed' THEN",
       "ELSIF fence.mode = 'closed' AND pg_catalog.current_setting('transaction_read_only') <> 'on' THEN",
     ),
@@ -779,13 +998,13 @@ export const DEFECTS: Defect[] = [
   broken(
     "a fence takes contexts of any epoch",
     AT_FENCE,
-    edit(FENCE, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
+    edit(SUPPORT_AT_SITES, "COALESCE(fence.epoch, 1) <> pg_catalog.substr(context, 87, 8)::integer", "false"),
   ),
   broken(
     "the control plane's news go to where a tenant was",
     AT_FENCE,
     edit(
-      FENCE,
+      SUPPORT_AT_SITES,
       "ELSIF fence.mode = 'closed' THEN",
       "ELSIF fence.mode = 'closed' AND session_user <> 'partywall_account' THEN",
     ),
@@ -825,7 +1044,11 @@ export const DEFECTS: Defect[] = [
   broken(
     "an earlier attempt works on",
     OF_ATTEMPTS,
-    edit(FENCE, "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN", "IF fence.token > 0 THEN"),
+    edit(
+      SUPPORT_AT_SITES,
+      "IF fence.token = pg_catalog.substr(context, 87, 8)::bigint THEN",
+      "IF fence.token > 0 THEN",
+    ),
   ),
   broken(
     "a place is closed after its writes have gone on",
@@ -1038,7 +1261,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant that its owner has just restored is erased",
     ["erasures"],
-    edit("src/lifecycle/closing.ts", 'erase(id, "time")', 'erase(id, "operator")'),
+    edit("src/lifecycle/closing.ts", 'erase(id, "time")', "erase(id, CAME_BACK)"),
   ),
   broken(
     "an erasure does not know what a restore under way has kept",
@@ -1319,5 +1542,44 @@ export const DEFECTS: Defect[] = [
     "a retired pepper's password is never kept by the new one",
     ["peppers"],
     edit(ACROSS, "others.length > 0", "others.length > 9"),
+  ),
+
+  // Usage.
+  broken(
+    "usage: what an isolate has noted is sent again",
+    ["usage"],
+    edit("src/tenant/usage-notes.ts", "  known.past = [];\n", ""),
+  ),
+  broken(
+    "usage: a refused request counts as admitted",
+    ["usage"],
+    edit(OBJECT, "} else refusals += 1;", "} else requests += 1;"),
+  ),
+  broken(
+    "usage: a flush is added to what Postgres has",
+    ["usage"],
+    edit(
+      USAGE,
+      "ON CONFLICT (tenant_id, day) DO UPDATE SET\n\t\trequests = excluded.requests",
+      "ON CONFLICT (tenant_id, day) DO UPDATE SET\n\t\trequests = u.requests + excluded.requests",
+    ),
+  ),
+  broken(
+    "usage: a late flush takes the place of a later one",
+    ["usage"],
+    edit(
+      USAGE,
+      "\t\tWHERE u.seq < excluded.seq;\n\tINSERT INTO control.usage_hours",
+      ";\n\tINSERT INTO control.usage_hours",
+    ),
+  ),
+  broken(
+    "usage: an hour's last requests are not stored with it",
+    ["usage-core"],
+    edit(
+      "src/tenant/usage.ts",
+      "      period.isNew = true;\n      grow(counts, REQUESTS",
+      "      grow(counts, REQUESTS",
+    ),
   ),
 ];

@@ -120,6 +120,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/operator": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The page where operators look after tenants */
+        get: operations["getConsole"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/operator/{version}/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A script or stylesheet of the console */
+        get: operations["getConsoleFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/problems/": {
         parameters: {
             query?: never;
@@ -616,10 +650,113 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the latest 100 erasures */
+        /** List the erasures, newest first */
         get: operations["listOperatorErasures"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List what operators did, to whom and why, newest first */
+        get: operations["listOperatorEvents"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/heavy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tenants that use most, now or over a period */
+        get: operations["listOperatorHeavyTenants"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/moves": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the moves and restores of tenants, newest first */
+        get: operations["listOperatorMoves"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/operators": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the operators, those who are removed too, newest first */
+        get: operations["listOperators"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sign in as an operator: always with a code of the second factor */
+        post: operations["createOperatorSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the tenants */
+        get: operations["listOperatorTenants"];
+        put?: never;
+        /** Make a tenant, and mail an invitation to its first owner; sent again, it invites them again */
+        post: operations["createOperatorTenant"];
         delete?: never;
         options?: never;
         head?: never;
@@ -633,7 +770,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** Read a tenant: what is stored of it, and nothing that it stores */
+        get: operations["getOperatorTenant"];
         put?: never;
         post?: never;
         /** Start closing a tenant: it is erased after a grace period */
@@ -642,6 +780,23 @@ export interface paths {
         head?: never;
         /** Suspend or reinstate a tenant, or change its plan or its own limits */
         patch: operations["updateOperatorTenant"];
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/cost": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a tenant costs by published prices, part by part; of this month unless days are named */
+        get: operations["getOperatorTenantCost"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/operator/tenants/{id}/erase": {
@@ -661,6 +816,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/tenants/{id}/exports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Begin an export of a tenant, which its own people see and download */
+        post: operations["createOperatorExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is left of each of a tenant's limits now; asking uses none of it */
+        get: operations["getOperatorTenantLimits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/tenants/{id}/restore": {
         parameters: {
             query?: never;
@@ -672,6 +861,109 @@ export interface paths {
         put?: never;
         /** Keep a tenant after all: end its closing */
         post: operations["restoreOperatorTenant"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End all sessions of a tenant's people in it */
+        delete: operations["deleteOperatorTenantSessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/support-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+        post: operations["createSupportSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/support-sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether a session of support is asked, active or ended */
+        get: operations["getSupportSession"];
+        put?: never;
+        post?: never;
+        /** Leave the tenant: your own session of support ends, or as an admin anybody's */
+        delete: operations["endSupportSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/support-sessions/{session_id}/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next token of your own session of support, for ten minutes at most */
+        post: operations["createSupportToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a tenant used in each day or hour (UTC), as the tenant sees it */
+        get: operations["getOperatorTenantUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What all tenants used together in each day or hour (UTC) */
+        get: operations["getOperatorUsage"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1132,6 +1424,92 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenant/support-access": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whether the service's operators may look in: never, when an owner approves, or on their own */
+        get: operations["getSupportAccess"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        /** Say whether operators may look in (merge patch); a stricter mode ends what it does not allow */
+        patch: operations["updateSupportAccess"];
+        trace?: never;
+    };
+    "/v1/tenant/support-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List which operators asked to look in, are in, and were in, newest first */
+        get: operations["listSupportSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/support-sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Have an operator out at once, or refuse what was asked */
+        delete: operations["deleteSupportSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/support-sessions/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let the operator in who asked, for the minutes that were asked, from now on */
+        post: operations["approveSupportSession"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tenant/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was used in each day or hour (UTC), periods without any use included */
+        get: operations["getTenantUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/token": {
         parameters: {
             query?: never;
@@ -1196,8 +1574,9 @@ export interface components {
                  * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
                  */
                 id: string;
+                name: string | null;
                 /** @enum {string} */
-                type: "user" | "api_key" | "invitation" | "issuer" | "operator";
+                type: "user" | "api_key" | "invitation" | "issuer" | "operator" | "support";
             };
             changed: string[];
             /**
@@ -1210,6 +1589,7 @@ export interface components {
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             id: string;
+            reason: string | null;
             request_id: string | null;
             resource: string;
             /**
@@ -1217,6 +1597,13 @@ export interface components {
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             resource_id: string;
+        };
+        Begun: {
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
         };
         ConfirmedFactor: {
             /**
@@ -1235,6 +1622,18 @@ export interface components {
             recovery_codes?: string[];
             /** @enum {string} */
             type: "totp" | "passkey";
+        };
+        Cost: {
+            as_of: string;
+            currency: string;
+            parts: {
+                amount: string;
+                quantity: string;
+                unit: string;
+                unit_price: string;
+                what: string;
+            }[];
+            total: string;
         };
         EmailChange: {
             /**
@@ -1272,29 +1671,18 @@ export interface components {
             receipt: null;
         };
         Erasure: {
+            finished_at: string | null;
             /**
              * Format: uuid
              * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
              */
             id: string;
             receipt: string | null;
-        };
-        Erasures: {
-            data: {
-                finished_at: string | null;
-                /**
-                 * Format: uuid
-                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
-                 */
-                id: string;
-                receipt: string | null;
-                /**
-                 * Format: date-time
-                 * @example 2026-11-23T09:30:00.000Z
-                 */
-                requested_at: string;
-            }[];
-            next_cursor: null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            requested_at: string;
         };
         ExchangedToken: {
             access_token: string;
@@ -1451,6 +1839,30 @@ export interface components {
             /** @constant */
             status: "ok";
         };
+        HeavyTenant: {
+            bytes_out: number;
+            bytes_stored: number | null;
+            cost: string;
+            db_ms: number;
+            errors: number;
+            refused: number;
+            requests: number;
+            rows: number | null;
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+                plan: string;
+                /** @example acme */
+                slug: string;
+                status: string;
+            };
+            units: number;
+        };
         Home: {
             account: string;
             docs: string;
@@ -1571,6 +1983,27 @@ export interface components {
         LinkToken: {
             token: string;
         };
+        ListedOperator: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            disabled_at: string | null;
+            /**
+             * Format: email
+             * @example ada@acme.test
+             */
+            email: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @enum {string} */
+            role: "viewer" | "support" | "admin";
+            signed_in_at: string | null;
+        };
         ListedSession: {
             country: string | null;
             /**
@@ -1597,6 +2030,47 @@ export interface components {
             last_used_at: string;
             user_agent: string;
         };
+        ListedTenant: {
+            bytes_stored: number;
+            closes_at: string | null;
+            cost: string;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @example Acme */
+            name: string;
+            placement: {
+                /** @enum {string} */
+                kind: "shared" | "schema" | "dedicated";
+                region: string | null;
+            };
+            /** @enum {string} */
+            plan: "solo" | "startup" | "enterprise";
+            refused: number;
+            requests: number;
+            rows: number;
+            /** @example acme */
+            slug: string;
+            /** @enum {string} */
+            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
+        };
+        LiveLimits: {
+            data: {
+                limit: number;
+                /** @example Acme */
+                name: string;
+                remaining: number;
+                reset: number;
+                window: number | "month";
+            }[];
+        };
         MadeApiKey: {
             /**
              * Format: date-time
@@ -1618,6 +2092,23 @@ export interface components {
             scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
         Me: {
+            act: {
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                expires_at: string;
+                /** @example Acme */
+                name: string;
+                reason: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                session_id: string;
+                sub: string;
+                write: boolean;
+            } | null;
             api_key: {
                 /**
                  * Format: uuid
@@ -1690,6 +2181,43 @@ export interface components {
             locale?: string | null;
             name?: string | null;
         };
+        Move: {
+            finished_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            /** @enum {string} */
+            kind: "move" | "clear" | "restore";
+            outcome: ("done" | "failed" | "abandoned") | null;
+            progress: {
+                bytes: number | null;
+                phase: string | null;
+                rows: number | null;
+                total: number | null;
+            };
+            source: string;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            started_at: string;
+            target: string;
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                slug: string | null;
+            };
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            worked_at: string;
+        };
         NewApiKey: {
             expires_at?: string | null;
             /** @example Acme */
@@ -1723,11 +2251,28 @@ export interface components {
                 [key: string]: "viewer" | "member" | "admin";
             };
         };
+        NewOperatedTenant: {
+            /** @example Acme */
+            name: string;
+            /** Format: email */
+            owner_email: string;
+            /** @enum {string} */
+            plan: "solo" | "startup" | "enterprise";
+            reason?: string;
+            slug: string;
+        };
         NewProject: {
             description?: string | null;
             /** @example Acme */
             name: string;
             status?: ("active" | "archived") | null;
+        };
+        NewSupportSession: {
+            /** Format: int32 */
+            minutes: number;
+            reason: string;
+            /** @default false */
+            write: boolean;
         };
         NewTask: {
             assignee_id?: string | null;
@@ -1736,6 +2281,119 @@ export interface components {
             status?: ("todo" | "doing" | "done") | null;
             /** @example Order the tiles */
             title: string;
+        };
+        OperatedTenant: {
+            closes_at: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            job: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                kind: "move" | "clear" | "restore" | "export" | "import" | "erasure";
+                /**
+                 * Format: date-time
+                 * @example 2026-11-23T09:30:00.000Z
+                 */
+                started_at: string;
+            } | null;
+            limits: {
+                /** Format: int64 */
+                limit: number;
+                name: string;
+                window: "month" | number;
+            }[] | null;
+            members: number;
+            /** @example Acme */
+            name: string;
+            placement: {
+                /** @enum {string} */
+                kind: "shared" | "schema" | "dedicated";
+                region: string | null;
+            };
+            /** @enum {string} */
+            plan: "solo" | "startup" | "enterprise";
+            /** @example acme */
+            slug: string;
+            /** @enum {string} */
+            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
+        };
+        OperatorEvent: {
+            action: string;
+            actor: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+            };
+            change: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            reason: string | null;
+            request_id: string | null;
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                slug: string | null;
+            } | null;
+        };
+        OperatorSession: {
+            access_token: string;
+            expires_in: number;
+            operator: {
+                /**
+                 * Format: email
+                 * @example ada@acme.test
+                 */
+                email: string;
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                role: "viewer" | "support" | "admin";
+            };
+        };
+        OperatorSignIn: {
+            code?: string;
+            /**
+             * Format: email
+             * @example ada@acme.test
+             */
+            email: string;
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password: string;
         };
         PasskeyChallenge: {
             challenge: string;
@@ -2046,6 +2704,98 @@ export interface components {
                 type: "public-key";
             };
         };
+        SupportAccess: {
+            /** @enum {string} */
+            mode: "off" | "ask" | "on";
+        };
+        SupportAccessPatch: {
+            /** @enum {string} */
+            mode?: "off" | "ask" | "on";
+        };
+        SupportGrant: {
+            access_token: string;
+            approved_by: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            end_reason: ("ended" | "replaced" | "mode" | "approver" | "operator" | "tenant_status" | "expired" | "unanswered") | null;
+            ended_at: string | null;
+            ended_by: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                type: "user" | "operator";
+            } | null;
+            expires_at: string | null;
+            expires_in: number;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            minutes: number;
+            operator: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+            };
+            reason: string;
+            started_at: string | null;
+            /** @enum {string} */
+            status: "asked" | "active" | "ended";
+            /** @constant */
+            token_type: "Bearer";
+            write: boolean;
+        };
+        SupportSession: {
+            approved_by: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            end_reason: ("ended" | "replaced" | "mode" | "approver" | "operator" | "tenant_status" | "expired" | "unanswered") | null;
+            ended_at: string | null;
+            ended_by: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @enum {string} */
+                type: "user" | "operator";
+            } | null;
+            expires_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            minutes: number;
+            operator: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+            };
+            reason: string;
+            started_at: string | null;
+            /** @enum {string} */
+            status: "asked" | "active" | "ended";
+            write: boolean;
+        };
         Switch: {
             tenant: string;
         };
@@ -2129,7 +2879,7 @@ export interface components {
             }[] | null;
             /** @enum {string} */
             plan?: "solo" | "startup" | "enterprise";
-            reason?: string;
+            reason: string;
             /** @enum {string} */
             status?: "active" | "read_only" | "suspended" | "closing";
         };
@@ -2152,28 +2902,6 @@ export interface components {
             require_second_factor?: boolean;
             slug?: string;
         };
-        TenantRecord: {
-            /**
-             * Format: uuid
-             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
-             */
-            id: string;
-            limits: {
-                /** Format: int64 */
-                limit: number;
-                name: string;
-                window: "month" | number;
-            }[] | null;
-            /** @example Acme */
-            name: string;
-            /** @enum {string} */
-            plan: "solo" | "startup" | "enterprise";
-            /** @example acme */
-            slug: string;
-            /** @enum {string} */
-            status: "active" | "read_only" | "suspended" | "closing" | "erasing";
-            version: number;
-        };
         TokenRequest: {
             actor_token?: unknown;
             audience?: string;
@@ -2184,6 +2912,30 @@ export interface components {
             subject_token: string;
             /** @enum {string} */
             subject_token_type: "urn:ietf:params:oauth:token-type:jwt" | "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:access_token";
+        };
+        UsageReport: {
+            data: {
+                bytes_out: number;
+                bytes_stored: number | null;
+                errors: number;
+                refused: number;
+                requests: number;
+                rows: number | null;
+                start: string;
+                units: number;
+            }[];
+        };
+        UsageTotal: {
+            active: number;
+            bytes_out: number;
+            bytes_stored: number | null;
+            errors: number;
+            refused: number;
+            requests: number;
+            rows: number | null;
+            start: string;
+            tenants: number;
+            units: number;
         };
         WithReason: {
             reason: string;
@@ -2387,6 +3139,25 @@ export interface components {
                 };
             };
         };
+        /** @description Not allowed (`insufficient_scope`); The tenant lets no operator in (`support_access_off`) */
+        "insufficient_scope.support_access_off": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/insufficient_scope" | "/problems/support_access_off";
+                };
+            };
+        };
         /** @description Not allowed (`insufficient_scope`); The tenant is suspended (`tenant_suspended`); The tenant can only be read (`tenant_read_only`); The tenant is being closed (`tenant_closing`); The tenant is being erased (`tenant_erasing`) */
         "insufficient_scope.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing": {
             headers: {
@@ -2439,6 +3210,23 @@ export interface components {
                     status?: 500;
                     /** @enum {unknown} */
                     type?: "/problems/internal";
+                };
+            };
+        };
+        /** @description The cursor is not valid here (`invalid_cursor`) */
+        invalid_cursor: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/invalid_cursor";
                 };
             };
         };
@@ -2558,6 +3346,23 @@ export interface components {
                     status?: 400;
                     /** @enum {unknown} */
                     type?: "/problems/invalid_json" | "/problems/invalid_header" | "/problems/cost_above_limit";
+                };
+            };
+        };
+        /** @description The body is not JSON (`invalid_json`); A header is not well formed (`invalid_header`); The route takes no Idempotency-Key (`idempotency_key_unsupported`) */
+        "invalid_json.invalid_header.idempotency_key_unsupported": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 400;
+                    /** @enum {unknown} */
+                    type?: "/problems/invalid_json" | "/problems/invalid_header" | "/problems/idempotency_key_unsupported";
                 };
             };
         };
@@ -2929,6 +3734,44 @@ export interface components {
                 };
             };
         };
+        /** @description No owner has approved yet (`support_session_asked`); The session of support is over (`support_session_over`) */
+        "support_session_asked.support_session_over": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/support_session_asked" | "/problems/support_session_over";
+                };
+            };
+        };
+        /** @description The session of support is over (`support_session_over`) */
+        support_session_over: {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description After so many seconds the request may pass. */
+                "Retry-After"?: number;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 409;
+                    /** @enum {unknown} */
+                    type?: "/problems/support_session_over";
+                };
+            };
+        };
         /** @description The tenant's status does not allow this (`tenant_state`) */
         tenant_state: {
             headers: {
@@ -3243,8 +4086,10 @@ export interface components {
         limit: number;
         /** @description Finds the rows that hold this text, in upper or lower case. */
         q: string;
+        /** @description The id of the session of support. */
+        session_id: string;
         /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
-        sort: "name" | "-name";
+        sort: "name" | "-name" | "created_at" | "-created_at" | "requests" | "-requests" | "refused" | "-refused" | "rows" | "-rows" | "bytes_stored" | "-bytes_stored" | "cost" | "-cost";
         /** @description The user's id. */
         user_id: string;
     };
@@ -3485,6 +4330,59 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getConsole: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page where operators look after tenants */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getConsoleFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                file: string;
+                version: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A script or stylesheet of the console */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                    "text/javascript": string;
+                };
+            };
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getProblems: {
         parameters: {
             query?: never;
@@ -3515,7 +4413,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "no_tenant" | "no_address" | "insufficient_scope" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
+                code: "invalid_json" | "invalid_header" | "idempotency_key_unsupported" | "invalid_cursor" | "invalid_token_request" | "unsupported_grant_type" | "subject_token_refused" | "cost_above_limit" | "unauthenticated" | "second_factor_required" | "second_factor_enrolment_required" | "wrong_password" | "wrong_factor" | "step_up_required" | "email_not_verified" | "no_tenant" | "no_address" | "insufficient_scope" | "support_access_off" | "wrong_host" | "tenant_suspended" | "tenant_read_only" | "tenant_closing" | "tenant_erasing" | "tenant_state" | "support_session_asked" | "support_session_over" | "job_under_way" | "not_found" | "method_not_allowed" | "body_timeout" | "idempotency_key_in_use" | "value_taken" | "row_in_use" | "too_many_api_keys" | "api_key_expired" | "slug_taken" | "last_owner" | "already_member" | "invitation_gone" | "link_gone" | "email_taken" | "owner_of_tenants" | "member_elsewhere" | "too_many_factors" | "factor_required" | "issuer_exists" | "precondition_failed" | "body_too_large" | "unsupported_media_type" | "invalid_input" | "idempotency_key_reused" | "quota_exceeded" | "too_many_attempts" | "internal" | "mail_not_sent" | "mail_not_set_up" | "unavailable";
             };
             cookie?: never;
         };
@@ -3968,7 +4866,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erasure"];
+                    "application/json": {
+                        /**
+                         * Format: uuid
+                         * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                         */
+                        id: string;
+                        receipt: string | null;
+                    };
                 };
             };
             404: components["responses"]["not_found"];
@@ -5009,24 +5914,337 @@ export interface operations {
     };
     listOperatorErasures: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description List the latest 100 erasures */
+            /** @description List the erasures, newest first */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Erasures"];
+                    "application/json": {
+                        data: components["schemas"]["Erasure"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorEvents: {
+        parameters: {
+            query?: {
+                actor_id?: string;
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                tenant_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List what operators did, to whom and why, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["OperatorEvent"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorHeavyTenants: {
+        parameters: {
+            query?: {
+                by?: "requests" | "refused" | "units" | "errors" | "bytes_out" | "db_ms" | "rows" | "bytes_stored" | "cost";
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                period?: "hour" | "day" | "week" | "month" | "last_month";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tenants that use most, now or over a period */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["HeavyTenant"][];
+                    };
                 };
             };
             401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorMoves: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                tenant_id?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the moves and restores of tenants, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["Move"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperators: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the operators, those who are removed too, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ListedOperator"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createOperatorSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorSignIn"];
+            };
+        };
+        responses: {
+            /** @description Sign in as an operator: always with a code of the second factor */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatorSession"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated.second_factor_required"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorTenants: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                placement?: "shared" | "schema" | "dedicated";
+                plan?: "solo" | "startup" | "enterprise";
+                search?: string;
+                /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
+                sort?: components["parameters"]["sort"];
+                status?: "active" | "read_only" | "suspended" | "closing" | "erasing";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List the tenants */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ListedTenant"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewOperatedTenant"];
+            };
+        };
+        responses: {
+            /** @description The new row */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    Location: components["headers"]["Location"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatedTenant"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["slug_taken"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["mail_not_sent.mail_not_set_up.unavailable"];
+        };
+    };
+    getOperatorTenant: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatedTenant"];
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -5055,11 +6273,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TenantRecord"];
+                    "application/json": components["schemas"]["OperatedTenant"];
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["tenant_state"];
@@ -5074,7 +6293,10 @@ export interface operations {
     updateOperatorTenant: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Only if the row still has this ETag, or one of these; `*` is any. */
+                "If-Match"?: components["parameters"]["If-Match"];
+            };
             path: {
                 /** @description The row's id. */
                 id: components["parameters"]["id"];
@@ -5088,23 +6310,60 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Suspend or reinstate a tenant, or change its plan or its own limits */
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["OperatedTenant"];
+                };
+            };
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state"];
+            412: components["responses"]["precondition_failed"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorTenantCost: {
+        parameters: {
+            query?: {
+                from?: string;
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a tenant costs by published prices, part by part; of this month unless days are named */
             200: {
                 headers: {
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TenantRecord"];
+                    "application/json": components["schemas"]["Cost"];
                 };
             };
-            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
-            408: components["responses"]["body_timeout"];
-            409: components["responses"]["tenant_state"];
-            413: components["responses"]["body_too_large"];
-            415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
@@ -5139,11 +6398,82 @@ export interface operations {
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createOperatorExport: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Begin an export of a tenant, which its own people see and download */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Begun"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state.job_under_way"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorTenantLimits: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What is left of each of a tenant's limits now; asking uses none of it */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveLimits"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -5172,16 +6502,269 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TenantRecord"];
+                    "application/json": components["schemas"]["OperatedTenant"];
                 };
             };
             400: components["responses"]["invalid_json.idempotency_key_unsupported"];
             401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
             408: components["responses"]["body_timeout"];
             409: components["responses"]["tenant_state"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteOperatorTenantSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["WithReason"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewSupportSession"];
+            };
+        };
+        responses: {
+            /** @description Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+            201: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportGrant"];
+                };
+            };
+            /** @description Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+            202: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportSession"];
+                };
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.support_access_off"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            409: components["responses"]["tenant_state"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+                /** @description The id of the session of support. */
+                session_id: components["parameters"]["session_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Whether a session of support is asked, active or ended */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportSession"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    endSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+                /** @description The id of the session of support. */
+                session_id: components["parameters"]["session_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    createSupportToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+                /** @description The id of the session of support. */
+                session_id: components["parameters"]["session_id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The next token of your own session of support, for ten minutes at most */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportGrant"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["support_session_asked.support_session_over"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorTenantUsage: {
+        parameters: {
+            query?: {
+                from?: string;
+                granularity?: "day" | "hour";
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a tenant used in each day or hour (UTC), as the tenant sees it */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorUsage: {
+        parameters: {
+            query?: {
+                from?: string;
+                granularity?: "day" | "hour";
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What all tenants used together in each day or hour (UTC) */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["UsageTotal"][];
+                    };
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
@@ -5286,7 +6869,7 @@ export interface operations {
                 /** @description Finds the rows that hold this text, in upper or lower case. */
                 q?: components["parameters"]["q"];
                 /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
-                sort?: components["parameters"]["sort"];
+                sort?: "name" | "-name";
                 status?: "active" | "archived";
             };
             header?: never;
@@ -6637,6 +8220,235 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getSupportAccess: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportAccess"];
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    updateSupportAccess: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Only if the row still has this ETag, or one of these; `*` is any. */
+                "If-Match"?: components["parameters"]["If-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SupportAccessPatch"];
+                "application/merge-patch+json": components["schemas"]["SupportAccessPatch"];
+            };
+        };
+        responses: {
+            /** @description The row */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportAccess"];
+                };
+            };
+            400: components["responses"]["invalid_json.invalid_header.idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            412: components["responses"]["precondition_failed"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listSupportSessions: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List which operators asked to look in, are in, and were in, newest first */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["SupportSession"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    approveSupportSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Let the operator in who asked, for the minutes that were asked, from now on */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SupportSession"];
+                };
+            };
+            400: components["responses"]["idempotency_key_unsupported.cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            409: components["responses"]["support_session_over"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getTenantUsage: {
+        parameters: {
+            query?: {
+                api_key_id?: string;
+                from?: string;
+                granularity?: "day" | "hour";
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was used in each day or hour (UTC), periods without any use included */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];

@@ -87,6 +87,11 @@ async function answer(
       return json({
         keys: await Promise.all(Array.from(issuer.pairs, ([alg, pair]) => publicJwk(alg, pair))),
       });
+    // Where a Cloudflare Access team has its keys.
+    case "cdn-cgi/access/certs":
+      issuer.fetches += 1;
+      if (issuer.behaviour !== "answer") return void response.writeHead(500).end("{}");
+      return json({ keys: [await publicJwk("RS256", await pairOf(issuer, "RS256"))] });
     case "redirected":
       return void response.writeHead(302, { location: `${url}/jwks` }).end();
     case "behave":
