@@ -1406,7 +1406,7 @@ export const DEFECTS: Defect[] = [
   broken(
     "a common password is taken",
     ["addresses"],
-    edit("src/identity/account.ts", "const detail = isCommon(password)", "const detail = false"),
+    edit("src/identity/account.ts", "if (isCommon(password))", "if (password === email)"),
   ),
   broken(
     "the end of an account leaves its name at the site",
