@@ -14,7 +14,7 @@ import { byIndex, listTenants, operatedTenant, SORTS } from "../lifecycle/operat
 import { changeTenant, createTenant, endSessionsOf, exportForOperator } from "../lifecycle/operating.ts";
 import { eraseAtOnce } from "../lifecycle/sweep.ts";
 import { nameSchemas, operation } from "../openapi/operation.ts";
-import { TAKES } from "../operator.ts";
+import { SCRIPT, TAKES } from "../operator.ts";
 import { Problem } from "../problem.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { Policies, TenantName } from "../tenant/record.ts";
@@ -31,7 +31,8 @@ const TenantChange = v.strictObject({
   status: v.optional(v.picklist(["active", "read_only", "suspended", "closing"])),
   /** Null for the plan's own. */
   limits: v.optional(v.nullable(Policies)),
-  reason: Reason,
+  /** People say why. */
+  reason: v.optional(Reason),
 });
 const NewOperatedTenant = v.strictObject({
   name: TenantName,
@@ -86,6 +87,14 @@ const actOf = (c: Context<Edge>, reason: string | undefined): Act => ({
   reason: reason ?? null,
   requestId: c.get("requestId"),
 });
+
+/** What is written down where a script changes a tenant and says no reason. Throws `invalid_input` for a person, who has to say it. */
+function reasonOfScript(c: Context<Edge>): string {
+  if (c.get("operator").id === SCRIPT.id) return "a script, which says no reason";
+  throw new Problem("invalid_input", {
+    errors: [{ pointer: "/reason", detail: "Say why: this is missing." }],
+  });
+}
 
 /** What operators see of tenants, and do to them. In force, wherever a tenant is called, once it is answered. */
 export const operatorTenantRoutes = factory
@@ -167,8 +176,9 @@ export const operatorTenantRoutes = factory
     valid("header", IfMatch),
     valid("json", TenantChange),
     async (c) => {
-      const { reason, ...change } = c.req.valid("json");
+      const { reason: given, ...change } = c.req.valid("json");
       const { id } = c.req.valid("param");
+      const reason = given ?? reasonOfScript(c);
       const versions = versionsOf(c.req.valid("header"));
       const action = change.status === "closing" ? "tenant.close" : "tenant.update";
       return answerRow(c, await changeTenant(dbOf(c), id, actOf(c, reason), action, change, versions));

@@ -2879,7 +2879,7 @@ export interface components {
             }[] | null;
             /** @enum {string} */
             plan?: "solo" | "startup" | "enterprise";
-            reason: string;
+            reason?: string;
             /** @enum {string} */
             status?: "active" | "read_only" | "suspended" | "closing";
         };
