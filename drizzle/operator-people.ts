@@ -125,8 +125,8 @@ const inTrail = <Done>(variables: Login, work: (control: pg.Client) => Promise<N
 
 /** The pepper in use, as the Worker reads it. */
 function pepperOf({ PASSWORD_PEPPER, PASSWORD_PEPPERS }: SecretVariables): Pepper {
-  const [{ kid, key }] = v.parse(pepperRing, PASSWORD_PEPPERS || "original");
-  return { kid, key: key ?? Buffer.from(PASSWORD_PEPPER, "base64url") };
+  const [{ key, ...pepper }] = v.parse(pepperRing, PASSWORD_PEPPERS || "original");
+  return { ...pepper, key: key ?? Buffer.from(PASSWORD_PEPPER, "base64url") };
 }
 
 const noOperator = (email: string) =>

@@ -16,7 +16,7 @@ GRANT EXECUTE ON FUNCTION current_tenant_id(), current_actor_id(), claimed_tenan
 	claim_key(text, bytea) TO partywall_app;
 -- All that the control plane's login may do at a site.
 GRANT EXECUTE ON FUNCTION receive(bigint, bigint, jsonb), receive_members(bigint, jsonb),
-	forget_old(timestamptz, integer) TO partywall_account;
+	forget_old(timestamptz, integer), measure(integer) TO partywall_account;
 -- What takes a tenant's rows elsewhere, behind the wall as well.
 GRANT EXECUTE ON FUNCTION current_tenant_id(), set_fence(text, integer, integer), extend_hold(integer), changes(integer), forget_changes(uuid[]),
 	note_changes(text, jsonb), load_rows(text, text[]), keep_images(integer), images(text), left_behind() TO partywall_mover;
@@ -56,6 +56,11 @@ GRANT SELECT (id, tenant_id, kind, progress, result, started_at, finished_at, ou
 GRANT EXECUTE ON FUNCTION control.begin_job(uuid, text), control.claim_job(uuid), control.note_job(uuid, bigint, jsonb),
 	control.finish_job(uuid, bigint, text, jsonb, integer), control.drop_export(uuid), control.forget_old(integer) TO partywall_account;
 
+-- What was used: a tenant sees its own, and its object writes it.
+GRANT SELECT ON control.usage_days, control.usage_hours, control.usage_keys TO partywall_account;
+GRANT EXECUTE ON FUNCTION control.record_usage(jsonb, jsonb), control.record_storage(bigint, bigint),
+	control.forget_usage(integer) TO partywall_account;
+
 -- Operators in the tenant: it sees who, and these functions let them in and out.
 GRANT SELECT ON control.support_sessions TO partywall_account, partywall_operator;
 GRANT EXECUTE ON FUNCTION control.approve_support(uuid), control.end_support(uuid) TO partywall_account;
@@ -80,7 +85,7 @@ GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbo
 -- What has to be done for tenants without a request of theirs, and the erasures that are done.
 GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
 GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid), control.note_erasure(uuid, text, jsonb),
-	control.finish_erasure(uuid, text) TO partywall_identity;
+	control.finish_erasure(uuid, text), control.total_usage() TO partywall_identity;
 
 -- Operators read what is about tenants, and change nothing but by functions, which write who did it and why. Of an operator they
 -- read neither password nor second factor; of a job, neither its result nor where in the rows it is.
@@ -96,6 +101,8 @@ GRANT EXECUTE ON FUNCTION control.take_operator_guess(text, text[]),
 	control.invite_owner(uuid, uuid, text, bytea, integer),
 	control.erase_for_operator(jsonb, uuid), control.export_for_operator(jsonb, uuid, uuid),
 	control.end_sessions_of_tenant(jsonb, uuid), control.progress_of(uuid) TO partywall_operator;
+GRANT SELECT ON control.usage_days, control.usage_hours, control.usage_keys, control.usage_months, control.usage_totals,
+	control.usage_warnings TO partywall_operator;
 
 $$ END, '\mGRANT (.+?)\s+ON (FUNCTION )?(.+?) TO (.+?);', 'g') AS g),
 

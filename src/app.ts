@@ -1,5 +1,6 @@
 import { factory } from "./context.ts";
 import { admit } from "./edge/admit.ts";
+import { counted } from "./edge/counted.ts";
 import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
 import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
@@ -25,6 +26,7 @@ import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
 import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
 import { operatorRoutes } from "./routes/operator.ts";
 import { operatorSupportRoutes } from "./routes/operator-support.ts";
+import { operatorUsageRoutes } from "./routes/operator-usage.ts";
 import { platformRoutes } from "./routes/platform.ts";
 import { problemRoutes } from "./routes/problems.ts";
 import { sessionRoutes } from "./routes/sessions.ts";
@@ -32,6 +34,7 @@ import { passkeyRoutes, signInRoutes, signupRoutes } from "./routes/sign-in.ts";
 import { supportRoutes } from "./routes/support.ts";
 import { tenantRoutes } from "./routes/tenant.ts";
 import { tokenRoutes } from "./routes/token.ts";
+import { usageRoutes } from "./routes/usage.ts";
 
 const nothingThere = () => {
   throw new Problem("not_found");
@@ -42,7 +45,7 @@ const methodsAt = (path: string): string[] => methodsOf(app, path);
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
 export const app = factory
   .createApp()
-  .use(observe, logged, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
+  .use(observe, logged, counted, inTime, allowedOrigins, takenMethods(methodsAt), heededKeys)
   .route("/", platformRoutes)
   .route("/", problemRoutes)
   .route("/docs", docsRoutes)
@@ -62,6 +65,7 @@ export const app = factory
   .route("/v1/operator/sessions", operatorSessionRoutes)
   .route("/v1/operator/tenants", operatorTenantRoutes)
   .route("/v1/operator", operatorRoutes)
+  .route("/v1/operator", operatorUsageRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)
   .all("/v1/operator/*", nothingThere)
 
@@ -72,6 +76,7 @@ export const app = factory
   .route("/v1/email-verifications", ownVerificationRoutes)
   .route("/v1/sessions", sessionRoutes)
   .route("/v1/tenant", tenantRoutes)
+  .route("/v1/tenant/usage", usageRoutes)
   .route("/v1/tenant", supportRoutes)
   .route("/v1/tenant/exports", exportRoutes)
   .route("/v1/tenant/imports", importRoutes)

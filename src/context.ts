@@ -15,6 +15,8 @@ export type Edge = {
     deadline: Deadline;
     /** From what was waited for so far: how long, in ms. */
     waits: Partial<Record<"admit" | "db", number>>;
+    /** From whoever wrote the answer: its bytes, where that is known. */
+    bytes: number;
     /** From identify: what the request showed to say who calls. */
     credential: Credential;
     /** From admit: who calls. */

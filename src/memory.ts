@@ -21,6 +21,8 @@ const MOST = {
   refused_costs: 10_000,
   /** Slugs of tenants. Costs one call to the object. */
   tenants: 10_000,
+  /** What is noted of tenants' requests until the next call to their objects. Costs figures of usage, which are then too low. */
+  usage_notes: 10_000,
   /** Calls to tenants' objects that are under way. Costs one call that could have been shared. */
   lines: 10_000,
   /** Signed contexts, by tenant, actor, role and place. Costs one signature. */

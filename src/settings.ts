@@ -44,19 +44,31 @@ const Jwk = v.variant("alg", [
   }),
 ]);
 
+/** The cost of a password's hash: scrypt's N is 2^14, as OWASP advises with r = 8 and p = 5, and as workerd allows at most. */
+const COST = 14;
+
 /**
- * The peppers of passwords, in the form of a key ring. `original` is PASSWORD_PEPPER, the first one; all are tried.
+ * The peppers of passwords, in the form of a key ring; all are tried. `original` is PASSWORD_PEPPER, the first one. For tests, which
+ * make thousands of hashes, a key may have a lower cost behind it: `kid:key:8`.
  */
 export const pepperRing = v.pipe(
   v.string(),
-  v.regex(/^(original|[a-z0-9]{8}:[\w-]{43})(,\+?(original|[a-z0-9]{8}:[\w-]{43}))*$/),
+  v.regex(/^(original|[a-z0-9]{8}:[\w-]{43}(:8)?)(,\+?(original|[a-z0-9]{8}:[\w-]{43}(:8)?))*$/),
   v.transform((text) => {
     const [first = "", ...others] = text.replaceAll("+", "").split(",");
     return [namedPepper(first), ...others.map(namedPepper)] as const;
   }),
 );
 
-const namedPepper = (text: string) => (text === "original" ? { kid: text, key: undefined } : namedKey(text));
+function namedPepper(text: string) {
+  if (text === "original") return { kid: text, key: undefined, cost: COST };
+  const [kid = "", key = "", cost = COST] = text.split(":");
+  return { kid, key: bytes(key), cost: Number(cost) };
+}
+
+/** A host that cannot be one on the Internet (RFC 6761). */
+const isReserved = (url: string) =>
+  /^(localhost|127\.0\.0\.1|\[::1\]|.*\.(localhost|test))$/.test(new URL(url).hostname);
 
 /**
  * A JWK Set (RFC 7517): the first key signs, and all verify. Another one with its private part `d` is the next to
@@ -109,7 +121,7 @@ const VARIABLES = {
   ],
   PASSWORD_PEPPERS: [
     v.pipe(v.optional(v.string(), "original"), pepperRing),
-    "original, or kid:key[,original] after a rotation",
+    "original, or kid:key[,original] after a rotation; kid:key:8 for cheap hashes, at a .test host alone",
   ],
   SIGN_UP: [
     v.optional(v.picklist(["immediate", "verify_first"]), "immediate"),
@@ -204,9 +216,20 @@ const Settings = v.object(
   Object.fromEntries(Object.entries(VARIABLES).map(([name, [schema]]) => [name, schema])) as Entries,
 );
 
-/** A service that sends mail has to be told from whom; a team lets people through to more than this API. */
+/**
+ * A service that sends mail has to be told from whom, only tests hash passwords cheaply, and a team lets people through to more
+ * than this API.
+ */
 const Consistent = v.pipe(
   Settings,
+  v.forward(
+    v.partialCheck(
+      [["PASSWORD_PEPPERS"], ["ISSUER"]],
+      ({ PASSWORD_PEPPERS, ISSUER }) =>
+        isReserved(ISSUER) || PASSWORD_PEPPERS.every(({ cost }) => cost >= COST),
+    ),
+    ["PASSWORD_PEPPERS"],
+  ),
   v.forward(
     v.partialCheck(
       [["MAIL_URL"], ["MAIL_FROM"]],

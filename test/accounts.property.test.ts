@@ -375,7 +375,8 @@ const ACTS: Record<string, Act> = {
     held.isAlive = false;
   },
   async rotate() {
-    const pepper = { kid: crypto.randomUUID().slice(0, 8), key: crypto.getRandomValues(new Uint8Array(32)) };
+    const kid = crypto.randomUUID().slice(0, 8);
+    const pepper = { kid, key: crypto.getRandomValues(new Uint8Array(32)), cost: 8 };
     // None is dropped: whoever signs in is kept by the newest.
     settings.PASSWORD_PEPPERS = [pepper, ...settings.PASSWORD_PEPPERS.slice(0, 1)];
   },

@@ -60,12 +60,12 @@ describe("the written-ahead reserve", () => {
 
   it("is renewed when two thirds of it are spent, without holding anyone back", () => {
     const { ledger } = begun(startup, T);
-    for (let unit = 1; unit <= 62; unit++) {
+    for (let unit = 1; unit <= 63; unit++) {
       expect(ledger.decide(startup, 1, T + unit * 20).wait).toBe(false);
       expect(ledger.due(T + unit * 20)).toBeUndefined();
     }
-    expect(ledger.decide(startup, 1, T + 1260).wait).toBe(false);
-    expect(take(ledger, T + 1260).reserve).toBe(93);
+    expect(ledger.decide(startup, 1, T + 1280).wait).toBe(false);
+    expect(take(ledger, T + 1280).reserve).toBe(93);
   });
 
   it("makes admissions wait only once it is used up, however late its renewal is", () => {

@@ -132,7 +132,7 @@ const MUTANTS: Mutant[] = [
     "return this.idleIn(now) === 0 ? this.#write(0) : undefined;",
     "return undefined;",
   ),
-  ledger("a reserve is renewed at a quarter", "RENEWALS = 48", "RENEWALS = 128"),
+  ledger("a reserve is renewed at a quarter", "RENEWALS = 47", "RENEWALS = 128"),
   ledger("the reserve is a 16th", "RESERVES = 32", "RESERVES = 16"),
   ledger("a larger plan's reserve stays on disk", " || this.#stored.reserve > this.#reserve", ""),
   ledger("two rows are written at once", "if (this.#writing) return undefined;", ""),

@@ -9,15 +9,18 @@ import { stopClock } from "./support/people.ts";
 
 stopClock();
 const begun = settings.PASSWORD_PEPPERS;
+const [BEFORE] = begun;
 afterEach(() => {
   settings.PASSWORD_PEPPERS = begun;
   vi.restoreAllMocks();
 });
 
-const ORIGINAL = { kid: "original", key: undefined };
+/** Of a deployment whose pepper was never rotated. */
+const ORIGINAL = { kid: "original", key: undefined, cost: 14 };
 const newPepper = () => ({
   kid: crypto.randomUUID().slice(0, 8),
   key: crypto.getRandomValues(new Uint8Array(32)),
+  cost: 8,
 });
 const signIn = async (email: string, password = PASSWORD) =>
   (await request("POST", "/v1/sessions", { body: { email, password } })).status;
@@ -27,6 +30,7 @@ const kept = async (id: string) => {
 };
 
 it("a retired pepper's password is kept by the one in use at the next sign-in, in one statement", async () => {
+  settings.PASSWORD_PEPPERS = [ORIGINAL];
   const ada = await signedUp();
   const next = newPepper();
   settings.PASSWORD_PEPPERS = [next, ORIGINAL];
@@ -46,7 +50,7 @@ it("40 sign-ins while each step of a rotation is deployed all succeed, on old an
   const people = await Promise.all(Array.from({ length: 4 }, () => signedUp()));
   const next = newPepper();
   // Old and new values are both at work while a step is rolled out.
-  const steps = [[ORIGINAL], [ORIGINAL, next], [next, ORIGINAL]] as const;
+  const steps = [[BEFORE], [BEFORE, next], [next, BEFORE]] as const;
   for (const [at, step] of steps.entries()) {
     const before = steps[Math.max(0, at - 1)] ?? step;
     const statuses = await Promise.all(
@@ -69,7 +73,7 @@ it("40 sign-ins while each step of a rotation is deployed all succeed, on old an
 
 it("a wrong password, a right one and an unknown address cost the same statements while two are good", async () => {
   const ada = await signedUp();
-  settings.PASSWORD_PEPPERS = [newPepper(), ORIGINAL];
+  settings.PASSWORD_PEPPERS = [newPepper(), BEFORE];
   const costs: number[] = [];
   for (const [email, password] of [
     [ada.user.email, PASSWORD],
@@ -99,7 +103,7 @@ it("an authenticator app goes on, and is sealed by the pepper in use at its next
     request("POST", `/v1/me/factors/${setup.id}/confirm`, { token, body: { code: code(-1) } }),
   );
   const next = newPepper();
-  settings.PASSWORD_PEPPERS = [next, ORIGINAL];
+  settings.PASSWORD_PEPPERS = [next, BEFORE];
   const stepUp = (at: number) =>
     answered(200, request("POST", "/v1/sessions/current/step-up", { token, body: { code: code(at) } }));
   await stepUp(0);

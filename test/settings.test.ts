@@ -45,6 +45,26 @@ it.each([["https://mail.example.com/send"], ["cloudflare"]])("asks who sends mai
   expect(start("no-reply@example.com")).not.toThrow();
 });
 
+it.each([
+  [undefined, 14],
+  ["original", 14],
+  [`aaaaaaaa:${"A".repeat(43)}`, 14],
+  [`aaaaaaaa:${"A".repeat(43)}:8`, 8],
+])("hashes passwords by PASSWORD_PEPPERS %s at the cost of %i", (PASSWORD_PEPPERS, cost) => {
+  expect(readSettings({ ...whole(), PASSWORD_PEPPERS }).PASSWORD_PEPPERS[0].cost).toBe(cost);
+});
+
+it.each(["https://api.example.com", "https://api.partywall.test.example.com", "http://192.0.2.1:8787"])(
+  "refuses cheap hashes of passwords where %s is the API",
+  (ISSUER) => {
+    const start = (PASSWORD_PEPPERS: string) => () => readSettings({ ...whole(), ISSUER, PASSWORD_PEPPERS });
+    expect(start(`original,aaaaaaaa:${"A".repeat(43)}:8`)).toThrow(
+      "PASSWORD_PEPPERS is not well formed. Set it to ",
+    );
+    expect(start(`original,aaaaaaaa:${"A".repeat(43)}`)).not.toThrow();
+  },
+);
+
 it("refuses to start without the binding EMAIL where that is to send mail", () => {
   const start = () => readSettings({ ...whole(), MAIL_URL: "cloudflare" });
   expect(start).toThrow("the binding EMAIL is missing");

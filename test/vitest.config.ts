@@ -103,6 +103,9 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
       // The same properties hold at every site: what runs again with tenants elsewhere looks for what is different there.
       PROPERTY_RUNS: process.env["PROPERTY_RUNS"] ?? (/^(schema|dedicated)/.test(name) ? "60" : "300"),
       FUZZ_RUNS: process.env["FUZZ_RUNS"] ?? "5000",
+      USAGE_REQUESTS: process.env["USAGE_REQUESTS"] ?? "6000",
+      USAGE_TENANTS: process.env["USAGE_TENANTS"] ?? "99",
+      USAGE_DAYS: process.env["USAGE_DAYS"] ?? "365",
     },
   },
 });

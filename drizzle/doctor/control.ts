@@ -20,6 +20,7 @@ const RULES: Record<string, readonly [shown: string, taken?: string]> = {
   mailed_links: [isMember("mailed_links.user_id")],
   factors: [isMember("factors.user_id")],
   recovery_codes: [isMember("recovery_codes.user_id")],
+  usage_totals: ["false"],
   challenges: [`((tenant_id = ${CURRENT}) AND ${isMember("challenges.user_id")})`],
 };
 const ruleOf = (at: 0 | 1) =>

@@ -29,6 +29,11 @@ const IN_CONTROL: readonly Runners[] = [
   ["drop_export", "partywall_account"],
   ["forget_old", "partywall_account"],
   ["begin_erasure", "partywall_identity"],
+  ["record_usage", "partywall_account"],
+  ["record_storage", "partywall_account"],
+  ["forget_usage", "partywall_account"],
+  ["sum_usage"],
+  ["total_usage", "partywall_identity"],
   ["erase_tenant", "partywall_identity"],
   ["note_erasure", "partywall_identity"],
   ["finish_erasure", "partywall_identity"],
@@ -98,6 +103,7 @@ const AT_SITES: readonly Runners[] = [
   ["images", "partywall_mover"],
   ["left_behind", "partywall_mover"],
   ["forget_old", "partywall_account"],
+  ["measure", "partywall_account"],
   ["log_row"],
 ];
 
@@ -117,7 +123,7 @@ export function verifiersOf(site: Target, withControl: boolean): string {
 function verifier(migrations: string, schema: string, [own, ...runners]: Runners): string {
   const name = `${schema}.${own}`;
   const definition = new RegExp(
-    `FUNCTION "?${schema}"?\\.${own}\\(([^)]*)\\) (RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
+    `FUNCTION "?${schema}"?\\.${own}\\(([^)]*)\\)\\s+(RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
     "gs",
   );
   const [, parameters, head, body] = [...migrations.matchAll(definition)].at(-1) ?? [];

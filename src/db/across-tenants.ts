@@ -500,6 +500,11 @@ export async function tenantsToSweep(hours: number, limit: number) {
   return rows;
 }
 
+/** Adds up what all tenants used in the last hours and days (drizzle/control/0014_usage_functions.sql). */
+export async function totalUsage(): Promise<void> {
+  await identityDb.execute(sql`select total_usage()`).catch(rethrow);
+}
+
 /** Begins a tenant's erasure because its grace period is over. Returns its outbox's head too. */
 export const beginErasure = (id: string) =>
   identityDb

@@ -3,6 +3,7 @@ import {
   bigint,
   boolean,
   check,
+  date,
   foreignKey,
   index,
   integer,
@@ -21,6 +22,7 @@ import { TENANT_STATUSES } from "../tenant-states.ts";
 import { API_KEY_SCOPES, ISSUED_ROLES, ROLES } from "../authority.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
 import { bytea, instant, newId, oneOf, rowHistory } from "./columns.ts";
+import { FIGURES, type Figure } from "../usage-figures.ts";
 import { FIRST_EPOCH, SITE_KINDS } from "./places.ts";
 
 // The control plane: who there is. A request that knows its tenant is served by partywall_account, in a signed context;
@@ -625,6 +627,118 @@ export const outbox = control.table(
     created_at: instant("created_at").notNull().defaultNow(),
   },
   (t) => [primaryKey({ columns: [t.tenant_id, t.seq] }), oneOf("kind", OUTBOX_KINDS), ...tenantPolicies()],
+);
+
+/** Many, or many bytes or milliseconds. */
+const many = (name: string) => bigint(name, { mode: "number" });
+
+/** The figures of a period (src/usage-figures.ts). They only grow. */
+const figures = () =>
+  Object.fromEntries(FIGURES.map((figure) => [figure, many(figure).notNull().default(0)])) as Record<
+    Figure,
+    ReturnType<ReturnType<ReturnType<typeof many>["notNull"]>["default"]>
+  >;
+/** What the tenant's object knows the figures by: a later one has a greater number, and replaces them. */
+const seq = () => many("seq").notNull().default(0);
+/** What is stored of a tenant, as it was last measured: rows and bytes in its tables, bytes of its exports' archives. */
+const stored = () => ({
+  rows: many("rows"),
+  bytes_stored: many("bytes_stored"),
+  archive_bytes: many("archive_bytes"),
+});
+
+/** A tenant's usage by days, UTC, as its object has counted it; what was stored, if that was measured on the day. */
+export const usageDays = control.table(
+  "usage_days",
+  { tenant_id: ofTenant(), day: date("day").notNull(), ...figures(), seq: seq(), ...stored() },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.day] }),
+    index("usage_days_of_all").on(t.day, t.tenant_id),
+    ...tenantPolicies(),
+  ],
+);
+
+/** The same by hours, for the last days. */
+export const usageHours = control.table(
+  "usage_hours",
+  { tenant_id: ofTenant(), hour: instant("hour").notNull(), ...figures(), seq: seq() },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.hour] }),
+    index("usage_hours_of_all").on(t.hour, t.tenant_id),
+    ...tenantPolicies(),
+  ],
+);
+
+/** What of it was each API key's, by days. The key may be gone. */
+export const usageKeys = control.table(
+  "usage_keys",
+  {
+    tenant_id: ofTenant(),
+    day: date("day").notNull(),
+    key_id: uuid("key_id").notNull(),
+    ...figures(),
+    seq: seq(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.key_id, t.day] }), ...tenantPolicies()],
+);
+
+/**
+ * The sums of usage_days by months, for whoever sorts tenants by them (sum_usage()): the latest of what is stored, and
+ * bytes times the days that they were.
+ */
+export const usageMonths = control.table(
+  "usage_months",
+  {
+    tenant_id: ofTenant(),
+    /** Its first day. */
+    month: date("month").notNull(),
+    ...figures(),
+    ...stored(),
+    byte_days: many("byte_days").notNull().default(0),
+    archive_byte_days: many("archive_byte_days").notNull().default(0),
+  },
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.month] }),
+    index("usage_months_of_all").on(t.month, t.tenant_id),
+    ...tenantPolicies(),
+  ],
+);
+
+export const USAGE_PERIODS = ["hour", "day"] as const;
+
+/** The usage of all tenants together, which outlives them: no tenant sees it, and it names none. */
+export const usageTotals = control.table(
+  "usage_totals",
+  {
+    period: text("period", { enum: USAGE_PERIODS }).notNull(),
+    start: instant("start").notNull(),
+    /** How many tenants there were, and how many of them were used. */
+    tenants: integer("tenants").notNull(),
+    active: integer("active").notNull(),
+    ...figures(),
+    ...stored(),
+  },
+  (t) => [
+    primaryKey({ columns: [t.period, t.start] }),
+    oneOf("period", USAGE_PERIODS),
+    ...policies(sql`false`),
+  ],
+);
+
+/** So much of a month's limit was used, when this was first noticed: one row, and one audit event, for each percentage. */
+export const usageWarnings = control.table(
+  "usage_warnings",
+  {
+    tenant_id: ofTenant(),
+    month: date("month").notNull(),
+    percent: integer("percent").notNull(),
+    /** What the audit event is about. */
+    id: givenId(),
+    used: many("used").notNull(),
+    quota: many("quota").notNull(),
+    created_at: instant("created_at").notNull().defaultNow(),
+  },
+  (t) => [primaryKey({ columns: [t.tenant_id, t.month, t.percent] }), ...tenantPolicies()],
 );
 
 /**

@@ -14,6 +14,7 @@ import { refusalAt } from "../tenant/denials.ts";
 import { closedFor } from "../identity/refused.ts";
 import type { Admission } from "../tenant/object.ts";
 import { askTenant, findHome, knownDenial, lastKnownSlug, outOfReach } from "../tenant/stub.ts";
+import { noteRefusal } from "../tenant/usage-notes.ts";
 import { accessOf } from "./access.ts";
 import { costOf, rememberCost } from "./cost.ts";
 import { refuseGuessedKey, rememberKey, wasValid } from "./guessing.ts";
@@ -60,7 +61,9 @@ function refuseKnown(c: Context<Edge>, credential: Credential, cost: number): vo
   }
   const now = Date.now();
   const denial = knownDenial(credential.tenantId, cost, now);
-  if (denial) obey(c, refusalAt(denial, now), cost);
+  if (!denial) return;
+  noteRefusal(credential, now);
+  obey(c, refusalAt(denial, now), cost);
 }
 
 /** Where the binding exists, stops a tenant's flood in front of its object. */

@@ -89,7 +89,7 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
 });
 
 /** The status of an answer to a client that has left, in the log alone. */
-const CLIENT_LEFT = 499;
+export const CLIENT_LEFT = 499;
 
 /** Answers every error as problem+json. What is not a Problem is logged under the request id and told to nobody. */
 export function answerProblem(error: Error, c: Context<Edge>): Response {
@@ -98,9 +98,7 @@ export function answerProblem(error: Error, c: Context<Edge>): Response {
   const problem = error instanceof Problem ? error : new Problem("internal", { cause: error });
   if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
   c.header("content-type", "application/problem+json");
-  return c.body(
-    problemDocument(problem.code, problem.details, c.get("requestId")),
-    problem.status,
-    problem.headers,
-  );
+  const text = problemDocument(problem.code, problem.details, c.get("requestId"));
+  c.set("bytes", Buffer.byteLength(text));
+  return c.body(text, problem.status, problem.headers);
 }

@@ -5,6 +5,7 @@ import { rememberedToken } from "../identity/access-token.ts";
 import { Problem, problemDocument } from "../problem.ts";
 import { refusedCost } from "./cost.ts";
 import { knownDenial, knowsDenials } from "../tenant/stub.ts";
+import { noteAnswer, noteRefusal } from "../tenant/usage-notes.ts";
 import { refusalAt, type Denial } from "../tenant/denials.ts";
 import { rateLimit, rateLimitPolicy, retryAfter } from "./headers.ts";
 
@@ -32,9 +33,12 @@ export function turnAway(request: Request): Response | undefined {
   if (denial) {
     let answer = answers.get(denial);
     if (!answer || now >= answer.until) answers.set(denial, (answer = writeOut(denial, now)));
+    noteRefusal(credential, now, request.method === "HEAD" ? 0 : answer.bodyUpToId.length);
     return give(answer, headers);
   }
-  return tenantsInFlight.isFull(credential.tenantId) ? give(TOO_MANY, headers) : undefined;
+  if (!tenantsInFlight.isFull(credential.tenantId)) return undefined;
+  noteAnswer(credential, now, true, 0, 0);
+  return give(TOO_MANY, headers);
 }
 
 function give({ status, headers, bodyUpToId }: Answer, asked: Headers): Response {

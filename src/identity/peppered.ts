@@ -4,23 +4,25 @@ import { Secret, TOTP } from "otpauth";
 // How passwords are hashed and second factors sealed. Without this deployment's settings, so that the command line can make an
 // operator too.
 
-/** A secret that passwords are hashed with, and second factors sealed. */
-export type Pepper = { kid: string; key: Uint8Array };
+/** A secret that passwords are hashed with, at this cost, and second factors sealed. */
+export type Pepper = { kid: string; key: Uint8Array; cost: number };
 
-/** OWASP's figures for scrypt: about 140 ms of CPU and 16 MiB. */
-const SCRYPT = { N: 2 ** 14, r: 8, p: 5 };
+/** OWASP's figures for scrypt, where N is 2^14: about 140 ms of CPU and 16 MiB. */
+const [BLOCK_SIZE, PARALLELIZATION] = [8, 5];
 /** The first pepper's name. Its hashes do not say it. */
 const ORIGINAL = "original";
 
 /** The hash of an account's password by this pepper: 32 bytes in base64url behind its parameters. */
-export function hashWith({ kid, key }: Pepper, account: string, password: string): Promise<string> {
+export function hashWith({ kid, key, cost }: Pepper, account: string, password: string): Promise<string> {
   const salt = createHmac("sha256", key).update(account).digest();
+  const N = 2 ** cost;
+  const options = { N, r: BLOCK_SIZE, p: PARALLELIZATION };
   return new Promise((resolve, reject) => {
-    crypto.scrypt(password.normalize("NFKC"), salt, 32, SCRYPT, (error, hash) => {
+    crypto.scrypt(password.normalize("NFKC"), salt, 32, options, (error, hash) => {
       if (error) reject(error);
       else {
         const of = kid === ORIGINAL ? "" : `${kid}$`;
-        resolve(`scrypt$${SCRYPT.N}$${SCRYPT.r}$${SCRYPT.p}$${of}${hash.toString("base64url")}`);
+        resolve(`scrypt$${N}$${BLOCK_SIZE}$${PARALLELIZATION}$${of}${hash.toString("base64url")}`);
       }
     });
   });

@@ -7,7 +7,7 @@ export function peppers(): [Pepper, ...Pepper[]] {
   return [pepperOf(first), ...others.map(pepperOf)];
 }
 
-const pepperOf = ({ kid, key }: { kid: string; key: Uint8Array | undefined }): Pepper => ({
-  kid,
+const pepperOf = ({ key, ...pepper }: Omit<Pepper, "key"> & { key: Uint8Array | undefined }): Pepper => ({
+  ...pepper,
   key: key ?? settings.PASSWORD_PEPPER,
 });

@@ -1,10 +1,12 @@
 import { and, eq, isNull, sql, type SQL } from "drizzle-orm";
 import type { PgColumn } from "drizzle-orm/pg-core";
-import { jobs, sites, tenants } from "../db/control.ts";
+import { jobs, sites, tenants, usageMonths } from "../db/control.ts";
 import { SITE_KINDS } from "../db/places.ts";
 import { builder, query } from "../db/query.ts";
 import type { PageStart } from "../http/page.ts";
 import type { TenantStatus } from "../tenant-states.ts";
+import { costSql } from "../usage/cost.ts";
+import { monthOf } from "../usage/periods.ts";
 
 // What operators read of tenants: metadata, and no content.
 
@@ -44,13 +46,30 @@ export const operatedTenant = (id: string) =>
     .innerJoin(sites, eq(sites.name, tenants.site))
     .where(eq(tenants.id, id));
 
-/** What the list is sorted by: a column, or what an index has of one. With the id it is the key that a page goes on from. */
+/** A figure of this month; of a tenant that nobody has used, none. */
+const figure = (column: PgColumn) => sql<number>`coalesce(${column}, 0)`;
+const cost = costSql((of) => figure(usageMonths[of]));
+/** What the tenant used this month, and what it stores. */
+const used = {
+  requests: figure(usageMonths.requests).mapWith(Number),
+  refused: figure(usageMonths.refused).mapWith(Number),
+  rows: figure(usageMonths.rows).mapWith(Number),
+  bytes_stored: figure(usageMonths.bytes_stored).mapWith(Number),
+  cost: sql<string>`round(${cost}, 6)::text`,
+};
+
+/** What the list is sorted by: a column, or what is made of some. With the id it is the key that a page goes on from. */
 type Order = { by: SQL | PgColumn };
 
-/** The orders of the list; each needs an index that ends with the tenant's id. */
+/** The orders of the list. Those of the tenants' own columns have an index; figures of the month are read for all of them. */
 const ORDERS = {
   name: { by: sql`lower(${tenants.name})` },
   created_at: { by: tenants.created_at },
+  requests: { by: figure(usageMonths.requests) },
+  refused: { by: figure(usageMonths.refused) },
+  rows: { by: figure(usageMonths.rows) },
+  bytes_stored: { by: figure(usageMonths.bytes_stored) },
+  cost: { by: cost },
 } as const satisfies Record<string, Order>;
 
 type Sort = keyof typeof ORDERS | `-${keyof typeof ORDERS}`;
@@ -72,16 +91,20 @@ export type TenantFilters = {
  */
 export const byIndex = query((db) => db.execute(sql`select set_config('enable_sort', 'off', true)`));
 
-/** One page of the tenants, each with its `place` in this order. */
+/** One page of the tenants, each with what it used in the month of now and its `place` in this order. */
 export function listTenants({ sort, search, after, after_id, rows, ...filters }: TenantFilters & PageStart) {
   const isRising = !sort.startsWith("-");
   const { by }: Order = ORDERS[sort.replace("-", "") as keyof typeof ORDERS];
   const [isLater, direction] = isRising ? [sql`>`, sql`asc`] : [sql`<`, sql`desc`];
   const holds = (column: SQL) => sql`position(lower(${search}) in ${column}) > 0`;
   return builder
-    .select({ ...listed, place: sql<string>`${by}::text` })
+    .select({ ...listed, ...used, place: sql<string>`(${by})::text` })
     .from(tenants)
     .innerJoin(sites, eq(sites.name, tenants.site))
+    .leftJoin(
+      usageMonths,
+      and(eq(usageMonths.tenant_id, tenants.id), eq(usageMonths.month, monthOf(Date.now()))),
+    )
     .where(
       and(
         search === undefined

@@ -21,6 +21,9 @@ const DAY_MS = 86_400_000;
 const inControl = query((db, { most }: Given<{ most: number }>) =>
   db.execute(sql`select forget_old(${most}) as is_more`),
 );
+const ofUsage = query((db, { most }: Given<{ most: number }>) =>
+  db.execute(sql`select forget_usage(${most}) as is_more`),
+);
 const atSite = query((db, { before, most }: Given<{ before: string; most: number }>) =>
   db.execute(sql`select forget_old(${before}::timestamptz, ${most}) as is_more`),
 );
@@ -32,7 +35,7 @@ export const dueTenants = async () =>
   v.parse(Due, await tenantsToSweep(EVERY_HOURS, TENANTS_A_SWEEP)).map(({ tenant }) => tenant);
 
 /**
- * Deletes what is old of a tenant: sessions, invitations and keys that are over, jobs, requests that were repeated, and the
+ * Deletes what is old of a tenant: sessions, invitations and keys that are over, jobs, requests that were repeated, usage, and the
  * audit trail as far as its plan keeps it. Should there be very much, the rest comes the next time.
  */
 export async function forgetOld(record: EdgeRecord, now: number): Promise<void> {
@@ -49,7 +52,7 @@ export async function forgetOld(record: EdgeRecord, now: number): Promise<void> 
     await untilDone(() => site.write({ done: atSite({ before, most }) }));
   } finally {
     // Last, and in any case: it says that the tenant was looked at, so that those at a site out of reach keep nobody waiting.
-    await untilDone(() => controlOf(id).write({ done: inControl({ most }) }));
+    await untilDone(() => controlOf(id).write({ done: inControl({ most }), "": ofUsage({ most }) }));
   }
 }
 

@@ -1,12 +1,13 @@
 import * as v from "valibot";
 import { forgetExpired } from "../db/accounts.ts";
-import { dueWork, tenantsAmong } from "../db/across-tenants.ts";
+import { dueWork, tenantsAmong, totalUsage } from "../db/across-tenants.ts";
 import { bindings } from "../env.ts";
 import { archiveOf } from "./archive.ts";
 import type { Act } from "../db/operators.ts";
 import { eraseTenantAgain, eraseTenantInTime, eraseTenantNow } from "./closing.ts";
 import { LEDGER } from "./erasure.ts";
 import { dropExport, startJob, type Job } from "./jobs.ts";
+import { measureTenant } from "../usage/storage.ts";
 import { dueTenants, forgetOld } from "./retention.ts";
 
 /** A job on which nobody has worked for so long has stopped: a step that is tried again notes that sooner. */
@@ -28,8 +29,8 @@ const Due = v.tuple([
 
 /**
  * Does what is due for tenants without a request of theirs: erases those whose grace period is over, has jobs worked on that
- * have stopped, deletes archives, links and rows whose time is over, and erases again who came back from a backup. One tenant's failure
- * keeps no other waiting; what failed is due the next time.
+ * have stopped, deletes archives, links and rows whose time is over, erases again who came back from a backup, measures what
+ * tenants store, once a day each, and adds up what they use. One tenant's failure keeps no other waiting; what failed is due the next time.
  */
 export async function sweep(now: number): Promise<void> {
   const [{ closed, stopped, erasing, expired }] = v.parse(Due, await dueWork(IDLE_MINUTES));
@@ -54,9 +55,11 @@ export async function sweep(now: number): Promise<void> {
   });
   const until = Date.now() + MAX_RETENTION_MS;
   for (const tenant of await dueTenants()) {
+    await attempt("storage not measured", tenant.id, () => measureTenant(tenant));
     await attempt("old rows not deleted", tenant.id, () => forgetOld(tenant, now));
     if (Date.now() > until) break;
   }
+  await attempt("usage not added up", undefined, totalUsage);
 }
 
 /** Closes the tenant for good, and has it erased, for an operator. Throws `not_found`. */

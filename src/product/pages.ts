@@ -24,6 +24,6 @@ export const productPages = factory.createApp().get(
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
         "require-trusted-types-for 'script'; trusted-types 'none'",
     );
-    return c.html(accountPage({ name: settings.API_NAME, nonce }));
+    return c.html(accountPage({ name: settings.API_NAME, nonce, hasCookie: settings.BROWSER_SESSIONS }));
   },
 );

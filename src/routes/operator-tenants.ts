@@ -40,7 +40,7 @@ const NewOperatedTenant = v.strictObject({
   owner_email: Email,
   reason: v.optional(Reason),
 });
-const ListedTenant = v.object({
+const Tenant = {
   id: v.string(),
   slug: v.string(),
   name: v.string(),
@@ -49,9 +49,18 @@ const ListedTenant = v.object({
   placement: v.object({ kind: v.picklist(SITE_KINDS), region: v.nullable(v.string()) }),
   created_at: v.string(),
   closes_at: v.nullable(v.string()),
+};
+/** The figures are of this month (UTC), what is stored and the cost too. */
+const ListedTenant = v.object({
+  ...Tenant,
+  requests: v.number(),
+  refused: v.number(),
+  rows: v.number(),
+  bytes_stored: v.number(),
+  cost: v.string(),
 });
 const OperatedTenant = v.object({
-  ...ListedTenant.entries,
+  ...Tenant,
   limits: v.nullable(Policies),
   members: v.number(),
   /** What is under way for the tenant as a whole. */

@@ -2,6 +2,7 @@ import { sql } from "drizzle-orm";
 import * as v from "valibot";
 import { query, type Given } from "../db/query.ts";
 import type { Home } from "../db/places.ts";
+import type { Alarm } from "./alarm.ts";
 import { newsOf, openForObject, readNews, siteMember, type News } from "./news.ts";
 
 /** A site that has not taken the news within this time is out of reach. */
@@ -37,6 +38,7 @@ type Homes = { now: () => Promise<Home>; findHome: (epoch: number, isClosed: boo
 export class Courier {
   readonly #tenantId: string;
   readonly #storage: DurableObjectStorage;
+  readonly #alarm: Alarm;
   readonly #homes: Homes;
   /** The outbox entries up to this one are in force at the site. */
   #delivered: number;
@@ -44,9 +46,10 @@ export class Courier {
   /** Deliveries that failed since the last one that did not. */
   #failures = 0;
 
-  constructor(tenantId: string, storage: DurableObjectStorage, homes: Homes) {
+  constructor(tenantId: string, storage: DurableObjectStorage, alarm: Alarm, homes: Homes) {
     this.#tenantId = tenantId;
     this.#storage = storage;
+    this.#alarm = alarm;
     this.#homes = homes;
     this.#delivered = storage.kv.get<number>("delivered") ?? 0;
   }
@@ -59,7 +62,7 @@ export class Courier {
   async deliver(upto: number, news?: News): Promise<void> {
     if (this.#delivered >= upto) return;
     // Before the delivery: if the object crashes during it, the alarm goes on with it.
-    await this.#storage.setAlarm(Date.now() + RETRY_MS);
+    await this.#alarm.set("news", Date.now() + RETRY_MS);
     this.#underWay = this.#underWay.then(() => this.#bring(upto, news));
     await this.#underWay;
   }
@@ -78,10 +81,10 @@ export class Courier {
         await this.#bringPage(page);
       }
       this.#failures = 0;
-      await this.#storage.deleteAlarm();
+      await this.#alarm.clear("news");
     } catch (error) {
       const delay = Math.min(RETRY_MS * 2 ** this.#failures, MAX_RETRY_MS);
-      await this.#storage.setAlarm(Date.now() + delay);
+      await this.#alarm.set("news", Date.now() + delay);
       this.#failures += 1;
       if (this.#failures > 1) return;
       console.error({ message: "site not told", tenant: this.#tenantId, cause: String(error) });

@@ -55,6 +55,11 @@ export class Credentials {
     return key && isLive(key, now) ? key : undefined;
   }
 
+  /** The id of the API key with this hash, if it is known. */
+  idOfKey(hash: string): string | undefined {
+    return this.#keys.get(hash)?.id;
+  }
+
   /** Applies news at `now`, in ms. Call it in the order of the outbox. */
   learn({ keys, deletedKeys, floors }: CredentialNews, now: number): void {
     for (const [id, version] of floors) this.#raise(id, version, now + REVOKED_FOR_S * 1000);

@@ -3,12 +3,15 @@ import { BoundedMap } from "../bounded-map.ts";
 import { FIRST_EPOCH, type Home } from "../db/places.ts";
 import type { Decision, Policy } from "../policy.ts";
 import { admits, type Access, type TenantStatus } from "../tenant-states.ts";
+import { Alarm } from "./alarm.ts";
 import { Courier } from "./courier.ts";
 import { Credentials, type Proof } from "./credentials.ts";
 import { KeyUsage } from "./key-usage.ts";
 import { Ledger, type Row } from "./limits/ledger.ts";
 import { commitMove, loadTenant, type News } from "./news.ts";
 import { homeOf, policiesOf, type EdgeRecord, type KeyRecord } from "./record.ts";
+import { Usage, type Notes, type StoredUsage } from "./usage.ts";
+import { sendUsage, warningOf } from "./usage-flush.ts";
 
 /** How old the tenant's record may grow while requests come in. */
 const RECORD_REFRESH_MS = 300_000;
@@ -25,6 +28,13 @@ const RECORD_RETRY_MS = 10_000;
 /** How soon the tenant's home is looked for again, when it was not found to be elsewhere. */
 const RELOCATION_RETRY_MS = 1000;
 
+/** Usage is sent to Postgres so often at most; after a failure twice as late each time, up to ten minutes. */
+const FLUSH_MS = 60_000;
+const MAX_FLUSH_MS = 600_000;
+
+/** What was stored longer ago is stored again before it is sent. So a flush adds no row to those of a busy tenant. */
+const FRESH_MS = 15_000;
+
 /** Calls whose answers are kept, for one that is made again because its answer was lost. */
 const REMEMBERED_CALLS = 64;
 
@@ -39,18 +49,25 @@ export type Admission =
   | { refused?: never; decision: Decision; key?: Pick<KeyRecord, "id" | "scopes">; home?: Home }
   | { refused: TenantStatus | "unknown" | "revoked" };
 
+/** What is stored of the limits, and the usage beside it, in one row: it costs no row of its own. */
+type StoredRow = Row & { readonly usage?: StoredUsage };
+
 /** The answers to a call's requests, in their order, with the tenant's slug. */
 export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "slug">>;
 
 /**
  * One tenant's single authority at the edge, named by the tenant's id: its status, its credentials and its exact limits.
- * Postgres is the system of record for the first two; the counters live here alone.
+ * Postgres is the system of record for the first two; the counters live here alone, and Postgres gets copies of the usage.
  */
 export class Tenant extends DurableObject<Env> {
   #ledger: Ledger;
   readonly #credentials: Credentials;
   readonly #keyUsage: KeyUsage;
   readonly #courier: Courier;
+  readonly #alarm: Alarm;
+  #usage: Usage;
+  #storedAt = -Infinity;
+  #failedFlushes = 0;
   readonly #recent = new BoundedMap<string, Promise<string>>(REMEMBERED_CALLS);
   /** The outbox entries up to this one are in force here. */
   #confirmed: number;
@@ -68,10 +85,13 @@ export class Tenant extends DurableObject<Env> {
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
-    this.#ledger = new Ledger(ctx.storage.kv.get<Row>("limits"), Date.now());
+    const row = ctx.storage.kv.get<StoredRow>("limits");
+    this.#ledger = new Ledger(row, Date.now());
+    this.#usage = new Usage(row?.usage, Date.now());
+    this.#alarm = new Alarm(ctx.storage, () => this.#usage.wrote(1));
     this.#credentials = new Credentials(ctx.storage);
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
-    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage, {
+    this.#courier = new Courier(ctx.id.name ?? "", ctx.storage, this.#alarm, {
       now: () => this.#homeForNews(),
       findHome: (epoch, isClosed) => this.relocate(epoch, isClosed),
     });
@@ -85,17 +105,18 @@ export class Tenant extends DurableObject<Env> {
   /**
    * Decides on these demands, first come first served. What is admitted is counted, and only that: exactly, also
    * across a crash. A call with the id of a recent one is that one again, and gets its answers. They are Answers in
-   * JSON: as objects, the runtime would take longer to pass them on than the object to decide.
+   * JSON: as objects, the runtime would take longer to pass them on than the object to decide. `notes` are what the caller
+   * alone knows of earlier requests.
    */
-  admit(callId: string, demands: Demand[]): Promise<string> {
+  admit(callId: string, demands: Demand[], notes?: Notes): Promise<string> {
     const known = this.#recent.get(callId);
     if (known) return known;
-    const answers = this.#decide(demands);
+    const answers = this.#decide(demands, notes);
     this.#recent.set(callId, answers);
     return answers;
   }
 
-  async #decide(demands: Demand[]): Promise<string> {
+  async #decide(demands: Demand[], notes: Notes | undefined): Promise<string> {
     const isSupport = demands.some(([, , ...proof]) => proof.length === 4);
     const isStale = () =>
       Date.now() - this.#refreshedAt > (isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS);
@@ -115,19 +136,32 @@ export class Tenant extends DurableObject<Env> {
     // From here to the last decision nothing is awaited: no other request comes between.
     const now = Date.now();
     let waitFor = 0;
+    let [requests, refusals, units] = [0, 0, 0];
+    const keys: [id: string, units: number][] = [];
     const admissions = demands.map(([cost, access, ...proof]): Admission => {
       const credential = this.#credentials.judge(proof, now);
       if (!credential) return { refused: "revoked" };
       if (!admits(status, access)) return { refused: status };
       const { decision, mark, wait } = this.#ledger.decide(this.#policies, cost, now);
       if (wait) waitFor = mark;
+      const isAdmitted = decision.outcome === "admitted";
+      if (isAdmitted) {
+        requests += 1;
+        units += cost;
+      } else refusals += 1;
       const admission = { decision, ...(this.#home && { home: this.#home }) };
       if (credential === true) return admission;
       this.#keyUsage.note(credential.id, now);
+      keys.push([credential.id, isAdmitted ? cost : 0]);
       return { ...admission, key: { id: credential.id, scopes: credential.scopes } };
     });
     this.#writeDueRow();
     if (waitFor > 0) await this.#covered(waitFor);
+    // Only now, as it is answered: what a crash keeps from being answered was never counted.
+    this.#usage.count(now, requests, refusals, units);
+    for (const [id, spent] of keys) this.#usage.countKey(id, spent);
+    if (notes) this.#usage.take(notes, (hash) => this.#credentials.idOfKey(hash), now);
+    this.#watchForIdleness();
     return JSON.stringify({ slug, admissions } satisfies Answers);
   }
 
@@ -183,18 +217,21 @@ export class Tenant extends DurableObject<Env> {
     return this.#homeForNews();
   }
 
-  /** Tells the tenant's site what it could not be told before. */
+  /** Tells the tenant's site what it could not be told before, and Postgres what was used. */
   override async alarm(): Promise<void> {
-    await this.#courier.deliver(this.#confirmed);
+    const due = await this.#alarm.rang(Date.now());
+    await Promise.all([this.#courier.deliver(this.#confirmed), due.has("usage") && this.#flush()]);
   }
 
-  /** Deletes all that is kept here. What is remembered of the tenant's limits is not stored again. */
+  /** Deletes all that is kept here. What is remembered of the tenant's limits and usage is not stored again. */
   async erase(): Promise<void> {
     this.#forget();
     clearTimeout(this.#idleTimer);
     this.#idleTimer = undefined;
     this.#ledger = new Ledger(undefined, Date.now());
+    this.#usage = new Usage(undefined, Date.now());
     await this.#write;
+    this.#alarm.forget();
     await this.ctx.storage.deleteAll();
   }
 
@@ -305,28 +342,37 @@ export class Tenant extends DurableObject<Env> {
     for (const name of ["confirmed", "record"]) this.ctx.storage.kv.delete(name);
   }
 
-  /** Writes the row that the ledger wants on disk, if any, and the next one when that is done. */
+  /** Writes the row that the ledger or the usage wants on disk, if any, and the next one when that is done. */
   #writeDueRow(): void {
-    const row = this.#ledger.due(Date.now());
+    const now = Date.now();
+    const row = this.#ledger.due(now) ?? (this.#usage.idleIn(now) === 0 ? this.#ledger.extra() : undefined);
     if (row) this.#write = this.#writeRow(row);
     else this.#watchForIdleness();
   }
 
   /** Whether the row reached the disk. A failure leaves the next attempt to the next request. */
   async #writeRow(row: Row): Promise<boolean> {
+    const own = this.#usage;
+    own.wrote(1);
+    const usage = own.snapshot();
     try {
       // Unconfirmed, so that no answer which the last row covers waits for this one; sync() tells when it is on disk.
-      await this.ctx.storage.put("limits", row, { allowUnconfirmed: true });
+      const stored: StoredRow = { ...row, usage };
+      const written = this.ctx.storage.put("limits", stored, { allowUnconfirmed: true });
+      await Promise.all([written, this.#askToFlush(FLUSH_MS)]);
       await this.ctx.storage.sync();
     } catch (error) {
       console.error({ message: "limits not written", tenant: this.ctx.id.name, cause: String(error) });
       this.#ledger.failed(Date.now());
+      own.failed();
       this.#watchForIdleness();
       return false;
     } finally {
       this.#write = undefined;
     }
     this.#ledger.confirmed();
+    own.confirmed(usage);
+    this.#storedAt = Date.now();
     this.#writeDueRow();
     return true;
   }
@@ -339,11 +385,55 @@ export class Tenant extends DurableObject<Env> {
 
   /** Has the exact state written a few seconds after the last hit, before the object is put to sleep. */
   #watchForIdleness(): void {
-    const idleIn = this.#ledger.idleIn(Date.now());
-    if (this.#idleTimer !== undefined || idleIn === Infinity) return;
+    if (this.#idleTimer !== undefined) return;
+    const now = Date.now();
+    const idleIn = Math.min(this.#ledger.idleIn(now), this.#usage.idleIn(now));
+    if (idleIn === Infinity) return;
     this.#idleTimer = setTimeout(() => {
       this.#idleTimer = undefined;
       this.#writeDueRow();
     }, idleIn);
+  }
+
+  #askToFlush(inMs: number): Promise<void> {
+    return this.#alarm.ask("usage", Date.now() + inMs);
+  }
+
+  /**
+   * Sends Postgres what is on disk of the usage, and it has not: nothing else, so that after a crash the figures here are not
+   * behind those there. Never throws.
+   */
+  async #flush(): Promise<void> {
+    const [own, tenantId] = [this.#usage, this.ctx.id.name ?? ""];
+    try {
+      if (own.isDirty && Date.now() - this.#storedAt > FRESH_MS) await this.#writeExtraRow();
+      const news = own.unflushed();
+      if (!news) return;
+      const head = await sendUsage(tenantId, news, this.#warning());
+      own.flushed(news.seq);
+      this.#failedFlushes = 0;
+      if (head > this.#confirmed) await this.#confirm(head);
+      // What was stored meanwhile.
+      if (own === this.#usage && own.unflushed()) await this.#askToFlush(FLUSH_MS);
+    } catch (error) {
+      if (own !== this.#usage) return;
+      await this.#askToFlush(Math.min(FLUSH_MS * 2 ** this.#failedFlushes, MAX_FLUSH_MS));
+      this.#failedFlushes += 1;
+      if (this.#failedFlushes === 1)
+        console.error({ message: "usage not sent", tenant: tenantId, cause: String(error) });
+    }
+  }
+
+  async #writeExtraRow(): Promise<void> {
+    await this.#write;
+    const row = this.#ledger.extra();
+    if (row) this.#write = this.#writeRow(row);
+    await this.#write;
+  }
+
+  /** How much of the month's limit is used, if that is worth a warning. */
+  #warning() {
+    const now = Date.now();
+    return this.#record && warningOf(this.#ledger.standings(this.#policies, now), now);
   }
 }

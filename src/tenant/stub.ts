@@ -9,6 +9,7 @@ import { Denials } from "./denials.ts";
 import type { News } from "./news.ts";
 import type { Admission, Answers, Demand, Tenant } from "./object.ts";
 import type { EdgeRecord } from "./record.ts";
+import { bringBack, takeNotes } from "./usage-notes.ts";
 
 /** An object that does not confirm within this time is out of reach. It may read Postgres, and tell the tenant's site. */
 const LEARN_TIMEOUT_MS = 7_000;
@@ -98,16 +99,24 @@ export const outOfReach = (cause: unknown) =>
 /** The tenant's slug as its object last told this isolate. */
 export const lastKnownSlug = (tenantId: string) => slugs.get(tenantId);
 
-/** Calls the object, and once more with the same id if the call may be made again (never when overloaded). */
+/**
+ * Calls the object, and once more with the same id if the call may be made again (never when overloaded). What this isolate
+ * has noted of the tenant's requests goes with it, once: it is lost with a call of which nobody knows what it did.
+ */
 async function callObject(tenantId: string, demands: Demand[]): Promise<Admission[]> {
   const callId = crypto.randomUUID();
+  const notes = takeNotes(tenantId);
   // A stub is broken after an error, so each call has its own.
-  const call = () => tenantObject(tenantId).admit(callId, demands);
+  const call = () =>
+    notes
+      ? tenantObject(tenantId).admit(callId, demands, notes)
+      : tenantObject(tenantId).admit(callId, demands);
   let answers: string;
   try {
     answers = await call();
   } catch (error) {
     const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
+    if (overloaded && notes) bringBack(tenantId, notes);
     if (!retryable || overloaded) throw error;
     // The object may have decided, and then says so again.
     answers = await call();

@@ -15,6 +15,7 @@ const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
 const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
+const USAGE = "drizzle/control/0014_usage_functions.sql";
 const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
 const ROLES = "drizzle/roles.sql";
 const WALL = "drizzle/wall.sql";
@@ -675,8 +676,8 @@ export const DEFECTS: Defect[] = [
   broken(
     "a courier does not come back to a site that was out of reach",
     ["site"],
-    edit(COURIER, "    await this.#storage.setAlarm(Date.now() + RETRY_MS);\n    this", "    this"),
-    edit(COURIER, "      await this.#storage.setAlarm(Date.now() + delay);\n", ""),
+    edit(COURIER, '    await this.#alarm.set("news", Date.now() + RETRY_MS);\n    this', "    this"),
+    edit(COURIER, '      await this.#alarm.set("news", Date.now() + delay);\n', ""),
   ),
   broken(
     "a courier forgets in a restart that the site has more to hear",
@@ -1514,6 +1515,11 @@ export const DEFECTS: Defect[] = [
     edit("src/db/client.ts", "    if (sqlState(error) === DEADLOCK) return ask();\n", ""),
   ),
   broken(
+    "passwords are hashed cheaply where anybody may guess",
+    ["settings"],
+    edit("src/settings.ts", "isReserved(ISSUER) || PASSWORD", "true || PASSWORD"),
+  ),
+  broken(
     "a passkey's challenge ends with a rotation of keys",
     ["factors"],
     edit(
@@ -1536,5 +1542,44 @@ export const DEFECTS: Defect[] = [
     "a retired pepper's password is never kept by the new one",
     ["peppers"],
     edit(ACROSS, "others.length > 0", "others.length > 9"),
+  ),
+
+  // Usage.
+  broken(
+    "usage: what an isolate has noted is sent again",
+    ["usage"],
+    edit("src/tenant/usage-notes.ts", "  known.past = [];\n", ""),
+  ),
+  broken(
+    "usage: a refused request counts as admitted",
+    ["usage"],
+    edit(OBJECT, "} else refusals += 1;", "} else requests += 1;"),
+  ),
+  broken(
+    "usage: a flush is added to what Postgres has",
+    ["usage"],
+    edit(
+      USAGE,
+      "ON CONFLICT (tenant_id, day) DO UPDATE SET\n\t\trequests = excluded.requests",
+      "ON CONFLICT (tenant_id, day) DO UPDATE SET\n\t\trequests = u.requests + excluded.requests",
+    ),
+  ),
+  broken(
+    "usage: a late flush takes the place of a later one",
+    ["usage"],
+    edit(
+      USAGE,
+      "\t\tWHERE u.seq < excluded.seq;\n\tINSERT INTO control.usage_hours",
+      ";\n\tINSERT INTO control.usage_hours",
+    ),
+  ),
+  broken(
+    "usage: an hour's last requests are not stored with it",
+    ["usage-core"],
+    edit(
+      "src/tenant/usage.ts",
+      "      period.isNew = true;\n      grow(counts, REQUESTS",
+      "      grow(counts, REQUESTS",
+    ),
   ),
 ];

@@ -33,9 +33,13 @@ it("makes a new nonce for each answer, and all that runs has it", async () => {
         /script-src 'nonce-([\w-]+)'/.exec(response.headers.get("content-security-policy") ?? "") ?? [];
       const page = await response.text();
       const tags = page.match(/<(script|style)\b[^>]*>/g);
-      expect(tags).toEqual([`<style nonce="${nonce}">`, `<script type="module" nonce="${nonce}">`]);
-      // Nothing in the script ends it early.
-      expect(page.match(/<\/script/g)).toHaveLength(1);
+      expect(tags).toEqual([
+        `<style nonce="${nonce}">`,
+        `<script type="application/json" id="texts">`,
+        `<script type="module" nonce="${nonce}">`,
+      ]);
+      // Nothing in the two ends them early.
+      expect(page.match(/<\/script/g)).toHaveLength(2);
       expect(page).not.toMatch(/ on\w+="| style="|(src|href)="(https?:)?\/\//);
       return nonce;
     }),
@@ -43,10 +47,10 @@ it("makes a new nonce for each answer, and all that runs has it", async () => {
   expect(new Set(nonces).size).toBe(2);
 });
 
-it("is one answer of less than 12 KB, gzipped", async () => {
+it("is one answer of less than 14 KB, gzipped", async () => {
   const { body } = await request("GET", "/account");
   const zipped = await new Response(body?.pipeThrough(new CompressionStream("gzip"))).arrayBuffer();
-  expect(zipped.byteLength).toBeLessThan(12 * 1024);
+  expect(zipped.byteLength).toBeLessThan(14 * 1024);
 });
 
 it("changes nothing when it is opened, whatever token a link has, and takes no other method", async () => {
@@ -58,4 +62,54 @@ it("changes nothing when it is opened, whatever token a link has, and takes no o
   expect(refused.status).toBe(405);
   expect(refused.headers.get("allow")).toBe("GET, HEAD, OPTIONS");
   expect(calls).toEqual({ object: 0, sql: 0, site: 0 });
+});
+
+/** What only a program that is wrong is answered, and what leads to a view or a field instead of a text. */
+const UNSPOKEN = new Set(
+  (
+    "invalid_json invalid_header invalid_cursor idempotency_key_unsupported body_too_large unsupported_media_type " +
+    "cost_above_limit second_factor_required second_factor_enrolment_required step_up_required link_gone invitation_gone " +
+    "invalid_input"
+  ).split(" "),
+);
+
+it("has a sentence for people for each problem that the API may answer to it, and none for a form that is not there", async () => {
+  const page = await (await request("GET", "/account")).text();
+  const [, json = ""] = /<script type="application\/json" id="texts">([^]*?)<\/script>/.exec(page) ?? [];
+  const texts = JSON.parse(json) as Record<string, Record<string, string>>;
+  const { PROBLEM_TEXTS = {}, GONE_TEXTS = {} } = texts;
+
+  const { paths } = await (
+    await request("GET", "/openapi.json")
+  ).json<{
+    paths: Record<string, Record<string, { responses: Record<string, { $ref?: string }> }>>;
+  }>();
+  const calls = [
+    ...page.matchAll(/"(GET|POST|PATCH|DELETE)", ["`](\/v1\/[^"`]*)/g),
+    ...page.matchAll(/(follow)\("(\/v1\/[^"]*)/g),
+  ].map(([, method = "", path = ""]) => ({
+    method: method === "follow" ? "post" : method.toLowerCase(),
+    path: path.replace("${query}", "").replaceAll(/\$\{[^}]*\}/g, "{id}"),
+  }));
+  expect(calls.length).toBeGreaterThan(25);
+  const silent = calls.flatMap(({ method, path }) => {
+    const operation = (paths[path] ?? paths[path.replace(/\/current$/, "/{id}")])?.[method];
+    if (!operation) return [`${method} ${path} is no route`];
+    const codes = Object.values(operation.responses).flatMap(({ $ref = "" }) =>
+      $ref.replace("#/components/responses/", "").split(".").filter(Boolean),
+    );
+    return codes
+      .filter((code) => !UNSPOKEN.has(code) && !PROBLEM_TEXTS[code])
+      .map((code) => `${path}: ${code}`);
+  });
+  expect(silent).toEqual([]);
+
+  const acts = [
+    ...Object.keys(PROBLEM_TEXTS),
+    ...Object.keys(GONE_TEXTS).map((act) => `gone ${act.split(" ")[0]}`),
+  ];
+  const forms = new Set([...page.matchAll(/data-act="([^"]+)"/g)].map(([, act]) => act));
+  expect(acts.map((key) => key.split(" ")[1]).filter((act) => act !== undefined && !forms.has(act))).toEqual(
+    [],
+  );
 });

@@ -643,6 +643,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/heavy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The tenants that use most, now or over a period */
+        get: operations["listOperatorHeavyTenants"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/moves": {
         parameters: {
             query?: never;
@@ -729,6 +746,23 @@ export interface paths {
         head?: never;
         /** Suspend or reinstate a tenant, or change its plan or its own limits */
         patch: operations["updateOperatorTenant"];
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/cost": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a tenant costs by published prices, part by part; of this month unless days are named */
+        get: operations["getOperatorTenantCost"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/v1/operator/tenants/{id}/erase": {
@@ -845,6 +879,40 @@ export interface paths {
         put?: never;
         /** The next token of your own session of support, for ten minutes at most */
         post: operations["createSupportToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What a tenant used in each day or hour (UTC), as the tenant sees it */
+        get: operations["getOperatorTenantUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What all tenants used together in each day or hour (UTC) */
+        get: operations["getOperatorUsage"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1374,6 +1442,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/tenant/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was used in each day or hour (UTC), periods without any use included */
+        get: operations["getTenantUsage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/token": {
         parameters: {
             query?: never;
@@ -1486,6 +1571,18 @@ export interface components {
             recovery_codes?: string[];
             /** @enum {string} */
             type: "totp" | "passkey";
+        };
+        Cost: {
+            as_of: string;
+            currency: string;
+            parts: {
+                amount: string;
+                quantity: string;
+                unit: string;
+                unit_price: string;
+                what: string;
+            }[];
+            total: string;
         };
         EmailChange: {
             /**
@@ -1691,6 +1788,30 @@ export interface components {
             /** @constant */
             status: "ok";
         };
+        HeavyTenant: {
+            bytes_out: number;
+            bytes_stored: number | null;
+            cost: string;
+            db_ms: number;
+            errors: number;
+            refused: number;
+            requests: number;
+            rows: number | null;
+            tenant: {
+                /**
+                 * Format: uuid
+                 * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+                 */
+                id: string;
+                /** @example Acme */
+                name: string;
+                plan: string;
+                /** @example acme */
+                slug: string;
+                status: string;
+            };
+            units: number;
+        };
         Home: {
             account: string;
             docs: string;
@@ -1859,7 +1980,9 @@ export interface components {
             user_agent: string;
         };
         ListedTenant: {
+            bytes_stored: number;
             closes_at: string | null;
+            cost: string;
             /**
              * Format: date-time
              * @example 2026-11-23T09:30:00.000Z
@@ -1879,6 +2002,9 @@ export interface components {
             };
             /** @enum {string} */
             plan: "solo" | "startup" | "enterprise";
+            refused: number;
+            requests: number;
+            rows: number;
             /** @example acme */
             slug: string;
             /** @enum {string} */
@@ -2725,6 +2851,30 @@ export interface components {
             subject_token: string;
             /** @enum {string} */
             subject_token_type: "urn:ietf:params:oauth:token-type:jwt" | "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:access_token";
+        };
+        UsageReport: {
+            data: {
+                bytes_out: number;
+                bytes_stored: number | null;
+                errors: number;
+                refused: number;
+                requests: number;
+                rows: number | null;
+                start: string;
+                units: number;
+            }[];
+        };
+        UsageTotal: {
+            active: number;
+            bytes_out: number;
+            bytes_stored: number | null;
+            errors: number;
+            refused: number;
+            requests: number;
+            rows: number | null;
+            start: string;
+            tenants: number;
+            units: number;
         };
         WithReason: {
             reason: string;
@@ -3878,7 +4028,7 @@ export interface components {
         /** @description The id of the session of support. */
         session_id: string;
         /** @description The order: by this, or in reverse with `-` before it. Newest first by default. */
-        sort: "name" | "-name" | "created_at" | "-created_at";
+        sort: "name" | "-name" | "created_at" | "-created_at" | "requests" | "-requests" | "refused" | "-refused" | "rows" | "-rows" | "bytes_stored" | "-bytes_stored" | "cost" | "-cost";
         /** @description The user's id. */
         user_id: string;
     };
@@ -5722,6 +5872,40 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    listOperatorHeavyTenants: {
+        parameters: {
+            query?: {
+                by?: "requests" | "refused" | "units" | "errors" | "bytes_out" | "db_ms" | "rows" | "bytes_stored" | "cost";
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+                period?: "hour" | "day" | "week" | "month" | "last_month";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tenants that use most, now or over a period */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["HeavyTenant"][];
+                    };
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     listOperatorMoves: {
         parameters: {
             query?: {
@@ -6037,6 +6221,40 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getOperatorTenantCost: {
+        parameters: {
+            query?: {
+                from?: string;
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a tenant costs by published prices, part by part; of this month unless days are named */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Cost"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     eraseOperatorTenant: {
         parameters: {
             query?: never;
@@ -6335,6 +6553,74 @@ export interface operations {
             403: components["responses"]["insufficient_scope"];
             404: components["responses"]["not_found"];
             409: components["responses"]["support_session_asked.support_session_over"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorTenantUsage: {
+        parameters: {
+            query?: {
+                from?: string;
+                granularity?: "day" | "hour";
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What a tenant used in each day or hour (UTC), as the tenant sees it */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorUsage: {
+        parameters: {
+            query?: {
+                from?: string;
+                granularity?: "day" | "hour";
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What all tenants used together in each day or hour (UTC) */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["UsageTotal"][];
+                    };
+                };
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -7982,6 +8268,42 @@ export interface operations {
             403: components["responses"]["step_up_required.insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
             404: components["responses"]["not_found"];
             409: components["responses"]["support_session_over"];
+            429: components["responses"]["quota_exceeded.too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getTenantUsage: {
+        parameters: {
+            query?: {
+                api_key_id?: string;
+                from?: string;
+                granularity?: "day" | "hour";
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What was used in each day or hour (UTC), periods without any use included */
+            200: {
+                headers: {
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UsageReport"];
+                };
+            };
+            400: components["responses"]["cost_above_limit"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope.wrong_host.tenant_suspended.tenant_read_only.tenant_closing.tenant_erasing"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
             429: components["responses"]["quota_exceeded.too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];

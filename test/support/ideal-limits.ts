@@ -3,6 +3,10 @@ import type { Decision, Policy, Standing } from "../../src/policy.ts";
 declare global {
   interface ImportMetaEnv {
     readonly PROPERTY_RUNS?: string;
+    /** How much the tests of usage do (docs/usage.md). */
+    readonly USAGE_REQUESTS: string;
+    readonly USAGE_TENANTS: string;
+    readonly USAGE_DAYS: string;
   }
   interface ImportMeta {
     readonly env: ImportMetaEnv;

@@ -5,22 +5,25 @@
  * @typedef {{ id: string, slug: string, name: string, role: string }} Tenant
  * @typedef {{ access_token: string, refresh_token?: string, user: { id: string, email: string }, tenant: Tenant, recovery_codes?: string[] }} Session
  * @typedef {{ id: string, type: "passkey" | "totp", name: string, created_at: string, last_used_at: string | null }} Factor
- * @typedef {{ id: string, current: boolean, user_agent: string, country?: string | null, last_used_at: string }} Listed
+ * @typedef {{ id: string, current: boolean, device: string, country?: string | null, last_used_at: string }} Listed
  * @typedef {{ user: { email: string, email_verified?: boolean }, tenant: Tenant, other_tenants: Tenant[] }} Me
  * @typedef {{ id?: string, secret?: string, uri?: string, options?: PublicKeyCredentialCreationOptionsJSON }} Enrolment
  * @typedef {{ challenge: string, options: PublicKeyCredentialRequestOptionsJSON }} Challenge
- * @typedef {{ code?: string, title?: string, detail?: string, errors?: { pointer: string, detail: string }[],
- *   methods?: string[], challenge?: string, options?: PublicKeyCredentialRequestOptionsJSON }} ProblemDocument
+ * @typedef {{ code?: string, detail?: string, instance?: string, errors?: { pointer: string, detail: string }[],
+ *   methods?: string[], challenge?: string, options?: PublicKeyCredentialRequestOptionsJSON, wait?: number }} ProblemDocument
+ * @typedef {{ PROBLEM_TEXTS: Record<string, string>, FIELD_TEXTS: Record<string, string>,
+ *   GONE_TEXTS: Record<string, [text: string, then: string, view: string]> }} Texts
  * @typedef {Record<string, unknown>} Body
  */
 
-/** Whatever ends an act before it is done: mostly a problem document (RFC 9457) of the API's. */
+/** Whatever ends an act before it is done: a problem document (RFC 9457) of the API's, or a text of the page's own. */
 class Problem extends Error {
-  /** @param {ProblemDocument} document */
-  constructor(document) {
-    super(document.detail ?? document.title ?? "Something went wrong. Try again.");
+  /** @param {ProblemDocument | string} of */
+  constructor(of) {
+    const document = typeof of === "string" ? {} : of;
+    super(typeof of === "string" ? of : document.detail);
     this.document = document;
-    this.code = document.code;
+    this.code = document.code ?? "";
     this.errors = document.errors ?? [];
   }
 }
@@ -65,16 +68,24 @@ function make(tag, properties = {}, ...children) {
 
 const LANGUAGE = document.documentElement.lang;
 const PRODUCT = document.title;
+/** Whether the deployment has browser sessions: a cookie that no script reads has the refresh token. */
+const HAS_COOKIE = "cookie" in document.body.dataset;
 const HAS_PASSKEYS =
   typeof PublicKeyCredential === "function" && "parseRequestOptionsFromJSON" in PublicKeyCredential;
 
-/** Tells of what was done, without taking the focus. */
-const say = (text = "") => {
-  at("notice").textContent = text;
-};
+/** What people read instead of what the API tells programs. @type {Texts} */
+const { PROBLEM_TEXTS, FIELD_TEXTS, GONE_TEXTS } = JSON.parse(at("texts").textContent ?? "");
+
+/** Tells of what was done, without taking the focus: where it was asked for, or above all. @param {string} [near] */
+function say(text = "", near = "body") {
+  for (const each of all(document, "[role=status]", HTMLElement)) each.textContent = "";
+  const [status] = all(document, `${near} [role=status]`, HTMLElement);
+  if (status) status.textContent = text;
+}
 
 /** Shows one view, with its fields empty, and leads the focus to its title. @param {string} id */
 function show(id, notice = "") {
+  for (const each of all(document, "dialog[open]", HTMLDialogElement)) each.close();
   for (const each of all(document, ".view", HTMLElement)) each.hidden = each.id !== id;
   for (const form of document.forms) {
     clear(form);
@@ -85,12 +96,16 @@ function show(id, notice = "") {
   say(notice);
   const title = at(`${id}-title`);
   document.title = `${title.textContent} · ${PRODUCT}`;
-  title.focus();
+  title.focus({ preventScroll: true });
+  scrollTo(0, 0);
 }
 
-/** Says at the end of a link from a mail what has come of it. @param {string} text */
-function done(text) {
+/** Says what has come of a form or of a link from a mail, and leads on. @param {string} title @param {string} text */
+function done(title, text, then = "Go on", view = "#sign-in") {
+  at("done-title").textContent = title;
   at("done-text").textContent = text;
+  at("done-then").textContent = then;
+  at("done-then").setAttribute("href", view);
   show("done");
 }
 
@@ -104,8 +119,12 @@ function offer(place, methods) {
 
 /** Copies the text of an element, or where it leads. @param {string} id */
 async function copy(id) {
-  await navigator.clipboard.writeText(at(id).getAttribute("href") ?? at(id).textContent ?? "");
-  say("Copied.");
+  try {
+    await navigator.clipboard.writeText(at(id).getAttribute("href") ?? at(id).textContent ?? "");
+  } catch {
+    throw new Problem("Your browser lets no page copy. Mark the text, and copy it yourself.");
+  }
+  say("Copied.", ".view:not([hidden])");
 }
 
 /** Has a field described by its hint, if it has one, and by what is wrong with it. @param {HTMLElement} field @param {string} fault */
@@ -127,30 +146,70 @@ function clear(place) {
   }
 }
 
+/** "15 minutes". @param {number} seconds */
+function durationOf(seconds) {
+  const [unit, length] = seconds < 60 ? ["second", 1] : seconds < 7200 ? ["minute", 60] : ["hour", 3600];
+  const form = new Intl.NumberFormat(LANGUAGE, { style: "unit", unit, unitDisplay: "long" });
+  return form.format(Math.ceil(seconds / length));
+}
+
+/** What people read of a problem, at this form. @param {Problem} problem @param {string} act */
+function textOf({ code, message, document: { wait, instance = "" } }, act) {
+  const text = PROBLEM_TEXTS[`${code} ${act}`] ?? PROBLEM_TEXTS[code] ?? message;
+  return (text || "Something went wrong. Try again.")
+    .replace("{wait}", wait === undefined ? "a moment" : durationOf(wait))
+    .replace("{id}", instance);
+}
+
+/** The fields that a problem without `errors` is about, by its code; there is one of them in a form. @type {Record<string, string[]>} */
+const ABOUT = {
+  unauthenticated: ["code", "recovery_code"],
+  wrong_factor: ["code", "recovery_code"],
+  wrong_password: ["current_password", "password"],
+  slug_taken: ["tenant/slug"],
+};
+
+/** What is wrong with which field of a form, and else what is wrong. @param {HTMLElement} place @param {Problem} problem */
+function faultsOf(place, problem) {
+  /** @param {string} name @param {HTMLElement} within */
+  const labelOf = (name, within) =>
+    within.querySelector(`:is(input, select)[name="${CSS.escape(name)}"]:enabled`)?.closest("label");
+  if (problem.code !== "invalid_input") {
+    const about = ABOUT[problem.code]?.map((name) => labelOf(name, place)).find(Boolean);
+    return [{ label: about, text: textOf(problem, place.dataset["act"] ?? "") }];
+  }
+  return problem.errors.map(({ pointer, detail }) => {
+    const name = pointer.slice(1);
+    const label = labelOf(name, place) ?? labelOf(name, wholeOf(place));
+    // Of a new password, the API says what is wrong with this one.
+    return { label, text: detail.startsWith("This password") ? detail : (FIELD_TEXTS[name] ?? detail) };
+  });
+}
+
+/** The view or the dialog that it is in. @param {HTMLElement} place @returns {HTMLElement} */
+const wholeOf = (place) => place.closest(".view, dialog") ?? place;
+
+let faults = 0;
+
 /** Says what went wrong: at the fields that it is about, and for the rest at the end of the form. @param {HTMLElement} place @param {unknown} error */
 function report(place, error) {
-  const problem = error instanceof Problem ? error : new Problem({});
+  const problem = error instanceof Problem ? error : new Problem("");
+  // Whoever is signed out has been told so.
+  if (problem.code === "invalid_token") return;
   if (!(error instanceof Problem)) console.error(error);
-  const rest = problem.errors.filter(({ pointer, detail }) => {
-    const name = CSS.escape(pointer.slice(1));
-    const scope = place.closest(".view, dialog") ?? place;
-    const [field] = [
-      ...all(place, `[name="${name}"]:enabled`, HTMLElement),
-      ...all(scope, `[name="${name}"]:enabled`, HTMLElement),
-    ];
-    const label = field?.closest("label");
-    if (!field || !label) return true;
-    const id = `fault-${crypto.randomUUID()}`;
-    label.after(make("p", { id, className: "fault", textContent: detail }));
+  const rest = faultsOf(place, problem).filter(({ label, text }) => {
+    const field = label?.querySelector("input, select");
+    if (!label || !(field instanceof HTMLElement)) return true;
+    const id = `fault-${++faults}`;
+    label.after(make("p", { id, className: "fault", textContent: text }));
     field.setAttribute("aria-invalid", "true");
     describe(field, id);
     return false;
   });
-  const [invalid] = all(place.closest(".view, dialog") ?? place, "[aria-invalid]", HTMLElement);
+  const [invalid] = all(wholeOf(place), "[aria-invalid]", HTMLElement);
   invalid?.focus();
-  if (problem.errors.length > 0 && rest.length === 0) return;
   const alert = place.querySelector(":scope > [role=alert]") ?? at("problem");
-  alert.textContent = [problem.message, ...rest.map(({ detail }) => detail)].join(" ");
+  alert.textContent = rest.map(({ text }) => text).join(" ");
 }
 
 /** What is being done, by the element that it was asked for with: no second time meanwhile. @type {Set<HTMLElement>} */
@@ -161,7 +220,7 @@ async function run(place, act) {
   if (working.has(place)) return;
   working.add(place);
   place.ariaBusy = "true";
-  clear(place);
+  clear(wholeOf(place));
   at("problem").textContent = "";
   say();
   try {
@@ -187,12 +246,13 @@ let session;
  */
 async function send(method, path, body, token) {
   /** @type {Record<string, string>} */
-  const headers = { "x-refresh-token": "cookie" };
+  const headers = {};
+  if (HAS_COOKIE) headers["x-refresh-token"] = "cookie";
   if (body) headers["content-type"] = "application/json";
   if (token) headers["authorization"] = `Bearer ${token}`;
   const response = await fetch(path, { method, headers, body: body ? JSON.stringify(body) : null }).catch(
     () => {
-      throw new Problem({ detail: "There was no answer. Look after your connection, and try again." });
+      throw new Problem("There was no answer. Check your connection, then try again.");
     },
   );
   const isJson = response.headers.get("content-type")?.includes("json");
@@ -201,7 +261,8 @@ async function send(method, path, body, token) {
   if (response.ok) return answer;
   // An access token that is over. Another 401 is about what was sent, such as a wrong password.
   if (response.headers.get("www-authenticate")?.includes("invalid_token")) answer.code = "invalid_token";
-  throw new Problem(answer);
+  const wait = Number(response.headers.get("retry-after") ?? Number.NaN);
+  throw new Problem(Number.isNaN(wait) ? answer : { ...answer, wait });
 }
 
 /** @type {Promise<Session> | undefined} */
@@ -233,12 +294,21 @@ async function ask(method, path, body) {
     } catch (error) {
       if (!(error instanceof Problem) || tried.has(error.code)) throw error;
       tried.add(error.code);
-      if (error.code === "invalid_token")
-        await resume().catch(() => leave("Your session has ended. Sign in again."));
-      else if (error.code === "step_up_required") await stepUp(error);
+      if (error.code === "invalid_token") await resumeOrLeave();
+      else if (error.code === "step_up_required") await stepUp();
       else throw error;
       if (!session) throw error;
     }
+  }
+}
+
+/** Goes on with the session, if it has not been ended. */
+async function resumeOrLeave() {
+  try {
+    await resume();
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== "unauthenticated") throw error;
+    leave("You were signed out. Sign in again.");
   }
 }
 
@@ -251,22 +321,17 @@ function leave(notice) {
 
 // --- Passkeys ---
 
-/** What a browser says of a passkey that was not used or made. @param {unknown} error @returns {never} */
+/** What a browser says of a passkey that was not used or made: mostly that somebody has cancelled it. @param {unknown} error @returns {never} */
 function refuse(error) {
   const isKnown = error instanceof DOMException && error.name === "InvalidStateError";
-  throw new Problem({
-    detail: isKnown
-      ? "This device has a passkey for your account already."
-      : "No passkey was used. Try again.",
-  });
+  throw new Problem(
+    isKnown ? "This device has a passkey for your account already." : "The passkey was not used. Try again.",
+  );
 }
 
 /** @param {Credential | null} credential */
-function asJson(credential) {
-  if (!(credential instanceof PublicKeyCredential))
-    throw new Problem({ detail: "No passkey was used. Try again." });
-  return credential.toJSON();
-}
+const asJson = (credential) =>
+  credential instanceof PublicKeyCredential ? credential.toJSON() : refuse(undefined);
 
 /** @param {PublicKeyCredentialRequestOptionsJSON} options */
 async function usePasskey(options) {
@@ -311,14 +376,14 @@ async function begin(answer) {
   }
 }
 
-/** Has the session of an answer, if there is one, and shows its recovery codes, if there are any. @param {Partial<Session>} answer */
-async function enter({ recovery_codes: codes, ...rest }) {
+/** Has the session of an answer, if there is one, and shows its recovery codes, or else the account. @param {Partial<Session>} answer */
+async function enter({ recovery_codes: codes, ...rest }, notice = "") {
   if (rest.access_token !== undefined) session = /** @type {Session} */ (rest);
   asked = {};
   if (codes) {
     at("recovery-codes").textContent = codes.join("\n");
     show("recovery");
-  } else await home();
+  } else await home(notice);
 }
 
 /** The tenants to choose from, which the API names when an account is in several. @param {unknown} error */
@@ -342,10 +407,12 @@ let hasLooked = false;
 
 /** Shows the account of who is signed in, or how to sign in. */
 async function home(notice = "") {
-  if (!session && !hasLooked) {
+  if (!session && HAS_COOKIE && !hasLooked) {
     hasLooked = true;
-    // Most often there is none, and nobody has to know.
-    await resume().catch(() => undefined);
+    await resume().catch((error) => {
+      // Whoever is not signed in yet does not have to know.
+      if (!(error instanceof Problem) || error.code !== "unauthenticated") throw error;
+    });
   }
   if (!session) {
     at("which-tenant").hidden = true;
@@ -367,20 +434,27 @@ async function home(notice = "") {
 
 // --- The account ---
 
+/** Whether the account has no address: whoever reads that mailbox has taken it, and with it the password. */
+let isDisplaced = false;
+
 /** @param {Me} me */
 function showWho({ user, tenant, other_tenants: others }) {
+  isDisplaced = user.email.endsWith("@displaced.invalid");
+  const address = isDisplaced ? "" : user.email;
   /** @type {[string, string][]} */
   const facts = [
-    ["Email", user.email_verified ? `${user.email} (confirmed)` : user.email],
-    ["Tenant", tenant.name],
+    ["Email", user.email_verified ? `${address} (confirmed)` : address || "None"],
+    ["Workspace", tenant.name],
     ["Role", tenant.role],
   ];
   at("who").replaceChildren(
     ...facts.map(([term, text]) => make("div", {}, make("dt", {}, term), make("dd", {}, text))),
   );
-  at("unverified").hidden = user.email_verified !== false;
+  at("no-address").hidden = !isDisplaced;
+  at("own").hidden = isDisplaced;
+  at("unverified").hidden = isDisplaced || user.email_verified !== false;
   for (const each of all(at("account"), "[autocomplete=username]", HTMLInputElement))
-    each.defaultValue = user.email;
+    each.defaultValue = address;
   at("tenants").hidden = others.length === 0;
   at("tenant-list").replaceChildren(
     ...others.map(({ slug, name, role }) =>
@@ -424,18 +498,21 @@ async function showFactors() {
     throw error;
   });
   at("factors").hidden = !answer;
+  at("own").hidden = !answer || isDisplaced;
   factors = answer?.data ?? [];
   at("no-factors").hidden = factors.length > 0;
   at("new-recovery").hidden = factors.length === 0;
   at("factor-list").replaceChildren(
     ...factors.map(({ id, type, name, last_used_at: used }) => {
       const kind = type === "passkey" ? "Passkey" : "Authenticator app";
-      return row(
+      const item = row(
         name,
         `${kind}, ${used ? `last used ${timeOf(used)}` : "not used yet"}`,
         ["Rename", async () => renameFactor(id, name)],
         ["Remove", async () => removeFactor(id, name)],
       );
+      item.id = id;
+      return item;
     }),
   );
 }
@@ -458,34 +535,21 @@ async function renameFactor(id, name) {
   if (!(await confirmed(dialog))) return;
   await ask("PATCH", `/v1/me/factors/${id}`, { name: field.value });
   await showFactors();
-  say("It has its new name.");
+  at(id).querySelector("button")?.focus();
+  say(`It is called ${field.value} now.`, "#factors");
 }
 
 /** @param {string} id @param {string} name */
 async function removeFactor(id, name) {
-  at("remove-name").textContent = name;
-  if (!(await confirmed(dialogAt("remove")))) return;
+  at("remove-title").textContent = `Remove ${name}?`;
+  at("remove-last").hidden = factors.length > 1;
+  const answer = confirmed(dialogAt("remove"));
+  for (const each of all(at("remove"), "[data-close]", HTMLElement)) each.focus();
+  if (!(await answer)) return;
   await ask("DELETE", `/v1/me/factors/${id}`);
   await showFactors();
   at("factors-title").focus();
-  say(`${name} was removed.`);
-}
-
-/** "Firefox on Linux", of what a browser says that it is. @param {string} agent */
-function browserOf(agent) {
-  const name = /(Edg|OPR|Firefox|FxiOS|CriOS|Chrome|Safari)[\w ]*\//.exec(agent)?.[1];
-  const system = /(iPhone|iPad|Android|Windows|Mac OS|CrOS|Linux)/.exec(agent)?.[1];
-  /** @type {Record<string, string>} */
-  const names = {
-    Edg: "Edge",
-    OPR: "Opera",
-    FxiOS: "Firefox",
-    CriOS: "Chrome",
-    "Mac OS": "macOS",
-    CrOS: "ChromeOS",
-  };
-  if (!name) return agent.slice(0, 60) || "Unknown program";
-  return (names[name] ?? name) + (system ? ` on ${names[system] ?? system}` : "");
+  say(`${name} is removed.`, "#factors");
 }
 
 /** @param {string} code */
@@ -500,23 +564,28 @@ async function showSessions(cursor) {
   const query = cursor === undefined ? "" : `?cursor=${encodeURIComponent(cursor)}`;
   /** @type {{ data: Listed[], next_cursor: string | null }} */
   const page = await ask("GET", `/v1/sessions${query}`);
-  const rows = page.data.map(({ id, current, user_agent, country, last_used_at }) => {
+  const rows = page.data.map(({ id, current, device, country, last_used_at }) => {
     const where = country ? `, ${countryOf(country)}` : "";
-    const name = browserOf(user_agent);
-    if (current) return row(name, `This session${where}`);
+    const name = device || "Unknown browser";
+    if (current) return row(name, `This browser${where}`);
     return row(name, `Last used ${timeOf(last_used_at)}${where}`, [
-      "End",
+      "Sign out",
       async () => {
         await ask("DELETE", `/v1/sessions/${id}`);
         await showSessions();
         at("sessions-title").focus();
-        say("The session was ended.");
+        say(`${name} is signed out.`, "#sessions");
       },
     ]);
   });
   const list = at("session-list");
   if (cursor === undefined) list.replaceChildren(...rows);
-  else list.append(...rows);
+  else {
+    list.append(...rows);
+    // The button may go.
+    rows[0]?.setAttribute("tabindex", "-1");
+    rows[0]?.focus();
+  }
   at("more-sessions").hidden = page.next_cursor === null;
   nextSessions = page.next_cursor ?? undefined;
 }
@@ -528,29 +597,38 @@ let confirmApp = () => Promise.resolve();
 
 /** Has a factor confirmed that was just made: a passkey at once, an app when its code is there. @param {Enrolment} made @param {(proof: Body) => Promise<Partial<Session>>} confirm */
 async function enrol(made, confirm) {
-  if (made.options) return enter(await confirm({ response: await makePasskey(made.options) }));
+  const notice = "It is added. You use it when you sign in next.";
+  if (made.options) return enter(await confirm({ response: await makePasskey(made.options) }), notice);
   at("app-secret").textContent = made.secret ?? "";
   at("app-uri").setAttribute("href", made.uri ?? "");
-  confirmApp = async (proof) => enter(await confirm(proof));
+  confirmApp = async (proof) => enter(await confirm(proof), notice);
   return show("app");
 }
 
 /** Ends the wait for a proof. @type {(proof?: Problem) => void} */
 let endStep = () => undefined;
 
-/** Asks for a fresh proof of who it is. Throws when the dialog is left without one. @param {Problem} problem */
-function stepUp(problem) {
-  const known = factors.map(({ type }) => type);
-  // Whoever has a second factor proves that one.
-  const methods = problem.document.methods ?? (known.length > 0 ? [...known, "recovery_code"] : ["password"]);
-  const dialog = dialogAt("step-up");
-  offer(dialog, methods);
-  dialog.showModal();
+/** Asks for a fresh proof of who it is. Throws when the dialog is left without one. */
+function stepUp() {
+  if (isDisplaced && factors.length === 0)
+    throw new Problem("Your account has no password yet. Add an email address and a password first.");
+  offerSteps();
+  dialogAt("step-up").showModal();
   /** @type {Promise<void>} */
   const proven = new Promise((resolve, reject) => {
     endStep = (refused) => (refused ? reject(refused) : resolve());
   });
   return proven;
+}
+
+/** Offers the proofs that the API takes: of whoever has a second factor, that one alone. */
+function offerSteps() {
+  const types = factors.map(({ type }) => type);
+  offer(at("step-up"), types.length > 0 ? [...types, "recovery_code"] : ["password"]);
+  at("step-up-why").textContent =
+    types.length > 0
+      ? "This change takes your second step again. Your password is not enough for it."
+      : "This change takes your password again.";
 }
 
 /** @param {Body} proof */
@@ -560,6 +638,18 @@ async function prove(proof) {
   if (answer.access_token !== undefined) session = /** @type {Session} */ (answer);
   endStep();
   dialogAt("step-up").close();
+}
+
+/** The same by the password. Whoever has added a second factor since, elsewhere, is asked for that. @param {Body} proof */
+async function proveByPassword(proof) {
+  try {
+    await prove(proof);
+  } catch (error) {
+    if (!(error instanceof Problem) || error.code !== "wrong_factor") throw error;
+    await showFactors();
+    offerSteps();
+    at("step-up-title").focus();
+  }
 }
 
 // --- What the forms do, by their data-act ---
@@ -574,41 +664,48 @@ const ACTS = {
   "sign-up": async (body) => {
     /** @type {Session} */
     const answer = await send("POST", "/v1/signup", body);
-    if (answer.access_token === undefined) done("Look for a mail from us, and open its link to finish.");
-    else await enter(answer);
+    if (answer.access_token !== undefined) return enter(answer);
+    return lookForMail(`We sent a mail to ${body["email"]}. Open its link within 24 hours to finish.`);
   },
-  forgot: async (body) => {
-    await send("POST", "/v1/password-resets", body);
-    done("If the address has an account, a mail with a link is on its way.");
+  forgot: async ({ email }) => {
+    await send("POST", "/v1/password-resets", { email });
+    lookForMail(
+      `We sent a mail to ${email}. If there is an account, it has a link that works for 30 minutes.`,
+    );
   },
   reset: async (body) => {
-    await send("POST", "/v1/password-resets/confirm", { token: linkToken, ...body });
-    done("You have a new password. Sign in with it.");
+    await follow("/v1/password-resets/confirm", body);
+    done("You have a new password", "You were signed out everywhere. Sign in with it.", "Sign in");
   },
-  verification: async () => {
-    await send("POST", "/v1/email-verifications/confirm", { token: linkToken });
-    done("Your email address is confirmed.");
+  verification: async (body) => {
+    await follow("/v1/email-verifications/confirm", body);
+    done("Your address is confirmed", "That was all.");
   },
-  signup: async () => {
-    await send("POST", "/v1/email-verifications/confirm", { token: linkToken });
-    done("Your account is ready. Sign in.");
+  signup: async (body) => {
+    await follow("/v1/email-verifications/confirm", body);
+    done("Your account is ready", "Sign in with your email address and password.", "Sign in");
   },
-  "email-change": async () => {
-    await send("POST", "/v1/email-changes/confirm", { token: linkToken });
-    done("You sign in with your new email address from now on.");
+  "email-change": async (body) => {
+    await follow("/v1/email-changes/confirm", body);
+    done("Your address is changed", "You sign in with the new one from now on.");
   },
-  "email-undo": async () => {
-    await send("POST", "/v1/email-changes/undo", { token: linkToken });
+  "email-undo": async (body) => {
+    await follow("/v1/email-changes/undo", body);
     done(
-      "Your account has its old email address again. If it was not you who changed it, choose a new password.",
+      "Your old address is back",
+      "You were signed out everywhere. If it was not you who changed it, somebody knows your password: set a new one.",
+      "Set a new password",
+      "#forgot",
     );
   },
   invitation: async (body) =>
-    begin(send("POST", "/v1/invitations/accept", { token: linkToken, ...body })).catch((error) => {
-      if (error instanceof Problem && error.errors.some(({ pointer }) => pointer === "/password"))
-        for (const each of all(at("invitation"), "fieldset", HTMLFieldSetElement))
-          each.hidden = each.disabled = false;
-      throw error;
+    begin(follow("/v1/invitations/accept", body)).catch((error) => {
+      const [fieldset] = all(at("invitation"), "fieldset:disabled", HTMLFieldSetElement);
+      const isAsked = error instanceof Problem && error.errors.some(({ pointer }) => pointer === "/password");
+      if (!fieldset || !isAsked) throw error;
+      fieldset.hidden = fieldset.disabled = false;
+      fieldset.querySelector("input")?.focus();
+      say("Choose a password for your account.", "#invitation");
     }),
 
   "factor-code": async (body) =>
@@ -634,29 +731,55 @@ const ACTS = {
   app: async (body) => confirmApp(body),
   recovery: async () => {
     at("recovery-codes").textContent = "";
-    await home();
+    await home("Two-step sign-in is set up.");
   },
   "new-recovery": async () => enter(await ask("POST", "/v1/me/recovery-codes")),
-  "step-up": prove,
+  "step-up-code": prove,
+  "step-up-recovery": prove,
+  "step-up-password": proveByPassword,
   "step-up-passkey": async () => prove(await passkeyProof()),
 
   resend: async () => {
     await ask("POST", "/v1/email-verifications");
-    say("The mail is on its way.");
+    say("The mail is on its way. Look into your spam folder, too.", "#unverified");
   },
   "change-password": async (body) => {
     await ask("POST", "/v1/me/password", body);
-    await home("Your password was changed.");
+    await home("Your password is changed. You are signed out everywhere else.");
   },
   "change-email": async (body) => {
     await ask("POST", "/v1/me/email", body);
-    await home("Look for a mail at the new address, and open its link.");
+    await home(`We sent a mail to ${body["email"]}. Open its link, and it is your address.`);
+  },
+  "add-email": async (body) => {
+    await ask("POST", "/v1/me/email", body);
+    await home(
+      `We sent a mail to ${body["email"]}. Open its link, and you sign in with this address and password.`,
+    );
   },
   "sign-out": async () => {
     await ask("DELETE", "/v1/sessions/current");
     leave("You are signed out.");
   },
 };
+
+/** Does what a link of a mail is for. Throws a Problem. @template T @param {string} path @param {Body} body @returns {Promise<T>} */
+const follow = (path, body) => send("POST", path, { token: linkToken, ...body });
+
+/** Says what to do where a link is over, or what it is for cannot be had any more. @param {string} act @param {unknown} error */
+function refuseLink(act, error) {
+  if (!LINKS.has(act) || !(error instanceof Problem)) throw error;
+  const gone = GONE_TEXTS[/^(link|invitation)_gone$/.test(error.code) ? act : `${act} ${error.code}`];
+  if (!gone) throw error;
+  done("This link does not work any more", ...gone);
+}
+
+/** @param {string} text */
+const lookForMail = (text) =>
+  done(
+    "Look for our mail",
+    `${text} Nothing there? Look into your spam folder, or ask again in a few minutes.`,
+  );
 
 /** @param {unknown} error @returns {never} */
 function refuseSignIn(error) {
@@ -685,21 +808,32 @@ const LINKS = new Set(["verification", "signup", "reset", "email-change", "email
 /** Shows what the fragment asks for. A link's token leaves the address bar, and so the history, before anything else. */
 function route() {
   const [, name = "", token = ""] = /^#([a-z-]+)=?(.*)$/.exec(location.hash) ?? [];
-  if (LINKS.has(name) && token !== "") {
-    linkToken = token;
+  linkToken = LINKS.has(name) ? token : "";
+  if (linkToken !== "") {
     history.replaceState(null, "", location.pathname);
     show(name);
   } else if (name === "sign-up" || name === "forgot") show(name);
-  else void run(document.body, home);
+  else void run(document.body, begun);
+}
+
+/** Shows where somebody is who comes here; how to sign in where that cannot be found out. */
+async function begun() {
+  try {
+    await home();
+  } catch (error) {
+    if (all(document, ".view:not([hidden])", HTMLElement).length === 0) show("sign-in");
+    throw error;
+  }
 }
 
 for (const form of document.forms) {
-  const act = ACTS[form.dataset["act"] ?? ""];
+  const name = form.dataset["act"] ?? "";
+  const act = ACTS[name];
   if (!act) continue;
   form.append(make("p", { className: "fault", role: "alert" }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    void run(form, () => act(bodyOf(form, event.submitter)));
+    void run(form, () => act(bodyOf(form, event.submitter)).catch((error) => refuseLink(name, error)));
   });
 }
 for (const [index, hint] of all(document, "label + small", HTMLElement).entries()) {
@@ -721,7 +855,7 @@ at("step-up").addEventListener("close", () => {
     clear(form);
     form.reset();
   }
-  endStep(new Problem({ detail: "Nothing was changed: you did not show that it is still you." }));
+  endStep(new Problem("Nothing was changed."));
 });
 // A link to where one is already is no change of the fragment.
 for (const each of all(document, "a[href^='#']", HTMLAnchorElement))

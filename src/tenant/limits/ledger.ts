@@ -19,8 +19,8 @@ export type Entry = { decision: Decision; mark: number; wait: boolean };
  */
 export const IDLE_MS = 8000;
 
-/** Renewals a minute at most. With 16 rows for pauses: 64 rows a minute, whatever the traffic. */
-const RENEWALS = 48;
+/** Renewals a minute at most. With 16 rows for pauses and one for the object's alarm: 64 rows a minute, whatever the traffic. */
+const RENEWALS = 47;
 
 /** The reserve is this share of what a minute can admit: what a crash may cost a tenant. */
 const RESERVES = 32;
@@ -91,10 +91,15 @@ export class Ledger {
     return this.idleIn(now) === 0 ? this.#write(0) : undefined;
   }
 
+  /** The row of this moment although none is due, for what is stored beside it; undefined while one is being written. */
+  extra(): Row | undefined {
+    if (this.#writing) return undefined;
+    return this.#write(this.#isExact ? 0 : this.#reserve);
+  }
+
   /** Milliseconds until `due()` hands out the exact state with no reserve; ∞ when that is what the disk holds. */
   idleIn(now: number): number {
-    const exact = this.#stored.reserve === 0 && this.#stored.at === this.#spent;
-    return exact || this.#writing ? Infinity : Math.max(0, this.#pausedAt + IDLE_MS - now);
+    return this.#isExact || this.#writing ? Infinity : Math.max(0, this.#pausedAt + IDLE_MS - now);
   }
 
   /** The row being written is on disk. Marks that are covered now may be answered; ask `due()` for the next row. */
@@ -112,6 +117,11 @@ export class Ledger {
   failed(now: number): void {
     this.#writing = undefined;
     this.#pausedAt = now;
+  }
+
+  /** Whether the disk holds the exact state. */
+  get #isExact(): boolean {
+    return this.#stored.reserve === 0 && this.#stored.at === this.#spent;
   }
 
   /** The row of this moment, with so many units in reserve; it is being written from here on. */
@@ -135,7 +145,7 @@ export class Ledger {
     const most = mostPerMinute(policies);
     this.#policies = policies;
     this.#reserve = Math.floor(most / RESERVES);
-    // Strictly more than most / RENEWALS, so that a minute holds no 49 renewals.
+    // Strictly more than most / RENEWALS, so that a minute holds no 48 renewals.
     this.#renewal = Math.floor(most / RENEWALS) + 1;
   }
 }

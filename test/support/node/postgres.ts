@@ -13,7 +13,7 @@ import type { MigrationOptions } from "../../../drizzle/migrate.ts";
 import { rotate } from "../../../drizzle/rotate.ts";
 import { addSite } from "../../../drizzle/site-add.ts";
 import { loginsAt, migratorUrls } from "../../../drizzle/sites.ts";
-import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
+import { makeDatabaseUrls, makeSecrets, namedSecret } from "../../../drizzle/variables.ts";
 import { SITE_KINDS } from "../../../src/db/places.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
@@ -98,6 +98,8 @@ export default async function setup(project: TestProject) {
       ...secrets,
       TOKEN_SIGNING_KEYS: signingKeys,
       NEON_FETCH_ENDPOINT: stack.endpoint,
+      // Cheap hashes: most tests need none that is dear, and some thousands are made.
+      PASSWORD_PEPPERS: `${namedSecret()}:8`,
       ISSUER: "https://api.partywall.test",
       BASE_DOMAIN: "partywall.test",
       API_KEY_ENVIRONMENT: "test",
