@@ -24,7 +24,9 @@ type Cost = {
 const used = (tenant: string, day: string, figures: Record<string, number>) =>
   stage.query(
     `insert into control.usage_days (tenant_id, day, ${Object.keys(figures).join(", ")})
-     values ($1, $2, ${Object.keys(figures).map((_, index) => `$${index + 3}`)})`,
+     values ($1, $2, ${Object.keys(figures)
+       .map((_, index) => `$${index + 3}`)
+       .join(", ")})`,
     [tenant, day, ...Object.values(figures)],
   );
 
@@ -108,8 +110,8 @@ describe("an operator", () => {
   });
 
   it.each(["usage", "cost"])("is told that there is no such tenant, by …/%s", async (what) => {
-    await ask(`/tenants/${crypto.randomUUID()}/${what}`, 404);
-    await ask(`/tenants/none/${what}`, 404);
+    for (const id of [crypto.randomUUID(), "none"])
+      expect(await ask(`/tenants/${id}/${what}`, 404)).toMatchObject({ code: "not_found" });
   });
 
   it.each(["/tenants/:id/usage", "/tenants/:id/cost", "/usage", "/heavy"])(
@@ -123,10 +125,14 @@ describe("an operator", () => {
     },
   );
 
-  it.each(["/heavy?by=name", "/heavy?period=year", "/heavy?limit=101", "/usage?from=2020-01-01"])(
-    "is told what is wrong with %s",
-    async (path) => ask(path, 422),
-  );
+  it.each([
+    ["/heavy?by=name", "/by"],
+    ["/heavy?period=year", "/period"],
+    ["/heavy?limit=101", "/limit"],
+    ["/usage?from=2020-01-01", "/from"],
+  ])("is told what is wrong with %s", async (path, pointer) => {
+    expect(await ask(path, 422)).toMatchObject({ errors: [{ pointer }] });
+  });
 });
 
 /** The many tenants, with a number from 1 on each. */
@@ -140,27 +146,30 @@ describe("with many tenants", () => {
   let owner: SignedIn;
   beforeAll(async () => {
     owner = await newTenant();
-    await stage.transaction([
-      // Nobody need hear of these.
-      stage`set local session_replication_role = replica`,
-      stage`insert into control.tenants (id, slug, name, plan)
-        select gen_random_uuid(), 'many-' || g, 'Many ' || g, 'solo' from generate_series(1, ${TENANTS}) g`,
-    ]);
-    // More than any tenant of another file's.
-    // As many at once as Postgres takes in good time.
+    // Nobody need hear of these, and no key need be checked.
+    const add = (query: ReturnType<typeof stage>) =>
+      stage.transaction([stage`set local session_replication_role = replica`, query]);
+    await add(stage`insert into control.tenants (id, slug, name, plan)
+      select gen_random_uuid(), 'many-' || g, 'Many ' || g, 'solo' from generate_series(1, ${TENANTS}) g`);
+    // More than any tenant of another file's, and as many at once as Postgres takes in good time.
     for (let ago = 0, step = Math.ceil(60_000 / TENANTS); ago < DAYS; ago += step)
-      await stage`insert into control.usage_days
+      await add(stage`insert into control.usage_days
           (tenant_id, day, requests, refused, units, errors, bytes_out, db_ms, seq, rows, bytes_stored, archive_bytes)
         select id, ${today}::date - d, n * 1e7, n % 7, n * 1e7, n % 3, n * 1e9, n * 1e7, 1, n * 1e6, n * 1e9, 0
-        from ${MANY}, generate_series(${ago}::int, least(${ago}::int + ${step}::int, ${DAYS}::int) - 1) d`;
-    await stage`insert into control.usage_hours (tenant_id, hour, requests, seq)
-      select id, date_trunc('hour', now()) - h * interval '1 hour', n * 1e7, 1 from ${MANY}, generate_series(0, 23) h`;
-    await stage`insert into control.usage_months
-        (tenant_id, month, requests, refused, units, errors, bytes_out, db_ms, rows, bytes_stored, archive_bytes, byte_days)
-      select tenant_id, date_trunc('month', day::timestamp)::date, sum(requests), sum(refused), sum(units), sum(errors),
-        sum(bytes_out), sum(db_ms), max(rows), max(bytes_stored), 0, sum(bytes_stored)
-      from ${MANY} join control.usage_days on tenant_id = id and day > ${today}::date - 62 group by 1, 2`;
-    await stage`analyze control.usage_days, control.usage_hours, control.usage_months, control.tenants`;
+        from ${MANY}, generate_series(${ago}::int, least(${ago}::int + ${step}::int, ${DAYS}::int) - 1) d`);
+    await add(stage`insert into control.usage_hours (tenant_id, hour, requests, seq)
+      select id, date_trunc('hour', now()) - h * interval '1 hour', n * 1e7, 1 from ${MANY}, generate_series(0, 23) h`);
+    for (const month of [dayOf(Date.now()), dayOf(Date.now() - 31 * DAY_MS)].map(
+      (day) => `${day.slice(0, 8)}01`,
+    ))
+      await add(stage`insert into control.usage_months
+          (tenant_id, month, requests, refused, units, errors, bytes_out, db_ms, rows, bytes_stored, archive_bytes, byte_days)
+        select tenant_id, ${month}, sum(requests), sum(refused), sum(units), sum(errors),
+          sum(bytes_out), sum(db_ms), max(rows), max(bytes_stored), 0, sum(bytes_stored)
+        from ${MANY} join control.usage_days on tenant_id = id
+        where day >= ${month} and day < ${month}::date + interval '1 month' group by 1 on conflict do nothing`);
+    for (const table of ["usage_days", "usage_hours", "usage_months", "tenants"])
+      await stage.query(`analyze control.${table}`);
     await totalUsage();
   }, 900_000);
 
@@ -229,7 +238,7 @@ describe("with many tenants", () => {
           "QUERY PLAN"
         ];
         report.push(`${path}: ${ms} ms`);
-        expect(scans(plan), path).toEqual([]);
+        expect([path, ...scans(plan)]).toEqual([path]);
       }
     }
     if (TENANTS > 1000) console.log(report.join("\n"));

@@ -83,13 +83,13 @@ describe("usage", () => {
     usage.countKey("id", 1);
     usage.take(
       [
-        ...[T, "", 1, 2, 3, 4.5],
-        ...[T - HOUR_MS, "hash", 10, 20, 30, 40],
-        ...[T - 2 * HOUR_MS, "other", 100, 200, 300, 400],
-        ...[T - 2 * DAY_MS, "", 1000, 2000, 3000, 4000],
+        [T, "", 1, 2, 3, 4.5],
+        [T - HOUR_MS, "hash", 10, 20, 30, 40],
+        [T - 2 * HOUR_MS, "other", 100, 200, 300, 400],
+        [T - 2 * DAY_MS, "", 1000, 2000, 3000, 4000],
         // An isolate's clock may be ahead.
-        ...[T + HOUR_MS, "", 5, 5, 5, 5],
-      ],
+        [T + HOUR_MS, "", 5, 5, 5, 5],
+      ].flat(),
       keys,
       T,
     );

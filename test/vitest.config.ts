@@ -14,7 +14,7 @@ const PRODUCT_TESTS = ["test/product/*.test.ts", "test/matrix-*.test.ts"];
 /** What is run again with tenants elsewhere: all that attacks a site's wall, and what SQL of the site's own does. */
 const AT_SITES = [
   "test/attacks{,-context,-known,-privileges,-sessions,-support}.test.ts",
-  "test/{erasures,exports,imports,isolation,moves,site,sites}.test.ts",
+  "test/{erasures,exports,imports,isolation,moves,site,sites,storage}.test.ts",
 ];
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");

@@ -55,7 +55,7 @@ const used = {
   refused: figure(usageMonths.refused).mapWith(Number),
   rows: figure(usageMonths.rows).mapWith(Number),
   bytes_stored: figure(usageMonths.bytes_stored).mapWith(Number),
-  cost: sql<string>`round(${cost}, 6)::text`,
+  cost: sql<string>`round((${cost})::numeric, 6)::text`,
 };
 
 /** What the list is sorted by: a column, or what is made of some. With the id it is the key that a page goes on from. */

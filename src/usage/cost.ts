@@ -54,11 +54,11 @@ export function costOf(used: Quantities, prices: Prices = PRICES): v.InferOutput
   return { currency, as_of, total: written(rounded(sum(amounts), PLACES)), parts };
 }
 
-/** The total as SQL, of columns with the names of the quantities: to sort by, as it is not rounded part by part. */
+/** The total as SQL, of columns with the names of the quantities: to sort by, as it is neither exact nor rounded part by part. */
 export function costSql(column: (of: Priced) => SQL, prices: Prices = PRICES): SQL {
   const parts = prices.parts.map(({ quantity, per, unit_price }) => {
-    const terms = termsOf(quantity).map(([of, times]) => sql`${column(of)} * ${times}::numeric`);
-    return sql`(${sql.join(terms, sql` + `)}) * ${unit_price}::numeric / ${per}::numeric`;
+    const terms = termsOf(quantity).map(([of, times]) => sql`${column(of)} * ${times}::float8`);
+    return sql`(${sql.join(terms, sql` + `)}) * ${unit_price}::float8 / ${per}::float8`;
   });
   return sql.join(parts, sql` + `);
 }

@@ -42,20 +42,26 @@ export function usageOf({ granularity, first, last }: Periods, { tenant, key }: 
   const figures = SHOWN.map(
     (name) => sql`coalesce(u.${sql.identifier(name)}, 0)::float8 as ${sql.identifier(name)}`,
   );
-  const stored =
-    key === undefined
-      ? sql`left join lateral (
-          select s.rows, s.bytes_stored from usage_days s
-          where ${isTenant(sql`s`)} and s.day <= (p.start at time zone 'UTC')::date and s.rows is not null
-          order by s.day desc limit 1) s on true`
-      : sql`cross join (select null::bigint as rows, null::bigint as bytes_stored) s`;
+  const of = key === undefined ? sql`${isTenant(sql`s`)}` : sql`false`;
+  // What is stored is as last measured: on the first day with the same number of measurements, or before all of them.
+  const latest = (name: string) => sql`
+    coalesce(first_value(p.${sql.identifier(name)}) over (partition by p.measured order by p.start), b.${sql.identifier(name)})::float8
+      as ${sql.identifier(name)}`;
   return sql`
-    select ${written(sql`p.start`)} as start, ${sql.join(figures, sql`, `)}, s.rows::float8 as rows,
-      s.bytes_stored::float8 as bytes_stored
-    from generate_series(${first}::timestamptz, ${last}::timestamptz, ${STEP[granularity]}, 'UTC') as p (start)
-    left join ${table} u on ${start} and ${isTenant(sql`u`)} and ${ofKey}
-    ${stored}
-    order by p.start`;
+    with periods as (
+      select p.start, ${sql.join(figures, sql`, `)}, s.rows, s.bytes_stored, count(s.rows) over (order by p.start) as measured
+      from generate_series(${first}::timestamptz, ${last}::timestamptz, ${STEP[granularity]}, 'UTC') as p (start)
+      left join ${table} u on ${start} and ${isTenant(sql`u`)} and ${ofKey}
+      left join usage_days s on s.day = (p.start at time zone 'UTC')::date and ${of}
+    ), before as (
+      select s.rows, s.bytes_stored from usage_days s
+      where ${of} and s.day < ${first.slice(0, 10)} and s.rows is not null order by s.day desc limit 1
+    )
+    select ${written(sql`p.start`)} as start, ${sql.join(
+      SHOWN.map((name) => sql`p.${sql.identifier(name)}`),
+      sql`, `,
+    )}, ${latest("rows")}, ${latest("bytes_stored")}
+    from periods p left join before b on true order by p.start`;
 }
 
 /** The usage of the tenant whose database it is sent to, as usageOf() says. */

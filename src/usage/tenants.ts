@@ -85,7 +85,7 @@ export async function costOfTenant(tenant: string, periods: Periods) {
 
 const sums = (alias: SQL) =>
   sql.join(
-    FIGURES.map((name) => sql`sum(${alias}.${sql.identifier(name)}) as ${sql.identifier(name)}`),
+    FIGURES.map((name) => sql`sum(${alias}.${sql.identifier(name)})::float8 as ${sql.identifier(name)}`),
     sql`, `,
   );
 const STORED = sql`m.rows, m.bytes_stored, m.byte_days, m.archive_byte_days`;
@@ -100,7 +100,7 @@ function usedIn(period: (typeof HEAVY_PERIODS)[number], now: number): SQL {
   if (period === "month" || period === "last_month") {
     const of = period === "month" ? month : monthOf(Date.parse(month) - DAY_MS);
     return sql`select m.tenant_id, ${sql.join(
-      FIGURES.map((name) => sql`m.${sql.identifier(name)}`),
+      FIGURES.map((name) => sql`m.${sql.identifier(name)}::float8`),
       sql`, `,
     )}, ${STORED} from usage_months m where m.month = ${of}`;
   }
@@ -112,8 +112,8 @@ function usedIn(period: (typeof HEAVY_PERIODS)[number], now: number): SQL {
           where u.hour >= date_trunc('hour', ${since}::timestamptz) group by u.tenant_id`
       : sql`select u.tenant_id, ${sums(sql`u`)} from usage_days u
           where u.day >= ${since.slice(0, 10)} group by u.tenant_id`;
-  return sql`select u.*, m.rows, m.bytes_stored, ${days}::numeric * m.bytes_stored as byte_days,
-      ${days}::numeric * m.archive_bytes as archive_byte_days
+  return sql`select u.*, m.rows, m.bytes_stored, ${days}::float8 * m.bytes_stored as byte_days,
+      ${days}::float8 * m.archive_bytes as archive_byte_days
     from (${used}) u left join usage_months m on m.tenant_id = u.tenant_id and m.month = ${month}`;
 }
 
@@ -126,15 +126,15 @@ export async function heavyTenants(
 ) {
   const column = (name: string) => sql`coalesce(u.${sql.identifier(name)}, 0)`;
   const cost = costSql(column);
+  const most = by === "cost" ? cost : column(by);
+  // The cost is computed for the few that are shown, unless it is what they are sorted by.
   const found = await ask(sql`
     select json_build_object('id', t.id, 'slug', t.slug, 'name', t.name, 'plan', t.plan, 'status', t.status) as tenant,
-      h.requests::float8, h.refused::float8, h.units::float8, h.errors::float8, h.bytes_out::float8, h.db_ms::float8,
-      h.rows::float8, h.bytes_stored::float8, round(h.cost, 6)::text as cost
-    from (
-      select u.*, ${cost} as cost from (${usedIn(period, now)}) u
-      order by ${by === "cost" ? cost : column(by)} desc, u.tenant_id limit ${limit}
-    ) h join tenants t on t.id = h.tenant_id
-    order by coalesce(h.${sql.identifier(by)}, 0) desc, h.tenant_id`);
+      u.requests, u.refused, u.units, u.errors, u.bytes_out, u.db_ms, u.rows::float8, u.bytes_stored::float8,
+      round((${cost})::numeric, 6)::text as cost
+    from (select u.* from (${usedIn(period, now)}) u order by ${most} desc, u.tenant_id limit ${limit}) u
+    join tenants t on t.id = u.tenant_id
+    order by ${most} desc, u.tenant_id`);
   return v.parse(Heavy, found);
 }
 
