@@ -87,13 +87,12 @@ BEGIN
 	-- Locked, so that a removal at the same time ends what begins here.
 	SELECT * INTO person FROM control.operators o WHERE o.id = (by ->> 'id')::uuid AND o.disabled_at IS NULL
 		AND o.role IN ('support', 'admin') FOR SHARE;
-	IF NOT FOUND THEN
-		RETURN 'nobody';
-	END IF;
 	PERFORM control.lock_outbox(of_tenant);
 	SELECT * INTO known FROM control.tenants t WHERE t.id = of_tenant;
 	IF NOT FOUND THEN
 		RETURN 'missing';
+	ELSIF person.id IS NULL THEN
+		RETURN 'nobody';
 	ELSIF known.status NOT IN ('active', 'read_only') THEN
 		RETURN 'closed';
 	ELSIF known.support_access = 'off' THEN

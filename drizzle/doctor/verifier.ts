@@ -123,7 +123,7 @@ export function verifiersOf(site: Target, withControl: boolean): string {
 function verifier(migrations: string, schema: string, [own, ...runners]: Runners): string {
   const name = `${schema}.${own}`;
   const definition = new RegExp(
-    `FUNCTION "?${schema}"?\\.${own}\\(([^)]*)\\) (RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
+    `FUNCTION "?${schema}"?\\.${own}\\(([^)]*)\\)\\s+(RETURNS [^$]*?) AS \\$\\$(.*?)\\$\\$;?`,
     "gs",
   );
   const [, parameters, head, body] = [...migrations.matchAll(definition)].at(-1) ?? [];
