@@ -40,6 +40,7 @@ const LEAST: Record<string, OperatorRole> = {
   listOperatorMoves: "viewer",
   listOperatorErasures: "viewer",
   listOperators: "viewer",
+  getOperatorTenantLimits: "viewer",
   getOperatorTenantUsage: "viewer",
   getOperatorTenantCost: "viewer",
   getOperatorUsage: "viewer",
