@@ -60,8 +60,8 @@ END $$;
 --> statement-breakpoint
 -- Uses up a code, by its time step, and signs its operator in; returns nothing when it was used before. The password and the secret
 -- are kept as they are given: made again by the pepper in use.
-CREATE FUNCTION control.sign_in_operator(operator uuid, step bigint, hash text, secret text, request text)
-RETURNS TABLE (id uuid, email text, role text, generation integer)
+CREATE FUNCTION control.sign_in_operator(operator uuid, step bigint, hash text, secret text,
+	request text) RETURNS TABLE (id uuid, email text, role text, generation integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
 	o control.operators;
@@ -93,8 +93,8 @@ END $$;
 -- Changes what operators may change of a tenant: `change` has its plan, status and limits, as far as they change, and `days` is the
 -- grace period of one that starts closing. tenant.restore brings back what was before it was closing. Returns false when the tenant
 -- has none of these versions, and null when there is no such tenant. What changes nothing is in no trail.
-CREATE FUNCTION control.operate_tenant(by jsonb, of_action text, tenant uuid, change jsonb, days integer, versions integer[])
-RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
+CREATE FUNCTION control.operate_tenant(by jsonb, of_action text, tenant uuid, change jsonb, days integer,
+	versions integer[]) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
 	was control.tenants;
 	is_now control.tenants;
