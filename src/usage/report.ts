@@ -43,6 +43,11 @@ export function usageOf({ granularity, first, last }: Periods, { tenant, key }: 
     (name) => sql`coalesce(u.${sql.identifier(name)}, 0)::float8 as ${sql.identifier(name)}`,
   );
   const of = key === undefined ? sql`${isTenant(sql`s`)}` : sql`false`;
+  // Nothing of a key that was never used here: it may be another tenant's.
+  const isKnown =
+    key === undefined
+      ? sql`true`
+      : sql`exists (select from usage_keys k where k.key_id = ${key} and ${isTenant(sql`k`)})`;
   // What is stored is as last measured: on the first day with the same number of measurements, or before all of them.
   const latest = (name: string) => sql`
     coalesce(first_value(p.${sql.identifier(name)}) over (partition by p.measured order by p.start), b.${sql.identifier(name)})::float8
@@ -61,7 +66,7 @@ export function usageOf({ granularity, first, last }: Periods, { tenant, key }: 
       SHOWN.map((name) => sql`p.${sql.identifier(name)}`),
       sql`, `,
     )}, ${latest("rows")}, ${latest("bytes_stored")}
-    from periods p left join before b on true order by p.start`;
+    from periods p left join before b on true where ${isKnown} order by p.start`;
 }
 
 /** The usage of the tenant whose database it is sent to, as usageOf() says. */
