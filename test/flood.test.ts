@@ -1,5 +1,6 @@
 import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
+import { VERSION } from "../src/console/files.ts";
 import { settings } from "../src/env.ts";
 import { countCalls } from "./support/calls.ts";
 import { newMember, newTenant, request, type SignedIn } from "./support/client.ts";
@@ -29,18 +30,27 @@ const FREE = [
   "GET /health",
   "GET /.well-known/jwks.json",
   "GET /openapi.json",
+  "GET /",
   "GET /docs",
+  "GET /operator",
+  "GET /operator/{version}/{file}",
   "GET /problems/",
   "GET /problems/{code}",
 ];
+/** What is there, of what paths name. */
+const KNOWN: Record<string, string> = { code: "not_found", version: VERSION, file: "main.client.js" };
 const nameOf = ({ method, path }: Route) => `${method} ${path}`;
 const isOpen = ({ security }: Route) => security.every((scheme) => !("accessToken" in scheme));
 const openRoutes = async () => (await documented()).filter(isOpen);
 /** A request that the route refuses, or answers, at little cost. */
 const ask = ({ method, path }: Route, address: string) =>
-  request(method, path.replace("{code}", "not_found").replaceAll(/\{\w+\}/g, crypto.randomUUID()), {
-    headers: { "cf-connecting-ip": address },
-  });
+  request(
+    method,
+    path.replaceAll(/\{(\w+)\}/g, (_, name: string) => KNOWN[name] ?? crypto.randomUUID()),
+    {
+      headers: { "cf-connecting-ip": address },
+    },
+  );
 
 describe("a flood of requests without a token", () => {
   it("is refused at every route that asks anybody, before anybody is asked", async () => {

@@ -1582,4 +1582,32 @@ export const DEFECTS: Defect[] = [
       "      grow(counts, REQUESTS",
     ),
   ),
+  broken(
+    "console: the page runs whatever script somebody gets into it",
+    ["console"],
+    edit("src/console/routes.ts", "script-src 'nonce-${nonce}'", "script-src 'unsafe-inline'"),
+  ),
+  broken(
+    "console: the operator's token is kept beyond the page",
+    ["node:console.node"],
+    edit(
+      "src/console/client/api.client.js",
+      "  session = {\n",
+      "  sessionStorage.token = answer.access_token;\n  session = {\n",
+    ),
+  ),
+  broken(
+    "console: a tenant is closed though its slug was not typed",
+    ["node:console.node"],
+    edit("src/console/client/dialog.client.js", 'given["typed"] === typed', "true"),
+  ),
+  broken(
+    "limits: an operator who looks at a tenant's limits uses them",
+    ["operator-limits"],
+    edit(
+      OBJECT,
+      "return this.#record ? this.#ledger.standings(this.#policies, Date.now()) : null;",
+      "if (this.#record) this.#ledger.decide(this.#policies, 1, Date.now());\n    return this.#record ? this.#ledger.standings(this.#policies, Date.now()) : null;",
+    ),
+  ),
 ];

@@ -33,10 +33,11 @@ export function bytes(value) {
   return `${scaled.toLocaleString("en", { maximumSignificantDigits: 3 })} ${BYTE_UNITS[power]}`;
 }
 
-/** Money, with the cents, or with more digits where it is less than ten cents. @param {number} value @param {string} currency ISO 4217 */
+/** Money to the cent. @param {number} value @param {string} currency ISO 4217 */
 export function money(value, currency) {
-  const digits = value !== 0 && Math.abs(value) < 0.1 ? { maximumSignificantDigits: 2 } : {};
-  return new Intl.NumberFormat("en", { style: "currency", currency, ...digits }).format(value);
+  const written = (/** @type {number} */ amount) =>
+    amount.toLocaleString("en", { style: "currency", currency });
+  return value > 0 && value < 0.005 ? `< ${written(0.01)}` : written(value);
 }
 
 /** A decimal of the API's with all its digits, in groups. @param {string} value */
