@@ -294,8 +294,8 @@ describe("a flush", () => {
     await send(1, 10);
     await send(1, 10);
     await send(3, 30);
-    await send(2, 20);
     await send(3, 30);
+    await send(2, 20);
     for (const table of ["days", "hours", "keys", "months"] as const)
       expect(await recorded(id, table)).toMatchObject({ requests: 30, units: 30 });
     await Promise.all([send(5, 50), send(4, 40), send(5, 50)]);
