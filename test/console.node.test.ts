@@ -185,13 +185,13 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     const operator = await newOperator("viewer");
     await using visitor = await visit("/heavy?by=cost&period=month");
     const { page, context } = visitor;
-    await signIn(page, operator, -1);
+    await signIn(page, operator);
     await at(page, "Heavy tenants");
     const { cookies, origins } = await context.storageState({ indexedDB: true });
     expect([cookies, origins]).toEqual([[], []]);
     expect(await page.evaluate("sessionStorage.length")).toBe(0);
     await page.reload();
-    await signIn(page, operator);
+    await signIn(page, operator, 1);
     await at(page, "Heavy tenants");
     expect(await field(page, "Most").inputValue()).toBe("cost");
   });
@@ -200,7 +200,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     const operator = await newOperator("support");
     await using visitor = await visit("/operators");
     const { page } = visitor;
-    await signIn(page, operator, -1);
+    await signIn(page, operator);
     await at(page, "Operators");
     await removeOperator(variables, { email: operator.email });
     await page.getByRole("link", { name: "Erasures" }).click();

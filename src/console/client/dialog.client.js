@@ -59,8 +59,9 @@ export function ask({ title, button, text = [], fields = [], typed, danger = fal
   dialog.addEventListener("close", () => {
     dialog.remove();
     if (done === undefined) return document.getElementById(opener)?.focus();
-    say(done);
-    void renew(opener);
+    const told = done;
+    // Said once it can be seen, so that nobody goes on with what was there before.
+    void renew(opener).then(() => say(told));
   });
   document.body.append(dialog);
   dialog.showModal();

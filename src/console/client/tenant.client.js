@@ -37,6 +37,8 @@ export function tenantView(id) {
       ),
     ],
     load: (query, signal) => {
+      // They are about the tenant as it was.
+      for (const button of actions.querySelectorAll("button")) button.disabled = true;
       const known = fill(about, signal, async () => {
         /** @type {Tenant} */
         const tenant = await get(path, signal);
