@@ -1,10 +1,10 @@
 import { sql } from "drizzle-orm";
 import * as v from "valibot";
-import { expect, it } from "vitest";
+import { expect, it, vi } from "vitest";
 import { edgeRecord } from "../src/db/edge-record.ts";
 import { EdgeRecord } from "../src/tenant/record.ts";
 import { measureTenant } from "../src/usage/storage.ts";
-import { answered, newProject, newTenant, request, stageDb, type SignedIn } from "./support/client.ts";
+import { answered, newProject, newTenant, request, stage, stageDb, type SignedIn } from "./support/client.ts";
 import { AT_SITE, PLACE } from "./support/site.ts";
 
 type Day = { requests: number; rows: number; bytes_stored: number };
@@ -27,9 +27,21 @@ async function measured(by: SignedIn): Promise<Day> {
 }
 const Found = v.tuple([v.object({ tenant: EdgeRecord })]);
 
+/** Returns once the tenant's site has heard all that the control plane has to tell it: those are rows, too. */
+const told = ({ tenant }: SignedIn) =>
+  vi.waitFor(async () => {
+    const [head] = await stage`select head::int from control.outbox_heads where tenant_id = ${tenant.id}`;
+    const receipts = await AT_SITE.stage.query(
+      `select seq::int as head from ${PLACE.schema}.outbox_receipts where tenant_id = $1`,
+      [tenant.id],
+    );
+    expect(receipts).toEqual([head]);
+  }, 10_000);
+
 it("what a tenant stores is measured, and stands for the days from then on", async () => {
   const [ada, bob] = await Promise.all([newTenant(), newTenant()]);
   await newProject(bob.token, { name: "z".repeat(200), description: "z".repeat(1000) });
+  await told(ada);
   const empty = await measured(ada);
   await newProject(ada.token, { name: "x".repeat(200), description: "y".repeat(1000) });
   const before = await measured(ada);
