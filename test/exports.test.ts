@@ -229,6 +229,7 @@ describe("an export", () => {
         expect([...markers]).toEqual([`marker ${tenant}`]);
       }
     },
-    60_000,
+    // About 40 s where nothing else runs: 50 Workflows of real steps.
+    120_000,
   );
 });

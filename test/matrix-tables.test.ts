@@ -129,6 +129,8 @@ const TAUGHT: Record<string, Record<string, string>> = {
   "control.mailed_links": { kind: "'email_undo'", user_id: "null", expires_at: "now() + interval '1 day'" },
   "control.factors": { confirmed_at: "now()", credential_id: "gen_random_uuid()" },
   "control.challenges": { user_id: "null", expires_at: "now() + interval '1 day'" },
+  // Of people, and shown: their addresses are ones.
+  "control.operators": { email: "gen_random_uuid() || '@matrix.test'" },
   "control.usage_totals": { start: "clock_timestamp() - random() * interval '9000 days'" },
   // A tenant's request makes users of its issuers alone.
   "control.users": { issuer_id: "null", subject: "gen_random_uuid()" },

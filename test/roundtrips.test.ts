@@ -46,9 +46,9 @@ it.each([
   "%s %s makes one database request, and one object call more, which makes one request to the site (case %#)",
   async (method, path, body, status, site) => {
     const { token, tenant } = await newTenant();
-    // A sign-up, its confirmed address, its limits, and what its object reads when it starts.
+    // A sign-up, its confirmed address, its limits, and what its object reads when it starts and when an operator has changed it.
     await request("GET", "/v1/tenant/limits", { token });
-    await vi.waitFor(() => expect(calls).toMatchObject({ sql: 4, site: 2 }));
+    await vi.waitFor(() => expect(calls).toMatchObject({ sql: 5, site: 2 }));
     calls = countCalls();
     const given = body === "own" ? { tenant: tenant.slug } : body;
     expect((await request(method, path, { token, body: given })).status).toBe(status);

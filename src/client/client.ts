@@ -190,7 +190,7 @@ const EARLY_MS = 30_000;
 const REFRESH_TIMEOUT_MS = 30_000;
 /** Routes that start a session, or take a mailed token. They ask for no session, so they must not wait for one. */
 const OPEN =
-  /\/v1\/(signup|token|sessions(\/(refresh|factor(\/enrolment)?|passkey))?|passkey-challenges|password-resets(\/confirm)?|invitations\/accept|email-verifications\/confirm|email-changes\/(confirm|undo))$/;
+  /\/v1\/(signup|token|sessions(\/(refresh|factor(\/enrolment)?|passkey))?|passkey-challenges|password-resets(\/confirm)?|invitations\/accept|email-verifications\/confirm|email-changes\/(confirm|undo)|operator\/sessions)$/;
 
 type Tokens = { access_token: string; refresh_token: string; expires_in: number };
 type Granted<Session> = { 200: { content: { "application/json": Session } } };

@@ -161,7 +161,6 @@ export async function verifyAccessToken(token: string): Promise<AccessCredential
       clockTolerance: CLOCK_TOLERANCE_S,
     });
     const { credential, expiresAt } = "act" in payload ? readSupport(payload) : readUser(payload);
-    if (expiresAt <= Date.now()) return undefined;
     verified.set(token, { credential, expiresAt });
     return credential;
   } catch (error) {
@@ -179,7 +178,7 @@ function readUser(payload: JWTPayload) {
   return { credential, expiresAt: (end + CLOCK_TOLERANCE_S) * 1000 };
 }
 
-/** The same of an operator's. The tenant was told when it ends, so no clock is tolerated. */
+/** The same of an operator's. The tenant was told when it ends, so no clock is tolerated: throws jose's error from then on. */
 function readSupport(payload: JWTPayload) {
   const { tid: tenantId, sid: sessionId, role, act, exp } = v.parse(SupportClaims, payload);
   const credential = {
@@ -190,6 +189,7 @@ function readSupport(payload: JWTPayload) {
     sessionId,
     role,
   } as const;
+  if (exp * 1000 <= Date.now()) throw new errors.JWTExpired("the session of support is over", payload, "exp");
   return { credential, expiresAt: exp * 1000 };
 }
 
