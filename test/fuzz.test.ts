@@ -402,4 +402,13 @@ const UNREACHED = new Set([
   "confirmFactor",
   "createRecoveryCodes",
   "deleteMemberFactors",
+  // An operator who is a person, whom the tenant has let in.
+  "createSupportSession",
+  "getSupportSession",
+  "endSupportSession",
+  "createSupportToken",
+  "approveSupportSession",
+  "deleteSupportSession",
+  // The version of the console that is served.
+  "getConsoleFile",
 ]);
