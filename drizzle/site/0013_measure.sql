@@ -1,7 +1,7 @@
 -- How many rows the context's tenant has at this site, and about how many bytes they take, for its object. Rows are counted up
 -- to `most` in each table; beyond that they are told from a sample of about 2,000 of the table's pages. Bytes are the rows
 -- times the mean size of up to 1,000 of them (what is kept apart for its size included, as it is kept), 28 bytes of header
--- each, and each row's share of the table's indexes beyond two pages of each.
+-- each, and each row's share of the table's indexes beyond two pages of each, once Postgres knows how many rows the table has.
 CREATE FUNCTION public.measure(most integer) RETURNS TABLE (row_count bigint, bytes bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = '' AS $$
 DECLARE
@@ -39,8 +39,8 @@ BEGIN
 		EXECUTE pg_catalog.format('SELECT avg(%s) FROM (SELECT * FROM %s WHERE tenant_id = $1 LIMIT 1000) r', t.widths, t.name)
 			INTO width USING tenant;
 		row_count := row_count + counted;
-		bytes := bytes + (counted * (COALESCE(width, 0) + 28 + GREATEST(0, pg_catalog.pg_indexes_size(t.oid) - 2 * page * t.indexes)
-			/ GREATEST(t.reltuples, counted)))::bigint;
+		bytes := bytes + (counted * (COALESCE(width, 0) + 28 + CASE WHEN t.reltuples > 0
+			THEN GREATEST(0, pg_catalog.pg_indexes_size(t.oid) - 2 * page * t.indexes) / GREATEST(t.reltuples, counted) ELSE 0 END))::bigint;
 	END LOOP;
 	RETURN NEXT;
 END $$;
