@@ -21,6 +21,8 @@ import { matching } from "./support/matching.ts";
 // request() itself fails when an answer is not as /openapi.json says: a status, a header, a member of a body.
 
 const REQUESTS = Number(process.env["FUZZ_RUNS"]);
+/** Requests more, at most, to a route that no valid one has reached. */
+const MORE = 200;
 /** So many at once, as one client's. */
 const AT_ONCE = 25;
 
@@ -120,7 +122,8 @@ beforeAll(async () => {
     from generate_series(1, 6) returning id`;
   ids["tenant"] = [...exported, ...imported.map(({ id }) => String(id))];
   routes = await documented();
-});
+  // Six exports, one after the other.
+}, 60_000);
 
 const oddText = fc.constantFrom(
   "",
@@ -361,13 +364,18 @@ describe("whatever is sent", () => {
       );
       // Every operation was there, and those that may succeed did.
       expect([...seen.keys()].sort()).toEqual(routes.map(({ operationId }) => operationId).sort());
-      const succeeded = [...seen].filter(([, statuses]) => [...statuses].some((status) => status < 300));
-      const failed = routes
-        .map(({ operationId }) => operationId)
-        .filter((name) => !succeeded.some(([of]) => of === name));
-      expect(failed.filter((name) => !FINAL.has(name) && !SLOW.has(name) && !UNREACHED.has(name))).toEqual(
-        [],
-      );
+      const isDone = ({ operationId: name }: Route) =>
+        FINAL.has(name) ||
+        SLOW.has(name) ||
+        UNREACHED.has(name) ||
+        [...(seen.get(name) ?? [])].some((status) => status < 300);
+      // Which of them were sent a valid request is chance: the others are sent more.
+      for (const route of routes)
+        for (const sent of isDone(route) ? [] : fc.sample(requestOf(route), MORE)) {
+          seen.get(route.operationId)?.add(await send(sent));
+          if (isDone(route)) break;
+        }
+      expect(routes.filter((route) => !isDone(route)).map(({ operationId }) => operationId)).toEqual([]);
     },
   );
 
