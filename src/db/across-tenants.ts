@@ -175,8 +175,9 @@ type Start = {
 /**
  * Starts a session for the one member that the condition finds in a tenant that can be entered; where there is none, in one
  * that closes, for its owner. If a second factor is needed that was not proved, it makes a challenge instead. Returns one row:
- * all members that it finds, by slug, those among them that can be entered, the factors of whoever is asked for one,
- * whether `account` is in no tenant, and whether there is a tenant of the slug `host`. Violates `sessions_membership` when that member is being removed.
+ * all members that it finds, by slug, those among them that can be entered, the factors of whoever is asked for one, whether
+ * `account` is in no tenant, and whether there is a tenant of the slug `host`. Violates `sessions_membership` when that member is
+ * being removed.
  */
 export async function startSession(
   who: SQL,

@@ -1,26 +1,12 @@
-import * as v from "valibot";
 import { factory, timed } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { ById, valid } from "../http/valid.ts";
-import { nameSchemas, operation } from "../openapi/operation.ts";
+import { operation } from "../openapi/operation.ts";
 import { TAKES } from "../operator.ts";
 import { Problem } from "../problem.ts";
+import { Limits, shownLimits } from "../tenant/standings.ts";
 import { standingsOf } from "../tenant/stub.ts";
-
-const LiveLimits = v.object({
-  data: v.array(
-    v.object({
-      name: v.string(),
-      limit: v.number(),
-      window: v.union([v.number(), v.literal("month")]),
-      remaining: v.number(),
-      /** Seconds until more comes back. */
-      reset: v.number(),
-    }),
-  ),
-});
-nameSchemas({ LiveLimits });
 
 /** What is left of tenants' limits at this moment, for operators: their objects are asked, and Postgres is not. */
 export const operatorLimitRoutes = factory.createApp().get(
@@ -30,7 +16,7 @@ export const operatorLimitRoutes = factory.createApp().get(
   operation("getOperatorTenantLimits", {
     summary: "What is left of each of a tenant's limits now; asking uses none of it",
     tag: "Operator",
-    answers: { 200: LiveLimits },
+    answers: { 200: Limits },
     problems: ["not_found"],
     token: "operator",
   }),
@@ -39,8 +25,6 @@ export const operatorLimitRoutes = factory.createApp().get(
     const started = performance.now();
     const standings = await standingsOf(c.req.valid("param").id).finally(() => timed(c, "admit", started));
     if (!standings) throw new Problem("not_found");
-    return c.json({
-      data: standings.map(({ resetMs, ...standing }) => ({ ...standing, reset: Math.ceil(resetMs / 1000) })),
-    });
+    return c.json(shownLimits(standings));
   },
 );

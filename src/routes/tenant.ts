@@ -15,6 +15,7 @@ import { Problem } from "../problem.ts";
 import type { TenantDb } from "../tenant-db.ts";
 import { TENANT_STATUSES } from "../tenant-states.ts";
 import { NewSlug } from "../tenant/slug.ts";
+import { Limits, shownLimits } from "../tenant/standings.ts";
 import { change } from "../tenant/change.ts";
 import { TenantName } from "../tenant/record.ts";
 
@@ -38,17 +39,6 @@ const Tenant = v.object({
 const TenantPatch = v.partial(
   v.strictObject({ name: TenantName, slug: NewSlug, require_second_factor: v.boolean() }),
 );
-const Limits = v.object({
-  data: v.array(
-    v.object({
-      name: v.string(),
-      limit: v.number(),
-      window: v.union([v.number(), v.literal("month")]),
-      remaining: v.number(),
-      reset: v.number(),
-    }),
-  ),
-});
 nameSchemas({ Tenant, TenantPatch, Limits });
 
 const shown = {
@@ -153,11 +143,5 @@ export const tenantRoutes = factory
     "/limits",
     operation("getTenantLimits", { summary: "What is left of each limit", tag, answers: { 200: Limits } }),
     whileClosing,
-    (c) =>
-      c.json({
-        data: c.get("standings").map(({ resetMs, ...standing }) => ({
-          ...standing,
-          reset: Math.ceil(resetMs / 1000),
-        })),
-      }),
+    (c) => c.json(shownLimits(c.get("standings"))),
   );

@@ -5,18 +5,23 @@ import { FIGURES } from "../usage-figures.ts";
 import { PRICED } from "./cost.ts";
 import type { Granularity, Periods } from "./periods.ts";
 
-/** A tenant's usage in one period, or one key's, where `rows` and `bytes_stored` are null. */
-const UsagePeriod = v.object({
-  /** The period's first instant. */
-  start: v.string(),
+/** The figures that are shown of any usage. */
+export const SHOWN_FIGURES = {
   requests: v.number(),
   refused: v.number(),
   units: v.number(),
   errors: v.number(),
   bytes_out: v.number(),
-  /** As last measured by then; null before the first time. */
-  rows: v.nullable(v.number()),
-  bytes_stored: v.nullable(v.number()),
+};
+/** As last measured by then; null before the first time. */
+export const SHOWN_STORAGE = { rows: v.nullable(v.number()), bytes_stored: v.nullable(v.number()) };
+
+/** A tenant's usage in one period, or one key's, where `rows` and `bytes_stored` are null. */
+const UsagePeriod = v.object({
+  /** The period's first instant. */
+  start: v.string(),
+  ...SHOWN_FIGURES,
+  ...SHOWN_STORAGE,
 });
 export const UsageReport = v.object({ data: v.array(UsagePeriod) });
 

@@ -5,7 +5,7 @@ import { Problem } from "../problem.ts";
 import { DAY_MS, FIGURES, HOUR_MS } from "../usage-figures.ts";
 import { costOf, costSql } from "./cost.ts";
 import { monthOf, type Periods } from "./periods.ts";
-import { Quantities, quantitiesOf, UsageReport, usageOf } from "./report.ts";
+import { Quantities, quantitiesOf, SHOWN_FIGURES, SHOWN_STORAGE, UsageReport, usageOf } from "./report.ts";
 
 // What an operator sees of all tenants, as partywall_operator. It has no tenant, so these name theirs.
 
@@ -32,14 +32,9 @@ export const HeavyTenant = v.object({
     plan: v.string(),
     status: v.string(),
   }),
-  requests: v.number(),
-  refused: v.number(),
-  units: v.number(),
-  errors: v.number(),
-  bytes_out: v.number(),
+  ...SHOWN_FIGURES,
   db_ms: v.number(),
-  rows: v.nullable(v.number()),
-  bytes_stored: v.nullable(v.number()),
+  ...SHOWN_STORAGE,
   cost: v.string(),
 });
 const Heavy = v.array(HeavyTenant);
@@ -49,13 +44,8 @@ export const UsageTotal = v.object({
   /** How many tenants there were, and how many of them were used. */
   tenants: v.number(),
   active: v.number(),
-  requests: v.number(),
-  refused: v.number(),
-  units: v.number(),
-  errors: v.number(),
-  bytes_out: v.number(),
-  rows: v.nullable(v.number()),
-  bytes_stored: v.nullable(v.number()),
+  ...SHOWN_FIGURES,
+  ...SHOWN_STORAGE,
 });
 const Totals = v.array(UsageTotal);
 

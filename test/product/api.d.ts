@@ -2061,16 +2061,6 @@ export interface components {
             /** @enum {string} */
             status: "active" | "read_only" | "suspended" | "closing" | "erasing";
         };
-        LiveLimits: {
-            data: {
-                limit: number;
-                /** @example Acme */
-                name: string;
-                remaining: number;
-                reset: number;
-                window: number | "month";
-            }[];
-        };
         MadeApiKey: {
             /**
              * Format: date-time
@@ -6468,7 +6458,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LiveLimits"];
+                    "application/json": components["schemas"]["Limits"];
                 };
             };
             401: components["responses"]["unauthenticated"];
