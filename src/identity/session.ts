@@ -137,7 +137,8 @@ async function signUpAgain(of: SignUp): Promise<Grant> {
 /**
  * Starts a session for the password's hashes, in one statement. Undefined when email and password do not belong
  * together, or the user is not in `slug`. Throws `invalid_input` when a slug is needed to tell which tenant, `no_tenant` when
- * the account is in none, `not_found` when there is none of that slug and the request's host said it, and `second_factor_required` with a challenge.
+ * the account is in none, `not_found` when there is none of that slug and the request's host said it, and
+ * `second_factor_required` with a challenge.
  */
 export async function signIn(of: {
   email: string;
@@ -197,8 +198,8 @@ type How = {
 /**
  * Starts a session for the one member that the condition finds, of the aliases u, m and t, in a tenant that can be entered.
  * Returns all those in such tenants, by slug. Throws `tenant_suspended`, `tenant_closing` or `tenant_erasing` when only others
- * are found, `no_tenant` when `account` is in none, `not_found` when no tenant has the slug of the request's host, and `second_factor_required` or
- * `second_factor_enrolment_required`, with a challenge, when the proof is not enough.
+ * are found, `no_tenant` when `account` is in none, `not_found` when no tenant has the slug of the request's host, and
+ * `second_factor_required` or `second_factor_enrolment_required`, with a challenge, when the proof is not enough.
  */
 async function start(who: SQL, { from, proven, host = null, hashes, only, account }: How) {
   const refresh = firstRefreshToken(uuidv7());

@@ -93,7 +93,10 @@ export async function createTenant(db: TenantDb, act: Act, { name, slug, plan, o
   return tenant;
 }
 
-/** Begins an export, which the tenant's own people see and download; returns the one under way, if there is one. Throws `not_found`, `tenant_state` and `job_under_way`. */
+/**
+ * Begins an export, which the tenant's own people see and download; returns the one under way, if there is one. Throws
+ * `not_found`, `tenant_state` and `job_under_way`.
+ */
 export async function exportForOperator(db: TenantDb, id: string, act: Act): Promise<{ id: string }> {
   const job = uuidv7();
   const { done } = await operate(db, id, sql`export_for_operator(${by(act)}, ${id}, ${job})`).catch(
