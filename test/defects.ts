@@ -4,18 +4,35 @@
  * `--quick`, for a project whose tests have just passed, one who notices is enough; `--check` only looks for the texts.
  */
 import { existsSync } from "node:fs";
-import { cp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { look, makeBench, root, type Bench } from "./defects/bench.ts";
 import { DEFECTS, type Defect, type Edit } from "./defects/list.ts";
 
-/** The file as the edit changes it. Throws if its text is not there exactly once. */
+/** The function of a migration that its text up to here is in, or comes after. */
+const functionAt = (text: string) => [...text.matchAll(/FUNCTION ([\w.]+\()/g)].at(-1)?.[1];
+
+/** The later migration that makes the function anew which this text of a migration is in, so that an edit changes nothing. */
+async function successor(path: string, file: string, text: string): Promise<string | undefined> {
+  const name = /^drizzle\/\w+\/\d+_/.test(file) ? functionAt(text) : undefined;
+  if (name === undefined) return undefined;
+  const files = await readdir(join(path, dirname(file)));
+  for (const later of files.filter((other) => other.endsWith(".sql") && other > basename(file)))
+    if ((await readFile(join(path, dirname(file), later), "utf8")).includes(`REPLACE FUNCTION ${name}`))
+      return later;
+  return undefined;
+}
+
+/** The file as the edit changes it. Throws if its text is not there exactly once, or is no longer in force. */
 async function edited(path: string, { file, from, to }: Edit, name: string): Promise<string> {
   if (from === "") return to + (await readFile(join(path, file), "utf8").catch(() => ""));
   const source = await readFile(join(path, file), "utf8");
-  if (source.split(from).length !== 2) throw new Error(`${name}: ${file} must contain once: ${from}`);
+  const [before = "", ...after] = source.split(from);
+  if (after.length !== 1) throw new Error(`${name}: ${file} must contain once: ${from}`);
+  const later = await successor(path, file, before + from);
+  if (later !== undefined) throw new Error(`${name}: what ${file} says there, ${later} says anew: ${from}`);
   return source.replace(from, () => to);
 }
 

@@ -88,6 +88,13 @@ const ACTS: Record<string, (of: Person) => Promise<() => Promise<Response>>> = {
     const token = await mailed(email, "pwe");
     return () => post("/v1/email-changes/confirm", { token });
   },
+  "a confirmed address": async (of) => {
+    await stage`update control.users set email_verified_at = null where id = ${of.ada.user.id}`;
+    const before = await mailed(emailOf(of), "pwv");
+    await answered(202, request("POST", "/v1/email-verifications", { token: of.ada.token }));
+    const token = await mailed(emailOf(of), "pwv", before);
+    return () => post("/v1/email-verifications/confirm", { token, password: PASSWORD });
+  },
   "a reset": async (of) => {
     await answered(202, post("/v1/password-resets", { email: emailOf(of) }));
     const token = await mailed(emailOf(of), "pwp");
@@ -141,16 +148,47 @@ describe("two at once for one account", () => {
   });
 });
 
+/** In a transaction: returns once another one waits for this one. */
+const somebodyWaits = stage`do $$ begin
+    while not exists (select from pg_locks where not granted and locktype = 'transactionid'
+      and transactionid::text = pg_current_xact_id()::text) loop perform pg_sleep(0.01); end loop;
+  end $$`;
+
+// Whoever holds something else while they wait for the person is waited for by whoever has the person: a deadlock.
+describe("the person is what a change of an account waits for first", () => {
+  const OF_A_PERSON = ["mailed_links", "recovery_codes", "sessions", "factors"];
+  const rows = (clause: string) =>
+    OF_A_PERSON.map(
+      (table) => `(select count(*) from (select from control.${table} where user_id = $1 ${clause}) held)`,
+    );
+
+  it.each(acts)("%s", async (_, ready) => {
+    const ada = await person();
+    const act = await ready(ada);
+    const { id } = ada.ada.user;
+    const waiting = stage.transaction([
+      stage`set local statement_timeout = '20s'`,
+      stage.query("select from control.users where id = $1 for update", [id]),
+      somebodyWaits,
+      stage.query(
+        `select ${rows("").join(" + ")} as all, ${rows("for update skip locked").join(" + ")} as free`,
+        [id],
+      ),
+    ]);
+    const [answer, held] = await Promise.all([act(), waiting]);
+    expect(answer.status).toBeLessThan(500);
+    const [{ all, free }] = held[3] as [{ all: string; free: string }];
+    expect(free).toBe(all);
+  });
+});
+
 describe("what Postgres ends for a deadlock", () => {
   /** Locks the first, waits until somebody waits for that, and then wants the second: the other one is ended. */
   const cross = (first: string, second: string, id: string) =>
     stage.transaction([
       stage`set local deadlock_timeout = '1min'`,
       stage.query(`select from control.${first} for update`, [id]),
-      stage`do $$ begin
-        while not exists (select from pg_locks where not granted and locktype = 'transactionid'
-          and transactionid::text = pg_current_xact_id()::text) loop perform pg_sleep(0.01); end loop;
-      end $$`,
+      somebodyWaits,
       stage.query(`select from control.${second} for update`, [id]),
     ]);
 

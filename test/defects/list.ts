@@ -15,6 +15,7 @@ const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
 const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
+/** It erases a tenant as well, since usage is one more thing to erase. */
 const USAGE = "drizzle/control/0014_usage_functions.sql";
 const LIVES = "drizzle/control/0008_lifecycle_functions.sql";
 const ROLES = "drizzle/roles.sql";
@@ -1280,12 +1281,12 @@ export const DEFECTS: Defect[] = [
   broken(
     "an erasure leaves the people of the tenant",
     ["erasures"],
-    edit(LIVES, "\tDELETE FROM control.users WHERE id = ANY (people);\n", ""),
+    edit(USAGE, "\tDELETE FROM control.users WHERE id = ANY (people);\n", ""),
   ),
   broken(
     "an erasure takes people who are in another tenant too",
     ["erasures"],
-    edit(LIVES, "WHERE m.user_id = p AND m.tenant_id <> tenant));", "WHERE false));"),
+    edit(USAGE, "WHERE m.user_id = p AND m.tenant_id <> tenant));", "WHERE false));"),
   ),
   broken(
     "an erasure leaves what the tenant's object keeps",
