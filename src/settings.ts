@@ -90,7 +90,7 @@ const KEY_RING =
   "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, the one in use first";
 
 /** Each variable: how it is read, and what to set it to. */
-const VARIABLES = {
+export const VARIABLES = {
   DATABASE_URL: [postgresUrl, "postgres://partywall_app:password@host/database"],
   ACCOUNT_DATABASE_URL: [postgresUrl, "postgres://partywall_account:password@host/database"],
   IDENTITY_DATABASE_URL: [postgresUrl, "postgres://partywall_identity:password@host/database"],

@@ -51,6 +51,13 @@ export function bundleDeployed(
   return bundle(bench, moduleOf(config.main ?? ""), flags, bindings, copy);
 }
 
+/** The whole Worker of another checkout, with what is in its src/product, as `wrangler deploy` would upload it. */
+export function bundleCheckout(bench: AsyncDisposableStack, folder: string): Promise<Bundle> {
+  const bindings = { objects: config.durable_objects.bindings, rateLimits: config.ratelimits };
+  const flags = [`--config=${join(folder, "wrangler.toml")}`];
+  return bundle(bench, moduleOf(config.main ?? ""), flags, bindings, folder);
+}
+
 /** Another Worker, with its object classes, bundled with the deployed one's compatibility, minification and guards. */
 export function bundleWorker(
   bench: AsyncDisposableStack,
