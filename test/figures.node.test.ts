@@ -30,16 +30,6 @@ const EXCEPTIONS: { document: string; shows: string; why: string }[] = [
     shows: "| statement | without | with |",
     why: "an experiment of 2026-11-23, before partywall; npm run bench -- wall measures the same as it is now",
   },
-  {
-    document: "README.md",
-    shows: "| limits, at 100 a window | worst window admits |",
-    why: "the experiment of 2026-11-23 that is in docs/comparisons.md",
-  },
-  {
-    document: "README.md",
-    shows: "read takes 1.2 times the CPU",
-    why: "measured on 2026-11-29: npm run bench -- pipeline --rounds 8",
-  },
 ];
 
 /** An adopter writes a README of their own. */
@@ -97,8 +87,7 @@ it("every exception says when its figures were measured and how, and none is the
     ({ document, shows }) =>
       HELD.includes(document) && !partsOf(read(document)).some((part) => part.includes(shows)),
   );
-  // The README's tables come and go with its words.
-  expect(idle.filter(({ document }) => document !== "README.md")).toEqual([]);
+  expect(idle).toEqual([]);
 });
 
 it("finds a figure that nobody has recorded", () => {
