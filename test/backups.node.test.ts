@@ -7,6 +7,7 @@ import { prepareLocalDatabase } from "../drizzle/local-database.ts";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets, namedSecret } from "../drizzle/variables.ts";
 import { serve, type Served } from "./bench/workerd.ts";
+import { answer, ask, signIn } from "./support/node/ask.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 import { run, stepsOf } from "./support/node/guide.ts";
 import { TESTS_MIGRATIONS } from "./support/node/product.ts";
@@ -51,25 +52,7 @@ async function worker(database: string, more: Record<string, string> = {}): Prom
   return serve(resources, await deployedBundle(), settings, { objects: join(dir, "objects") });
 }
 
-const ask = ({ port }: Served, method: string, path: string, token?: string, body?: object) =>
-  fetch(`http://127.0.0.1:${port}${path}`, {
-    method,
-    headers: {
-      ...(token && { authorization: `Bearer ${token}` }),
-      ...(body && { "content-type": "application/json" }),
-    },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-
-async function answer<T>(of: Promise<Response>): Promise<T> {
-  const response = await of;
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${response.status} ${text}`);
-  return JSON.parse(text) as T;
-}
-
-const signIn = async (at: Served): Promise<string> =>
-  (await answer<{ access_token: string }>(ask(at, "POST", "/v1/sessions", undefined, person))).access_token;
+const signInAt = (at: Served) => signIn(at, person.email, person.password);
 
 const namesOf = async (at: Served, token: string): Promise<string[]> =>
   (await answer<{ data: { name: string }[] }>(ask(at, "GET", "/v1/projects", token))).data.map(
@@ -81,7 +64,7 @@ it("serves a restored database, once docs/backups.md was followed, and revokes i
   await answer(
     ask(before, "POST", "/v1/signup", undefined, { ...person, tenant: { name: "Acme", slug: "acme" } }),
   );
-  const ada = await signIn(before);
+  const ada = await signInAt(before);
   await answer(ask(before, "POST", "/v1/projects", ada, { name: "Before" }));
   const making = ask(before, "POST", "/v1/api-keys", ada, { name: "CI", scopes: ["projects:read"] });
   const { id, key } = await answer<{ id: string; key: string }>(making);
@@ -92,7 +75,7 @@ it("serves a restored database, once docs/backups.md was followed, and revokes i
     await client.query("create database restored template partywall owner partywall_migrator");
   });
   // What is done after the backup is lost with it.
-  await answer(ask(before, "POST", "/v1/projects", await signIn(before), { name: "After" }));
+  await answer(ask(before, "POST", "/v1/projects", await signInAt(before), { name: "After" }));
   expect((await ask(before, "DELETE", `/v1/api-keys/${id}`, ada)).status).toBe(204);
   expect((await ask(before, "GET", "/v1/projects", key)).status).toBe(401);
   await before.stop();
@@ -110,7 +93,7 @@ it("serves a restored database, once docs/backups.md was followed, and revokes i
   expect(await run(root, "bash", ["-euc", doctor ?? ""], of)).toContain("the wall stands");
 
   const restored = await worker("restored", own);
-  const again = await signIn(restored);
+  const again = await signInAt(restored);
   expect(await namesOf(restored, again)).toEqual(["Before"]);
   // It was revoked later than the backup. Once it is revoked again, that is in force at once, as always.
   expect(await namesOf(restored, key)).toEqual(["Before"]);

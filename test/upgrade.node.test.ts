@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { bundleCheckout, serve, type Served } from "./bench/workerd.ts";
+import { answer, ask, signIn } from "./support/node/ask.ts";
 import { copyProject } from "./support/node/copy.ts";
 import { BORDER, follow, migrateFrom, run, stepsOf } from "./support/node/guide.ts";
 import { DEMANDED, LATER, makeLater } from "./support/node/later.ts";
@@ -74,31 +75,7 @@ async function deployed(folder: string): Promise<Served> {
   });
 }
 
-async function ask<T>(
-  { port }: Served,
-  method: string,
-  path: string,
-  token?: string,
-  body?: object,
-): Promise<{ headers: Headers; body: T }> {
-  const response = await fetch(`http://127.0.0.1:${port}${path}`, {
-    method,
-    headers: {
-      ...(token && { authorization: `Bearer ${token}` }),
-      ...(body && { "content-type": "application/json" }),
-    },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`);
-  return { headers: response.headers, body: JSON.parse(text) as T };
-}
-
-const signIn = async (worker: Served): Promise<string> => {
-  const account = { email: "ada@acme.test", password: PASSWORD };
-  const { body } = await ask<{ access_token: string }>(worker, "POST", "/v1/sessions", undefined, account);
-  return body.access_token;
-};
+const signInAt = (worker: Served) => signIn(worker, "ada@acme.test", PASSWORD);
 
 /** Keeps both sides' lines of a conflict; of a variable that both sides name, one's own. */
 function settle(file: string): void {
@@ -155,14 +132,15 @@ it.runIf(HAS_SAMPLE)(
     await migrateFrom(adopter, stack.superuserUrl, variables);
     const old = await deployed(adopter);
     const account = { email: "ada@acme.test", password: PASSWORD, tenant: { name: "Acme", slug: "acme" } };
-    await ask(old, "POST", "/v1/signup", undefined, account);
-    const token = await signIn(old);
-    const customer = await ask<{ id: string }>(old, "POST", "/v1/customers", token, { name: "Roofers" });
-    const invoice = await ask<object>(old, "POST", "/v1/invoices", token, {
-      customer_id: customer.body.id,
+    await answer(ask(old, "POST", "/v1/signup", undefined, account));
+    const token = await signInAt(old);
+    const customer = ask(old, "POST", "/v1/customers", token, { name: "Roofers" });
+    const made = ask(old, "POST", "/v1/invoices", token, {
+      customer_id: (await answer<{ id: string }>(customer)).id,
       currency: "EUR",
       lines: [{ description: "Tiles", quantity: "3", unit_price: "1.10" }],
     });
+    const invoice = await answer<object>(made);
 
     await makeLater(partywall);
     await commit(partywall, LATER);
@@ -227,12 +205,14 @@ it.runIf(HAS_SAMPLE)(
     expect(await run(adopter, "npm", ["run", "db:migrate"], variables)).toContain(
       "Everything is up to date.",
     );
-    const mine = async (worker: Served) =>
-      (await ask<{ data: object[] }>(worker, "GET", "/v1/invoices", await signIn(worker))).body.data;
+    const mine = async (worker: Served) => {
+      const list = ask(worker, "GET", "/v1/invoices", await signInAt(worker));
+      return (await answer<{ data: object[] }>(list)).data;
+    };
     expect(await mine(old)).toMatchObject([{ total: "3.30" }]);
     await old.stop();
     const later = await deployed(adopter);
-    expect(await mine(later)).toMatchObject([invoice.body]);
+    expect(await mine(later)).toEqual([invoice]);
     expect((await ask(later, "GET", "/health")).headers.get("x-motto")).toBe("as set, later, undefined");
     expect(
       await run(adopter, process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL]),

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import * as v from "valibot";
 
 /** The figures that README.md and docs/ show: what `npm run bench -- … --json` wrote last, by subject. */
-export const RECORDED = join(import.meta.dirname, "recorded.json");
+const RECORDED = join(import.meta.dirname, "recorded.json");
 
 const Entry = v.strictObject({
   /** The day, UTC. */
