@@ -140,7 +140,7 @@ it.runIf(HAS_SAMPLE)(
       currency: "EUR",
       lines: [{ description: "Tiles", quantity: "3", unit_price: "1.10" }],
     });
-    const invoice = await answer<object>(made);
+    const invoice = await answer<{ id: string }>(made);
 
     await makeLater(partywall);
     await commit(partywall, LATER);
@@ -186,7 +186,9 @@ it.runIf(HAS_SAMPLE)(
     expect(changed).toEqual([DEMANDED.file, "wrangler.toml"]);
     const config = readFileSync(join(adopter, "wrangler.toml"), "utf8");
     expect(
-      config.match(/^(?:name|API_NAME|BROWSER_SESSIONS|MOTTO|binding = "MOTTOS"|binding = "RATES").*$/gm),
+      config.match(
+        /^(?:name = "invoicing"|API_NAME|BROWSER_SESSIONS|MOTTO|binding = "MOTTOS"|binding = "RATES").*$/gm,
+      ),
     ).toEqual([
       'name = "invoicing"',
       'API_NAME = "Invoicing"',
@@ -209,10 +211,11 @@ it.runIf(HAS_SAMPLE)(
       const list = ask(worker, "GET", "/v1/invoices", await signInAt(worker));
       return (await answer<{ data: object[] }>(list)).data;
     };
-    expect(await mine(old)).toMatchObject([{ total: "3.30" }]);
+    const listed = await mine(old);
+    expect(listed).toMatchObject([{ id: invoice.id, total: "3.30" }]);
     await old.stop();
     const later = await deployed(adopter);
-    expect(await mine(later)).toEqual([invoice]);
+    expect(await mine(later)).toEqual(listed);
     expect((await ask(later, "GET", "/health")).headers.get("x-motto")).toBe("as set, later, undefined");
     expect(
       await run(adopter, process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL]),
