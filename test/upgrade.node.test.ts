@@ -33,7 +33,7 @@ afterAll(async () => {
   await resources.disposeAsync();
   await stack.stop();
   rmSync(dirname(partywall), { recursive: true, force: true });
-});
+}, 60_000);
 
 const git = async (folder: string, ...args: string[]): Promise<string> =>
   (await run(folder, "git", args, GIT)).trimEnd();
@@ -221,7 +221,7 @@ it.runIf(HAS_SAMPLE)(
       await run(adopter, process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL]),
     ).toContain("the wall stands");
   },
-  600_000,
+  1_200_000,
 );
 
 it.runIf(HAS_SAMPLE)(
