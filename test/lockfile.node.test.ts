@@ -33,7 +33,7 @@ it("installs no programs of another C library", () => {
   expect(musl.filter(([, { libc }]) => libc?.join() !== "musl").map(([path]) => path)).toEqual([]);
 });
 
-it.each(["wrangler", "workerd", "miniflare", "vitest"])("has %s once", (name) => {
+it.each(["wrangler", "workerd", "miniflare", "vitest", "esbuild"])("has %s once", (name) => {
   const places = installed.map(([path]) => path).filter((path) => path.endsWith(`node_modules/${name}`));
   expect(places).toEqual([`node_modules/${name}`]);
 });
