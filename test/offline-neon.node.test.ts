@@ -10,7 +10,7 @@ import { installPacked, type PackedProject } from "./support/node/packed.ts";
 
 // drizzle/local as a package, as others get it: packed by npm, in a project with nothing of partywall's.
 
-vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 60_000 });
 
 const root = join(import.meta.dirname, "..");
 const LOCAL = join(root, "drizzle/local");
@@ -29,8 +29,8 @@ beforeAll(async () => {
 afterAll(() => rmSync(project.dir, { recursive: true, force: true }));
 
 /** Runs a Node program in the project to its end: its exit code, and all that it printed. */
-async function run(program: string, ...args: string[]) {
-  const child = spawn(process.execPath, [program, ...args], {
+async function run(...args: string[]) {
+  const child = spawn(process.execPath, args, {
     cwd: project.dir,
     env: { ...process.env, NO_COLOR: "1" },
     stdio: ["ignore", "pipe", "pipe"],
@@ -129,6 +129,18 @@ describe("the README's examples", () => {
       expect(said).toMatch(/Tests +1 passed \(1\)/);
       expect(code).toBe(0);
     }
+  });
+});
+
+describe("an old Node", () => {
+  it.each(["20.20.2", "22.12.0"])("is told in one sentence what is needed: %s", async (version) => {
+    const pretend = join(project.dir, "old.cjs");
+    writeFileSync(pretend, `Object.defineProperty(process.versions, "node", { value: "${version}" });`);
+    const sentence = `offline-neon-endpoint needs Node 22.13 or later, and this is ${version}.`;
+    expect(await run("-r", pretend, project.program)).toEqual({ code: 1, said: `${sentence}\n` });
+    const { code, said } = await run("-r", pretend, "driver.mjs");
+    expect(said).toContain(`Error: ${sentence}\n`);
+    expect(code).toBe(1);
   });
 });
 

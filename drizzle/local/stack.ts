@@ -3,6 +3,7 @@ import { rmSync } from "node:fs";
 import { extname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
+import { requireNode } from "./engine.ts";
 import { UnusableData } from "./faults.ts";
 import { alive } from "./holders.ts";
 import type { Ready, Report } from "./report.ts";
@@ -53,6 +54,7 @@ export type StackOptions = {
  * with a sentence on what is in the way: UnusableData when the data is, and `fresh` would help.
  */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  requireNode();
   const child = spawn(process.execPath, [MAIN, ...flags(options)], {
     detached: true, // signals of the terminal are for the parent, which the stack follows
     stdio: ["pipe", "pipe", "pipe"],
