@@ -23,9 +23,9 @@ const anchorsOf = (name: string) =>
 /** An adopter writes a README of their own. */
 const isOurs = read("README.md").startsWith("# partywall\n");
 
-it.runIf(isOurs)("README has at most 900 words, and begins with one sentence and the two commands", () => {
+it.runIf(isOurs)("README has at most 700 words, and begins with one sentence and the two commands", () => {
   const readme = read("README.md");
-  expect(readme.split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(900);
+  expect(readme.split(/\s+/).filter(Boolean).length).toBeLessThanOrEqual(700);
   expect(readme).toMatch(
     /^# partywall\n\n[^.]+\.\n\n```sh\nnpm ci && npm run dev .*\nnpm ci && npm test .*\n```\n/,
   );
