@@ -9,7 +9,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { unstable_readConfig } from "wrangler";
-import { OFFLINE, WRANGLER } from "../../drizzle/wrangler.ts";
+import { OFFLINE, STARTED, WRANGLER } from "../../drizzle/wrangler.ts";
 import { copyWithTestsProduct } from "../support/node/product.ts";
 
 /** Resolves what wrangler depends on: its workerd is the one that `wrangler dev` runs. */
@@ -117,7 +117,7 @@ async function bundle(
     [WRANGLER, "deploy", "--dry-run", "--metafile", `--outdir=${dir}`, ...flags],
     {
       cwd,
-      env: { ...process.env, ...OFFLINE },
+      env: { ...process.env, ...OFFLINE, ...STARTED },
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
