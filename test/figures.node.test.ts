@@ -100,6 +100,50 @@ it("finds a figure that nobody has recorded", () => {
   expect(flat(withBlocks(changed, record))).toBe(flat(read("docs/comparisons.md")));
 });
 
+it("writes limits and wall from figures as their benches give them", () => {
+  const of = {
+    date: "2026-11-30",
+    commit: "abcdef0",
+    machine: "2 × a processor",
+    command: "npm run bench -- x",
+  };
+  const spread = { median: 1.5, min: 1, max: 2 };
+  const limiter = {
+    overWithCrash: 0,
+    perSecond: 1000,
+    workerdUs: 500,
+    rowsPer1000: 1.62,
+    partywallTo: spread,
+  };
+  const compared = [
+    { ...limiter, name: "partywall" },
+    { ...limiter, name: "flexible", rowsPer1000: 1002 },
+  ];
+  const loads = [32, 64].map((connections) => ({
+    connections,
+    perSecond: { partywall: 1621, flexible: 356 },
+  }));
+  const figures = { compared, loads, ratios: { refusingIdentified: spread } };
+  const limits = BLOCKS["limits"]?.lines({ ...of, figures });
+  expect(limits).toEqual(
+    expect.arrayContaining([
+      "|  | partywall | rate-limiter-flexible |",
+      "| rows written for 1,000 admitted | 1.6 | 1,002 |",
+      "| requests/s, 64 connections | 1,621 | 356 |",
+      "| partywall's requests/s to it, at 32 |  | 1.50 |",
+    ]),
+  );
+  const aims = [
+    { aim: "whole reads to by hand, median", is: 1.09 },
+    { aim: "whole writes to by hand, median", is: 1.124 },
+    { aim: "another", is: null },
+  ];
+  const wall = BLOCKS["wall"]?.lines({ ...of, figures: { rows: 5_000_000, aims } }).join(" ");
+  expect(wall).toContain(
+    "1.09 of the same batch by hand for a read and 1.12 for a write, with 5,000,000 rows",
+  );
+});
+
 it("adds a subject to a record beside those that are there, with the day, the commit, the machine and the command", () => {
   const dir = mkdtempSync(join(tmpdir(), "partywall-record-"));
   try {

@@ -27,7 +27,7 @@ const Limits = v.object({
 });
 const Wall = v.object({
   rows: v.number(),
-  aims: v.array(v.object({ aim: v.string(), is: v.number() })),
+  aims: v.array(v.object({ aim: v.string(), is: v.nullable(v.number()) })),
 });
 
 /** Titles of the limiters of `npm run bench -- limits`. */
