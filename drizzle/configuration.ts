@@ -38,7 +38,7 @@ export function readConfiguration({ env, envFile }: Sources): Configuration {
   });
   const required: string[] = secrets?.required ?? [];
   const sourceOf = (name: string): string => {
-    if (name in vars && !required.includes(name))
+    if (!required.includes(name) && !OWN.includes(name))
       return `wrangler.toml, under ${env ? `[env.${env}.vars]` : "[vars]"}`;
     if (given.has(name)) return "the environment";
     return envFile ?? "the environment, or a file that --env-file names";

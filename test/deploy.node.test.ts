@@ -5,11 +5,14 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import pg from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Stack } from "../drizzle/local/stack.ts";
 import { WRANGLER } from "../drizzle/wrangler.ts";
 import { startMigrated } from "./support/node/cluster.ts";
 import { copyProject } from "./support/node/copy.ts";
+
+// Each deployment reads all of wrangler first.
+vi.setConfig({ testTimeout: 120_000 });
 
 let stack: Stack;
 let dir: string;
@@ -67,7 +70,7 @@ it("checks the configuration, asks the doctor and bundles the Worker, in this or
   for (const step of steps) expect(out).toContain(step);
   for (const name of ["PASSWORD_PEPPER", "OPERATOR_TOKEN", "TOKEN_SIGNING_KEYS", "TENANT_CONTEXT_KEYS"])
     expect(out + error).not.toContain(variables[name]);
-}, 60_000);
+});
 
 it("goes no further than the configuration when a secret is missing or is a placeholder, and names it", async () => {
   const { OPERATOR_TOKEN: _, ...others } = variables;
@@ -237,4 +240,4 @@ it("goes no further than the doctor when the wall does not stand", async () => {
     await client.query("alter table audit_events force row level security");
     await client.end();
   }
-}, 60_000);
+});
