@@ -211,6 +211,60 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     expect(page.url()).toMatch(/#\/erasures$/);
   });
 
+  it("signs an operator out for good: their token is refused from then on", async () => {
+    await using visitor = await enter("viewer", "/operators");
+    const { page } = visitor;
+    await at(page, "Operators");
+    const asked = page.waitForRequest("**/v1/operator/sessions/current");
+    await button(page, "Sign out").click();
+    await at(page, "Sign in");
+    await page.getByRole("status").getByText("You are signed out.").waitFor();
+    const request = await asked;
+    expect([request.method(), (await request.response())?.status()]).toEqual(["DELETE", 204]);
+    const headers = { authorization: (await request.headerValue("authorization")) ?? "" };
+    expect((await fetch(`${origin}/v1/operator/operators`, { headers })).status).toBe(401);
+    await page.reload();
+    await at(page, "Sign in");
+  });
+
+  it("says so where the service could not be told that somebody has signed out, and forgets the token all the same", async () => {
+    await using visitor = await enter("viewer");
+    const { page } = visitor;
+    await page.route("**/v1/operator/sessions/current", (route) => route.abort());
+    await button(page, "Sign out").click();
+    await at(page, "Sign in");
+    await page.getByRole("status").getByText("the service could not be told").waitFor();
+    expect(await page.locator("nav").count()).toBe(0);
+  });
+
+  it("changes an operator's password, with a code, and says what is wrong with one", async () => {
+    const operator = await newOperator("viewer");
+    const password = "another that was generated";
+    await using visitor = await visit("/me");
+    const { page } = visitor;
+    await signIn(page, operator, -1);
+    await at(page, "You");
+    await field(page, "Password now").fill(operator.password);
+    await field(page, "New password").fill(password);
+    await field(page, "New password again").fill("yet another");
+    await field(page, "Code").fill(operator.codeOf(0));
+    await button(page, "Change the password").click();
+    await page.getByText("This is not the same.").waitFor();
+    await field(page, "New password again").fill(password);
+    await field(page, "Code").fill("000 000");
+    await button(page, "Change the password").click();
+    await page.getByRole("alert").getByText("The password is not yours, or the code").waitFor();
+    await field(page, "Code").fill(operator.codeOf(0));
+    await button(page, "Change the password").click();
+    await page.getByRole("status").getByText("Your password is changed.").waitFor();
+    expect(await field(page, "Password now").inputValue()).toBe("");
+    await button(page, "Sign out").click();
+    await signIn(page, operator, 1);
+    await page.getByRole("alert").getByText("do not belong together").waitFor();
+    await signIn(page, { ...operator, password }, 1);
+    await at(page, "You");
+  });
+
   it("plots a tenant's usage, says each day's figures to the keyboard, and has the same in a table", async () => {
     await using visitor = await enter("viewer", "/tenants?search=lumen");
     const { page } = visitor;
@@ -416,6 +470,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     "/erasures": "Erasures",
     "/events": "What operators did",
     "/operators": "Operators",
+    "/me": "You",
     "/nowhere": "There is nothing here",
   };
 

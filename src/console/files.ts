@@ -22,6 +22,7 @@ import moves from "./client/moves.client.js" with { type: "text" };
 import newTenant from "./client/new-tenant.client.js" with { type: "text" };
 import operators from "./client/operators.client.js" with { type: "text" };
 import plot from "./client/plot.client.js" with { type: "text" };
+import self from "./client/self.client.js" with { type: "text" };
 import setup from "./client/setup.client.js" with { type: "text" };
 import signIn from "./client/sign-in.client.js" with { type: "text" };
 import support from "./client/support.client.js" with { type: "text" };
@@ -52,6 +53,7 @@ const MODULES: Record<string, string> = {
   "new-tenant.client.js": newTenant,
   "operators.client.js": operators,
   "plot.client.js": plot,
+  "self.client.js": self,
   "setup.client.js": setup,
   "sign-in.client.js": signIn,
   "support.client.js": support,

@@ -776,6 +776,21 @@ export const operators = control.table(
   ],
 );
 
+/** The sessions of operators: a token names its own, and is worth nothing once that has ended. sign_out_operator() says what else ends. */
+export const operatorSessions = control.table(
+  "operator_sessions",
+  {
+    id: uuid("id").primaryKey(),
+    operator_id: uuid("operator_id")
+      .notNull()
+      .references(() => operators.id, { onDelete: "cascade" }),
+    created_at: instant("created_at").notNull().defaultNow(),
+    expires_at: instant("expires_at").notNull(),
+    ended_at: instant("ended_at"),
+  },
+  (t) => [index("operator_sessions_of_operator").on(t.operator_id, t.expires_at), ...policies(sql`false`)],
+);
+
 /** What operators did, to whom and why: note_operation() writes it, nobody changes it, and it outlives the tenants. */
 export const operatorEvents = control.table(
   "operator_events",

@@ -151,7 +151,7 @@ export async function askSupport(
   { tenantId, minutes, write }: Asked,
 ): Promise<Granted> {
   const id = uuidv7();
-  const verb = sql`ask_support(${by(act)}, ${id}, ${tenantId}, ${minutes}, ${write})`;
+  const verb = sql`ask_support_in_session(${by(act)}, ${act.operator.sessionId}, ${id}, ${tenantId}, ${minutes}, ${write})`;
   const { answer, row } = await operate(db, act, tenantId, id, verb);
   const status = v.parse(Status, answer.rows)[0]?.done;
   if (status === "nobody")

@@ -694,6 +694,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change your password, with a code of the second factor; your other sessions end */
+        post: operations["changeOperatorPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/moves": {
         parameters: {
             query?: never;
@@ -740,6 +757,23 @@ export interface paths {
         /** Sign in as an operator: always with a code of the second factor */
         post: operations["createOperatorSession"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/sessions/current": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Sign out: your token ends, and what you have open in tenants */
+        delete: operations["deleteOperatorSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2353,6 +2387,15 @@ export interface components {
                 id: string;
                 slug: string | null;
             } | null;
+        };
+        OperatorPasswordChange: {
+            code: string;
+            current_password: string;
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password: string;
         };
         OperatorSession: {
             access_token: string;
@@ -4019,6 +4062,25 @@ export interface components {
                     status?: 403;
                     /** @enum {unknown} */
                     type?: "/problems/wrong_password";
+                };
+            };
+        };
+        /** @description The password is not right (`wrong_password`); Not allowed (`insufficient_scope`) */
+        "wrong_password.insufficient_scope": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/wrong_password" | "/problems/insufficient_scope";
                 };
             };
         };
@@ -6010,6 +6072,40 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    changeOperatorPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorPasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["wrong_password.insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     listOperatorMoves: {
         parameters: {
             query?: {
@@ -6112,6 +6208,32 @@ export interface operations {
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteOperatorSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
