@@ -23,6 +23,7 @@ import { homeRoutes } from "./routes/home.ts";
 import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
+import { operatorArchiveRoutes } from "./routes/operator-archives.ts";
 import { operatorSelfRoutes, operatorSessionRoutes } from "./routes/operator-sessions.ts";
 import { operatorLimitRoutes } from "./routes/operator-limits.ts";
 import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
@@ -72,6 +73,7 @@ export const app = factory
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator", operatorUsageRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)
+  .route("/v1/operator/tenants", operatorArchiveRoutes)
   .all("/v1/operator/*", nothingThere)
 
   .use("/v1/*", identify, admit)

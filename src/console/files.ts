@@ -4,6 +4,7 @@ import uplotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import style from "./client/console.client.css" with { type: "text" };
 import actions from "./client/actions.client.js" with { type: "text" };
 import api from "./client/api.client.js" with { type: "text" };
+import archives from "./client/archives.client.js" with { type: "text" };
 import cost from "./client/cost.client.js" with { type: "text" };
 import dialog from "./client/dialog.client.js" with { type: "text" };
 import elements from "./client/elements.client.js" with { type: "text" };
@@ -35,6 +36,7 @@ import usage from "./client/usage.client.js" with { type: "text" };
 const MODULES: Record<string, string> = {
   "actions.client.js": actions,
   "api.client.js": api,
+  "archives.client.js": archives,
   "cost.client.js": cost,
   "dialog.client.js": dialog,
   "elements.client.js": elements,

@@ -307,6 +307,38 @@ export const DEFECTS: Defect[] = [
     edit(OPERATORS, "'reason', by ->> 'reason', 'action'", "'action'"),
   ),
   broken(
+    "an operator lists all tenants' exports as one's",
+    ["operator-routes"],
+    edit(
+      "src/lifecycle/operator-lists.ts",
+      "and(eq(jobs.tenant_id, tenant), eq(jobs.kind, kind))",
+      "eq(jobs.kind, kind)",
+    ),
+  ),
+  broken(
+    "a tenant's export has not which operators looked in",
+    ["exports"],
+    edit(
+      "src/lifecycle/control-lines.ts",
+      "ended_at, end_reason, ended_by_type, ended_by from ${supportSessions}`",
+      "ended_at from ${supportSessions}`",
+    ),
+  ),
+  broken(
+    "the command line moves tenants without a line in the operators' trail",
+    ["node:moves.node"],
+    edit(
+      "drizzle/moves/jobs.ts",
+      "if (action !== undefined) await noteCommand(",
+      "if (action === undefined) await noteCommand(",
+    ),
+  ),
+  broken(
+    "the command line sets tenants back without a line in the operators' trail",
+    ["node:moves.node"],
+    edit("drizzle/moves/restoring.ts", "if (isWanted) await noteOfJob(", "if (false) await noteOfJob("),
+  ),
+  broken(
     "the operators' login changes tenants by itself",
     ["operator-routes"],
     edit(

@@ -857,10 +857,28 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** List a tenant's exports, newest first, those whose archives are gone too */
+        get: operations["listOperatorTenantExports"];
         put?: never;
         /** Begin an export of a tenant, which its own people see and download */
         post: operations["createOperatorExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a tenant's imports, newest first */
+        get: operations["listOperatorTenantImports"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1598,6 +1616,23 @@ export interface components {
              * @default 86400
              */
             overlap_s: number;
+        };
+        ArchiveJob: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            expires_at: string | null;
+            finished_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            rows: number;
+            /** @enum {string} */
+            status: "queued" | "running" | "done" | "failed";
         };
         AuditEvent: {
             /** @enum {string} */
@@ -6521,6 +6556,46 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    listOperatorTenantExports: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List a tenant's exports, newest first, those whose archives are gone too */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ArchiveJob"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     createOperatorExport: {
         parameters: {
             query?: never;
@@ -6555,6 +6630,46 @@ export interface operations {
             409: components["responses"]["tenant_state.job_under_way"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorTenantImports: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List a tenant's imports, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ArchiveJob"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
