@@ -85,7 +85,8 @@ GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbo
 -- What has to be done for tenants without a request of theirs, and the erasures that are done.
 GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
 GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid), control.note_erasure(uuid, text, jsonb),
-	control.finish_erasure(uuid, text), control.total_usage() TO partywall_identity;
+	control.finish_erasure(uuid, text), control.total_usage(), control.take_support_mails(uuid, integer),
+	control.take_usage_mails(integer) TO partywall_identity;
 
 -- Operators read what is about tenants, and change nothing but by functions, which write who did it and why. Of an operator they
 -- read neither password nor second factor; of a job, neither its result nor where in the rows it is.

@@ -369,6 +369,50 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     expect(mails).toContain("Invitation to Taken");
   });
 
+  it("asks a tenant for access, has its owner let the operator in and out, and shows each at once", async () => {
+    const asked = await signUp(worker, "let-in");
+    const as = (token: string, method: string, path: string, body?: object) =>
+      fetch(`${origin}${path}`, {
+        method,
+        headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+        ...(body && { body: JSON.stringify(body) }),
+      });
+    const owner = (method: string, path: string, body?: object) => as(asked.token, method, path, body);
+    expect((await owner("PATCH", "/v1/tenant/support-access", { mode: "ask" })).status).toBe(200);
+
+    await using visitor = await enter("support", `/tenants/${asked.tenantId}`);
+    const { page } = visitor;
+    await at(page, "let-in");
+    await choose(page, "Ask for access");
+    await page.getByRole("dialog").getByLabel("For how many minutes").fill("15");
+    await confirm(page, "Ask for access", "Ticket 4714");
+    const dialog = page.getByRole("dialog");
+    await dialog.getByText("An owner of the tenant has been asked.").waitFor();
+    const sessions = await (await owner("GET", "/v1/tenant/support-sessions")).json();
+    const { data } = sessions as { data: { id: string; status: string; reason: string; expires_at: null }[] };
+    expect(data).toMatchObject([{ status: "asked", reason: "Ticket 4714", minutes: 15 }]);
+    const session = `/v1/tenant/support-sessions/${data[0]?.id}`;
+    const approved = await owner("POST", `${session}/approve`);
+    expect(approved.status).toBe(200);
+    const { expires_at } = (await approved.json()) as { expires_at: string };
+
+    // Nobody presses anything: the page looks by itself.
+    const token = await dialog.getByLabel("Access token").inputValue();
+    expect((await as(token, "GET", "/v1/projects")).status).toBe(200);
+    const ends = dialog.locator("div", { has: page.getByText("It ends", { exact: true }) }).locator("dd");
+    expect(await ends.last().innerText()).toContain(expires_at.slice(11, 16));
+    await dialog.getByText(/For the tenant's own routes, until \d\d:\d\d/).waitFor();
+    expect(await barriers(page)).toEqual([]);
+
+    expect((await owner("DELETE", session)).status).toBe(204);
+    expect((await as(token, "GET", "/v1/projects")).status).toBe(401);
+    await dialog.getByText("Your access has ended. It was ended.").waitFor();
+    expect(await dialog.getByRole("button", { name: "Get the next token" }).isDisabled()).toBe(true);
+    await button(page, "Done").click();
+    await dialog.waitFor({ state: "detached" });
+    await page.getByText("support.ask").waitFor();
+  });
+
   it("offers each role what it may do, and no more", async () => {
     const other = await signUp(worker, "looked-at");
     const offered = async (role: OperatorRole) => {

@@ -11,6 +11,7 @@ import { OPERATOR_ROLES } from "../operator.ts";
 import { Problem } from "../problem.ts";
 import { updateTenant } from "../tenant/stub.ts";
 import { checkPassword } from "./account.ts";
+import { mailSupportSoon } from "./owner-mails.ts";
 import { mintOperatorToken, OPERATOR_TOKEN_TTL_S } from "./operator-token.ts";
 import { hashesOf, hashPassword } from "./password.ts";
 import { operatorAccount } from "./peppered.ts";
@@ -118,4 +119,5 @@ export async function changeOperatorPassword(
  */
 async function tellLeft(heads: readonly { tenant: string; head: number }[]): Promise<void> {
   await Promise.allSettled(heads.map(({ tenant, head }) => updateTenant(tenant, head)));
+  for (const { tenant } of heads) mailSupportSoon(tenant);
 }

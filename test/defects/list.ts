@@ -14,6 +14,8 @@ const FENCE = "drizzle/site/0008_fence_functions.sql";
 const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
 /** The sessions of operators, and what ends with them. */
 const SIGNED_IN = "drizzle/control/0020_operator_session_functions.sql";
+/** What owners are mailed of. */
+const TO_OWNERS = "drizzle/control/0022_owner_mail_functions.sql";
 const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
@@ -996,6 +998,35 @@ export const DEFECTS: Defect[] = [
     "the token of an ended session of support goes on",
     LET_IN,
     edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "owners are mailed of an operator again and again",
+    ["owner-mails"],
+    edit(
+      TO_OWNERS,
+      "UPDATE control.support_sessions s SET told = due.state FROM due",
+      "UPDATE control.support_sessions s SET told = s.told FROM due",
+    ),
+  ),
+  broken(
+    "whoever has not confirmed an address is mailed what concerns owners",
+    ["owner-mails"],
+    edit(TO_OWNERS, " AND (u.email_verified_at IS NOT NULL OR u.issuer_id IS NOT NULL)\n", "\n"),
+  ),
+  broken(
+    "admins are mailed what concerns owners",
+    ["owner-mails"],
+    edit(TO_OWNERS, " AND m.role = 'owner' AND", " AND"),
+  ),
+  broken(
+    "owners do not hear that an operator is out whom something else has ended",
+    ["owner-mails"],
+    edit("src/lifecycle/sweep.ts", "() => mailSupportNews(null)", "async () => undefined"),
+  ),
+  broken(
+    "owners are mailed of an old month's limit",
+    ["owner-mails"],
+    edit(TO_OWNERS, "WHERE t.created_at > pg_catalog.now() - interval '1 day'\n", "\n"),
   ),
   broken(
     "a token outlives its session of support",
