@@ -131,6 +131,8 @@ const TAUGHT: Record<string, Record<string, string>> = {
   "control.challenges": { user_id: "null", expires_at: "now() + interval '1 day'" },
   // Of people, and shown: their addresses are ones.
   "control.operators": { email: "gen_random_uuid() || '@matrix.test'" },
+  // Not so old that a sweep of another test deletes it.
+  "control.usage_hours": { hour: "date_trunc('hour', now())" },
   "control.usage_totals": { start: "clock_timestamp() - random() * interval '9000 days'" },
   // A tenant's request makes users of its issuers alone.
   "control.users": { issuer_id: "null", subject: "gen_random_uuid()" },

@@ -6,6 +6,7 @@ import actions from "./client/actions.client.js" with { type: "text" };
 import api from "./client/api.client.js" with { type: "text" };
 import archives from "./client/archives.client.js" with { type: "text" };
 import cost from "./client/cost.client.js" with { type: "text" };
+import csv from "./client/csv.client.js" with { type: "text" };
 import dialog from "./client/dialog.client.js" with { type: "text" };
 import elements from "./client/elements.client.js" with { type: "text" };
 import erasures from "./client/erasures.client.js" with { type: "text" };
@@ -38,6 +39,7 @@ const MODULES: Record<string, string> = {
   "api.client.js": api,
   "archives.client.js": archives,
   "cost.client.js": cost,
+  "csv.client.js": csv,
   "dialog.client.js": dialog,
   "elements.client.js": elements,
   "erasures.client.js": erasures,
