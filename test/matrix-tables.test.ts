@@ -124,7 +124,11 @@ const [taught = {}] = Object.values(files);
 /** What a CHECK asks of a row that the types alone do not tell: expressions by column. */
 const TAUGHT: Record<string, Record<string, string>> = {
   "control.sites": { name: "'m' || substr(gen_random_uuid()::text, 1, 8)" },
-  "control.sessions": { issuer_id: "gen_random_uuid()" },
+  "control.sessions": {
+    issuer_id: "gen_random_uuid()",
+    expires_at: "now() + interval '1 day'",
+    revoked_at: "now()",
+  },
   // What is of a person: of them, of a kind of which there may be several, and not over, since that is deleted.
   "control.mailed_links": { kind: "'email_undo'", user_id: "null", expires_at: "now() + interval '1 day'" },
   "control.factors": { confirmed_at: "now()", credential_id: "gen_random_uuid()" },
