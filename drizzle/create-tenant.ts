@@ -6,11 +6,12 @@ import { INVITATION_TTL_DAYS, newInvitation } from "../src/identity/sealing.ts";
 import { PLAN_POLICIES, SIGNUP_PLAN } from "../src/product/plans.ts";
 import { keyRing } from "../src/settings.ts";
 import { Email, isFreeSlug, Slug } from "../src/values.ts";
+import { noteCommand } from "./command-trail.ts";
 import { behind, withFleet } from "./fleet.ts";
 import type { SiteVariables } from "./sites.ts";
 
 export type NewTenant = { slug: string } & Partial<
-  Record<"site" | "name" | "plan" | "owner", string | undefined>
+  Record<"site" | "name" | "plan" | "owner" | "reason", string | undefined>
 >;
 
 export type Created = {
@@ -64,6 +65,10 @@ export async function createTenant(
            token_hash = excluded.token_hash, invited_by = excluded.invited_by, expires_at = excluded.expires_at`,
         [invitation.id, tenant.id, owner, Buffer.from(invitation.hash), INVITATION_TTL_DAYS],
       );
+    if (tenant.is_new) {
+      const change = { plan: { from: null, to: plan }, site };
+      await noteCommand(control, { action: "tenant.create", tenant: tenant.id, change, reason: of.reason });
+    }
     await control.query("commit");
     return { id: tenant.id, slug, site, isNew: tenant.is_new, invitation: invitation?.text };
   });

@@ -6,6 +6,7 @@ import { hashWith, newTotpSecret, operatorAccount, sealWith, totpOf } from "../s
 import type { Pepper } from "../src/identity/peppered.ts";
 import type { OperatorRole } from "../src/operator.ts";
 import { pepperRing } from "../src/settings.ts";
+import { noteCommand, type Command } from "./command-trail.ts";
 import { inControl } from "./fleet.ts";
 
 type Login = { MIGRATION_DATABASE_URL: string };
@@ -107,18 +108,14 @@ export const removeOperator = (variables: Login, { email, reason }: { email: str
     return { action: "operator.remove", change: { operator: rows[0].id }, reason, done: undefined };
   });
 
-type Noted<Done> = { action: string; change: object; done: Done } & Why;
+type Noted<Done> = Omit<Command, "tenant"> & { done: Done };
 
 /** Changes operators, and writes that down in the same transaction. */
 const inTrail = <Done>(variables: Login, work: (control: pg.Client) => Promise<Noted<Done>>): Promise<Done> =>
   inControl(variables, async (control) => {
     await control.query("begin");
-    const { action, change, reason, done } = await work(control);
-    await control.query(
-      `select note_operation(jsonb_build_object('id', '00000000-0000-0000-0000-000000000000', 'actor', 'command line',
-         'reason', $1::text), $2, null, $3::jsonb, null)`,
-      [reason ?? null, action, JSON.stringify(change)],
-    );
+    const { done, ...noted } = await work(control);
+    await noteCommand(control, noted);
     await control.query("commit");
     return done;
   });

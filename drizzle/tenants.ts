@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import pg from "pg";
 import { INVITATION_TTL_DAYS } from "../src/identity/sealing.ts";
 import { messageOf } from "./connected.ts";
+import { reasonWithWho } from "./command-trail.ts";
 import { createTenant } from "./create-tenant.ts";
 import { eraseTenant } from "./erase.ts";
 import { inControl } from "./fleet.ts";
@@ -47,9 +48,9 @@ const USAGE = `npm run tenants -- <command>
            [--preview]                    only shows what that would do
   undo <slug>                             takes the last restore back
   erase <slug>                            erases a tenant at once, for good, by the API at ISSUER with OPERATOR_TOKEN;
-                                          prints the receipt [--reason <text>]
+                                          prints the receipt
 
-  --yes answers questions, --json prints for programs`;
+  --reason <text> goes into the operators' trail, --yes answers questions, --json prints for programs`;
 
 const TEXTS = [
   "site",
@@ -84,9 +85,9 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
       data: tenant,
     };
   },
-  create: async ([slug], { site, name, plan, owner }) => {
+  create: async ([slug], { site, name, plan, owner, reason }) => {
     const { isNew, invitation, ...tenant } = await createTenant(
-      { slug: slug ?? "", site, name, plan, owner },
+      { slug: slug ?? "", site, name, plan, owner, reason },
       variables(),
     );
     return {
@@ -140,7 +141,11 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
   },
   move: async ([slug], flags) => {
     if (!slug || !flags.to) throw new Error("Say whom and where to: move <slug> --to shared|schema|<site>");
-    const options = { rate: rateOf(flags), confirm: (question: string) => confirm(question, flags) };
+    const options = {
+      rate: rateOf(flags),
+      reason: flags.reason,
+      confirm: (question: string) => confirm(question, flags),
+    };
     const { done, progress } = await moveTenant(slug, flags.to, variables(), options);
     return { lines: [done], data: { done, ...progress } };
   },
@@ -153,13 +158,13 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     };
   },
   "moves resume": async ([slug], flags) => {
-    const { done, progress } = await resumeMove(slug ?? "", variables(), rateOf(flags));
+    const { done, progress } = await resumeMove(slug ?? "", variables(), rateOf(flags), flags);
     return { lines: [done], data: { done, ...progress } };
   },
   "moves abandon": async ([slug], flags) => {
     const question = `Give up what is under way for ${slug ?? ""}? What was copied is deleted.`;
     const done = (await confirm(question, flags))
-      ? await abandonMove(slug ?? "", variables())
+      ? await abandonMove(slug ?? "", variables(), flags)
       : "Nothing was done.";
     return { lines: [done], data: { done } };
   },
@@ -179,7 +184,7 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
       api: loadVariables(["ISSUER"]).ISSUER,
       operatorToken: loadVariables(["OPERATOR_TOKEN"]).OPERATOR_TOKEN,
       tenantId: tenant.id,
-      reason: flags.reason ?? "by the command line",
+      reason: reasonWithWho(flags.reason),
     });
     return {
       lines: [
@@ -190,7 +195,7 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
     };
   },
   "moves clear": async (_, flags) => {
-    const cleared = await clearLeftovers(variables(), rateOf(flags));
+    const cleared = await clearLeftovers(variables(), rateOf(flags), flags);
     const lines = cleared.map(({ slug, rows }) => `deleted ${rows} rows that ${slug} has left behind`);
     return { lines: lines.length > 0 ? lines : ["Nothing is due."], data: cleared };
   },
@@ -201,6 +206,7 @@ async function setBack(slug: string, from: string | undefined, flags: Flags): Pr
   const { done, tables } = await restoreTenant(slug, from, variables(), {
     rate: rateOf(flags),
     preview: flags.preview,
+    reason: flags.reason,
     confirm: (question) => confirm(question, flags),
     tell: (told) => {
       if (flags.json || told.length === 0) return;

@@ -64,7 +64,7 @@ GRANT EXECUTE ON FUNCTION control.record_usage(jsonb, jsonb), control.record_sto
 -- Operators in the tenant: it sees who, and these functions let them in and out.
 GRANT SELECT ON control.support_sessions TO partywall_account, partywall_operator;
 GRANT EXECUTE ON FUNCTION control.approve_support(uuid), control.end_support(uuid) TO partywall_account;
-GRANT EXECUTE ON FUNCTION control.ask_support(jsonb, uuid, uuid, integer, boolean),
+GRANT EXECUTE ON FUNCTION control.ask_support_in_session(jsonb, uuid, uuid, uuid, integer, boolean),
 	control.leave_tenant(jsonb, uuid, uuid, boolean) TO partywall_operator;
 
 -- Signing up, signing in and refreshing, accepting an invitation.
@@ -85,7 +85,8 @@ GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbo
 -- What has to be done for tenants without a request of theirs, and the erasures that are done.
 GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
 GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid), control.note_erasure(uuid, text, jsonb),
-	control.finish_erasure(uuid, text), control.total_usage() TO partywall_identity;
+	control.finish_erasure(uuid, text), control.total_usage(), control.take_support_mails(uuid, integer),
+	control.take_usage_mails(integer) TO partywall_identity;
 
 -- Operators read what is about tenants, and change nothing but by functions, which write who did it and why. Of an operator they
 -- read neither password nor second factor; of a job, neither its result nor where in the rows it is.
@@ -94,8 +95,11 @@ GRANT SELECT ON control.tenants, control.memberships, control.outbox_heads, cont
 GRANT SELECT (id, tenant_id, kind, source, target, started_at, worked_at, finished_at, outcome, kept_until)
 	ON control.jobs TO partywall_operator;
 GRANT SELECT (id, email, role, generation, signed_in_at, disabled_at, created_at) ON control.operators TO partywall_operator;
+GRANT SELECT ON control.operator_sessions TO partywall_operator;
 GRANT EXECUTE ON FUNCTION control.take_operator_guess(text, text[]),
-	control.sign_in_operator(uuid, bigint, text, text, text),
+	control.sign_in_operator(uuid, bigint, text, text, text), control.open_operator_session(uuid, uuid, integer),
+	control.end_operator_session(jsonb, uuid),
+	control.change_operator_password(jsonb, uuid, bigint, text[], text, text),
 	control.operate_tenant(jsonb, text, uuid, jsonb, integer, integer[]),
 	control.create_tenant(jsonb, uuid, text, text, text, text, uuid, text, bytea, integer),
 	control.invite_owner(uuid, uuid, text, bytea, integer),

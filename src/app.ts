@@ -23,7 +23,8 @@ import { homeRoutes } from "./routes/home.ts";
 import { factorRoutes, recoveryCodeRoutes } from "./routes/factors.ts";
 import { meRoutes, ownVerificationRoutes } from "./routes/me.ts";
 import { memberRoutes } from "./routes/members.ts";
-import { operatorSessionRoutes } from "./routes/operator-sessions.ts";
+import { operatorArchiveRoutes } from "./routes/operator-archives.ts";
+import { operatorSelfRoutes, operatorSessionRoutes } from "./routes/operator-sessions.ts";
 import { operatorLimitRoutes } from "./routes/operator-limits.ts";
 import { operatorTenantRoutes } from "./routes/operator-tenants.ts";
 import { operatorRoutes } from "./routes/operator.ts";
@@ -66,11 +67,13 @@ export const app = factory
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
   .route("/v1/operator/sessions", operatorSessionRoutes)
+  .route("/v1/operator/me", operatorSelfRoutes)
   .route("/v1/operator/tenants", operatorTenantRoutes)
   .route("/v1/operator/tenants", operatorLimitRoutes)
   .route("/v1/operator", operatorRoutes)
   .route("/v1/operator", operatorUsageRoutes)
   .route("/v1/operator/tenants", operatorSupportRoutes)
+  .route("/v1/operator/tenants", operatorArchiveRoutes)
   .all("/v1/operator/*", nothingThere)
 
   .use("/v1/*", identify, admit)

@@ -18,13 +18,20 @@ export const TAKES = {
 } as const satisfies Record<string, OperatorRole>;
 
 /** Who operates, as of this request. */
-export type Operator = { readonly id: string; readonly email: string; readonly role: OperatorRole };
+export type Operator = {
+  readonly id: string;
+  readonly email: string;
+  readonly role: OperatorRole;
+  /** Null of a script, which signs in nowhere. */
+  readonly sessionId: string | null;
+};
 
 /** Whoever holds OPERATOR_TOKEN: no person, so that the trail calls it by this name. */
 export const SCRIPT: Operator = {
   id: "00000000-0000-0000-0000-000000000000",
   email: "script",
   role: "admin",
+  sessionId: null,
 };
 
 export const includesRole = (role: OperatorRole, needed: OperatorRole): boolean =>

@@ -166,10 +166,19 @@ describe("what lets operators in", () => {
 
   it("nobody asks who is no operator, though they write what they like", async () => {
     const of = login("OPERATOR_DATABASE_URL");
-    for (const id of [bob.actor, "00000000-0000-0000-0000-000000000000", (await newOperator("viewer")).id]) {
+    const viewer = await newOperator("viewer");
+    const script = "00000000-0000-0000-0000-000000000000";
+    for (const [id, asking] of [
+      [bob.actor, crypto.randomUUID()],
+      [script, operator.sessionId],
+      [viewer.id, viewer.sessionId],
+      // An operator in a session that is another's, or none.
+      [operator.id, viewer.sessionId],
+      [operator.id, crypto.randomUUID()],
+    ]) {
       const by = JSON.stringify({ id, actor: "x", reason: "x" });
       const { rows } = await attempt(of, undefined, [
-        `select control.ask_support('${by}', gen_random_uuid(), '${ada.tenant}', 60, true) as status`,
+        `select control.ask_support_in_session('${by}', '${asking}', gen_random_uuid(), '${ada.tenant}', 60, true) as status`,
       ]);
       expect(rows.at(-1)).toEqual([{ status: "nobody" }]);
     }

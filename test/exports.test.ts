@@ -24,7 +24,9 @@ import {
   unzipped,
   type Exported,
 } from "./support/lifecycle.ts";
+import { newOperator } from "./support/operators.ts";
 import { SITE } from "./support/site.ts";
+import { end, enterTenant, setMode } from "./support/support.ts";
 
 type Manifest = {
   format: number;
@@ -94,21 +96,26 @@ describe("an export", () => {
       select c.relname as t, a.attname as name, format_type(atttypid, atttypmod) as type from pg_class c
       join pg_attribute a on attrelid = c.oid and attnum > 0 and not attisdropped
       where relnamespace = 'control'::regnamespace and relkind = 'r'
-        and c.relname in ('invitations', 'api_keys', 'issuers', 'memberships') order by 1, 2`;
+        and c.relname in ('invitations', 'api_keys', 'issuers', 'memberships', 'support_sessions') order by 1, 2`;
     await stage`insert into control.invitations (id, tenant_id, email, role, token_hash, invited_by, expires_at)
       values (gen_random_uuid(), ${owner.tenant.id}, 'x@x.test', 'member', '\\x00', ${owner.user.id}, now())`;
     await stage`insert into control.issuers (tenant_id, issuer, audience, email_domains, registered_by)
       values (${owner.tenant.id}, 'https://issuer.test', 'a', '{x.test}', ${owner.user.id})`;
+    await answered(200, setMode(owner, "on"));
+    const operator = await newOperator("support");
+    const session = await enterTenant(operator, owner, { reason: "Ticket 4712" });
+    await answered(204, end(owner, session.id));
     await storedKey(owner);
     const again = await unzipped(await download(owner.token, (await exportTenant(owner.token)).id));
     expect(files.size).toBe(again.size);
     const isLeftOut = ({ name, type }: Record<string, unknown>) =>
-      type === "bytea" || ["tenant_id", "version", "vouched_by"].includes(String(name));
+      type === "bytea" || ["tenant_id", "version", "vouched_by", "told"].includes(String(name));
     for (const [table, file] of Object.entries({
       invitations: "invitations",
       api_keys: "api_keys",
       issuers: "issuers",
       memberships: "members",
+      support_sessions: "support_sessions",
     })) {
       const [row = {}] = rowsIn(again, `control/${file}.ndjson`);
       const wanted = columns
@@ -121,6 +128,17 @@ describe("an export", () => {
         [table, wanted.map(String).toSorted()],
       );
     }
+    // Who looked, when and why, and what ended it.
+    expect(rowsIn(again, "control/support_sessions.ndjson")).toMatchObject([
+      {
+        id: session.id,
+        operator_id: operator.id,
+        operator: operator.email,
+        reason: "Ticket 4712",
+        end_reason: "ended",
+        ended_by: owner.user.id,
+      },
+    ]);
   });
 
   it("is joined while it is under way, listed, and gone once it is deleted", async () => {

@@ -303,7 +303,8 @@ const GROUPS: Record<string, Record<string, Forge>> = {
   "a token of another kind": {
     "the refresh token": () => ada.refresh_token,
     "the operator's token": () => settings.OPERATOR_TOKEN,
-    "an operator's session": () => mintOperatorToken({ id: ada.user.id, role: "admin", generation: 1 }),
+    "an operator's session": () =>
+      mintOperatorToken({ id: ada.user.id, role: "admin", generation: 1, sessionId: ada.session.id }),
     "our own token in an operator's type": () => seal(ed25519, { ...header, typ: "operator+jwt" }, claims),
     "the operators' audience": withClaims({ aud: `${settings.ISSUER}/operator` }),
     "an id": () => ada.session.id,

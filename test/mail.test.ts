@@ -17,6 +17,17 @@ const HOSTILE = `</p><script>alert("1 & 2")</script>\r\nBcc: x@y.test\u2028\u202
 const email = "ada+'&@acme.test";
 const token = "pwx_the-token";
 
+const SUPPORT = {
+  email,
+  tenant: HOSTILE,
+  operator: "grace@operators.test",
+  reason: HOSTILE,
+  minutes: 30,
+  write: true,
+  until: new Date("2026-11-03T14:05:06Z"),
+  ended: new Date("2026-11-03T14:05:06Z"),
+};
+
 /** Data of each kind whose words are somebody's who means harm. */
 const HARMFUL: Mails = {
   invitation: { email, tenant: HOSTILE, inviter: HOSTILE, role: "member", token },
@@ -31,6 +42,10 @@ const HARMFUL: Mails = {
   emailChanged: { email, newEmail: "eve@acme.test", token },
   newDevice: { email, userAgent: HOSTILE, country: "DE", at: new Date("2026-11-03T14:05:06Z") },
   factorChanged: { email, what: "passkey_added" },
+  supportAsked: SUPPORT,
+  supportStarted: SUPPORT,
+  supportEnded: SUPPORT,
+  usageWarning: { email, tenant: HOSTILE, month: "2026-11-01", percent: 80, used: 80, quota: 100 },
 };
 const KINDS = Object.keys(HARMFUL) as (keyof Mails)[];
 

@@ -124,13 +124,19 @@ const [taught = {}] = Object.values(files);
 /** What a CHECK asks of a row that the types alone do not tell: expressions by column. */
 const TAUGHT: Record<string, Record<string, string>> = {
   "control.sites": { name: "'m' || substr(gen_random_uuid()::text, 1, 8)" },
-  "control.sessions": { issuer_id: "gen_random_uuid()" },
+  "control.sessions": {
+    issuer_id: "gen_random_uuid()",
+    expires_at: "now() + interval '1 day'",
+    revoked_at: "now()",
+  },
   // What is of a person: of them, of a kind of which there may be several, and not over, since that is deleted.
   "control.mailed_links": { kind: "'email_undo'", user_id: "null", expires_at: "now() + interval '1 day'" },
   "control.factors": { confirmed_at: "now()", credential_id: "gen_random_uuid()" },
   "control.challenges": { user_id: "null", expires_at: "now() + interval '1 day'" },
   // Of people, and shown: their addresses are ones.
   "control.operators": { email: "gen_random_uuid() || '@matrix.test'" },
+  // Not so old that a sweep of another test deletes it.
+  "control.usage_hours": { hour: "date_trunc('hour', now())" },
   "control.usage_totals": { start: "clock_timestamp() - random() * interval '9000 days'" },
   // A tenant's request makes users of its issuers alone.
   "control.users": { issuer_id: "null", subject: "gen_random_uuid()" },

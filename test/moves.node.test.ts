@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { mkdtempSync } from "node:fs";
+import { userInfo } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -55,6 +56,22 @@ const fenceAt = (slug: string, site: string) =>
     ]);
     return rows[0] as { mode: string; epoch: number } | undefined;
   });
+
+/** What the operators' trail says of a tenant, oldest first. */
+const trailOf = async (slug: string) => {
+  const { rows } = await house.root.query(
+    `select action, actor, reason, change ->> 'run_by' as run_by, change -> 'site' as site from control.operator_events
+     where tenant_id = $1 order by id`,
+    [await tenantId(slug)],
+  );
+  return rows;
+};
+const byCommand = (action: string, reason = "by the command line") => ({
+  action,
+  actor: "command line",
+  reason,
+  run_by: userInfo().username,
+});
 
 const move = (slug: string, to: string, ...flags: string[]) =>
   house.tenants("move", slug, "--to", to, "--yes", "--rate", "max", ...flags);
@@ -237,7 +254,8 @@ describe("a tenant", () => {
       const [code] = (await once(child, "exit")) as [number];
       return { code, error };
     };
-    const stopped = await stopAfterAPage("move", "patient", "--to", "own-database", "--yes");
+    const why = ["--reason", "It grew."];
+    const stopped = await stopAfterAPage("move", "patient", "--to", "own-database", "--yes", ...why);
     expect(stopped).toMatchObject({ code: 1, error: expect.stringContaining("moves resume patient") });
     expect((await newProject(token, "Roof")).name).toBe("Roof");
     expect((await house.tenants("moves")).out).toMatch(/^patient +move +shared +own-database +copying/m);
@@ -261,6 +279,16 @@ describe("a tenant", () => {
     expect(await rowsAt("patient", "shared")).toEqual([]);
     expect(await fenceAt("patient", "shared")).toEqual({ mode: "closed", epoch: 0 });
     expect((await get<{ data: Row[] }>("/v1/projects?limit=1", token)).data).toHaveLength(1);
+
+    // All of it, and nothing that was refused, is in the operators' trail.
+    expect(await trailOf("patient")).toMatchObject([
+      byCommand("tenant.create"),
+      { ...byCommand("tenant.move", "It grew."), site: { from: "shared", to: "own-database" } },
+      byCommand("tenant.resume"),
+      { ...byCommand("tenant.move"), site: { from: "own-database", to: "own-schema" } },
+      byCommand("tenant.abandon"),
+      byCommand("tenant.clear"),
+    ]);
   }, 120_000);
 
   it("moves though it adds rows faster than they are copied", async () => {
@@ -475,6 +503,10 @@ describe("a restore", () => {
       expect(await setBack(slug, undefined)).toMatchObject({ done: expect.stringContaining("is set back") });
       expect(await content(slug, site)).toEqual(today);
       expect(await rowsAt(`${slug}-other`, site)).toEqual(others);
+      // The preview changed nothing, so it is not in the operators' trail.
+      expect(await trailOf(slug)).toMatchObject(
+        ["tenant.create", "tenant.set_back", "tenant.undo"].map((action) => byCommand(action)),
+      );
       expect((await newProject(token, "Later")).name).toBe("Later");
       // What undoes them is kept for a week.
       const undos = () =>

@@ -16,13 +16,15 @@ import {
 import { documented, type Route } from "./support/contract.ts";
 import { ended } from "./support/lifecycle.ts";
 import { mailedToken } from "./support/mails.ts";
-import { asOperator, newOperator, type TestOperator } from "./support/operators.ts";
+import { asOperator, newOperator, newSession, type TestOperator } from "./support/operators.ts";
 import { newSlug, status } from "./support/people.ts";
 
 // What operators read of tenants and do to them, who of them may, and what is written down of it.
 
 /** The role that each of their routes takes: a route that is not here is one that nobody has thought about. */
 const LEAST: Record<string, OperatorRole> = {
+  deleteOperatorSession: "viewer",
+  changeOperatorPassword: "viewer",
   listOperatorTenants: "viewer",
   createOperatorTenant: "admin",
   getOperatorTenant: "viewer",
@@ -31,6 +33,8 @@ const LEAST: Record<string, OperatorRole> = {
   restoreOperatorTenant: "support",
   eraseOperatorTenant: "admin",
   createOperatorExport: "support",
+  listOperatorTenantExports: "viewer",
+  listOperatorTenantImports: "viewer",
   deleteOperatorTenantSessions: "support",
   createSupportSession: "support",
   getSupportSession: "support",
@@ -106,9 +110,11 @@ describe("the operators' routes", () => {
 
   it.each(OPERATOR_ROLES)("open to a %s as far as that role goes", async (role) => {
     for (const route of routes) {
-      const answer = await harmless(route, operators[role].token);
+      const isEnd = route.operationId === "deleteOperatorSession";
+      const { token } = isEnd ? await newSession(operators[role]) : operators[role];
+      const answer = await harmless(route, token);
       const may = OPERATOR_ROLES.indexOf(role) >= OPERATOR_ROLES.indexOf(LEAST[route.operationId] ?? "admin");
-      const open = route.path.includes("{id}") ? 404 : route.method === "GET" ? 200 : 422;
+      const open = isEnd ? 204 : route.path.includes("{id}") ? 404 : route.method === "GET" ? 200 : 422;
       expect([route.operationId, answer.status]).toEqual([route.operationId, may ? open : 403]);
       if (!may) expect(await answer.json()).toMatchObject({ code: "insufficient_scope" });
     }
@@ -243,6 +249,38 @@ describe("what an operator does", () => {
     expect(await auditOf(owner)).toContainEqual(
       expect.objectContaining({ resource: "exports", resource_id: id, reason: "asked" }),
     );
+  });
+
+  it("lists a tenant's exports and imports, as they are, in pages, and nothing of what is in them", async () => {
+    const { tenant, token } = await newTenant();
+    const list = async (kind: string, query = "") =>
+      answered<Page<Row>>(
+        200,
+        asOperator(operators.viewer.token, "GET", `tenants/${tenant.id}/${kind}?${query}`),
+      );
+    expect(await list("exports")).toEqual({ data: [], next_cursor: null });
+    for (const [kind, outcome, progress, age] of [
+      ["export", "failed", '{"rows": 3}', 3],
+      ["import", "done", '{"rows": 5}', 2],
+      ["export", null, "{}", 1],
+    ] as const)
+      await stage`insert into control.jobs (id, tenant_id, kind, source, target, epoch, token, progress, started_at, finished_at,
+          outcome, result)
+        select gen_random_uuid(), id, ${kind}, site, site, epoch, ${4 - age}, ${progress}, now() - ${age} * interval '1 hour',
+          case when ${outcome}::text is not null then now() end, ${outcome}, '{"reason": "secret", "sha256": "secret"}'
+        from control.tenants where id = ${tenant.id}`;
+    const any = expect.any(String) as string;
+    const shown = { id: any, created_at: any, expires_at: null };
+    const queued = { ...shown, status: "queued", rows: 0, finished_at: null };
+    const failed = { ...shown, status: "failed", rows: 3, finished_at: any };
+    expect((await list("exports")).data).toEqual([queued, failed]);
+    expect((await list("imports")).data).toEqual([{ ...failed, status: "done", rows: 5 }]);
+    await stage`update control.jobs set progress = '{"rows": 1}', kept_until = now() where tenant_id = ${tenant.id} and outcome is null`;
+    const first = await list("exports", "limit=1");
+    expect(first.data).toEqual([{ ...queued, status: "running", rows: 1, expires_at: any }]);
+    const { next_cursor } = first;
+    expect((await list("exports", `limit=1&cursor=${next_cursor}`)).data).toEqual([failed]);
+    expect(await status(asOperator(token, "GET", `tenants/${tenant.id}/exports`))).toBe(401);
   });
 
   it("makes a tenant whose first owner comes in by a mailed invitation, and invites again until they have", async () => {

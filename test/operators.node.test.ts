@@ -1,3 +1,4 @@
+import { userInfo } from "node:os";
 import { URI } from "otpauth";
 import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { House } from "./support/node/house.ts";
@@ -57,10 +58,10 @@ it("adds, changes, resets and removes operators, each in force at the next reque
   ]);
 
   const { rows } = await house.root.query<{ actor: string; action: string; reason: string | null }>(
-    "select actor, action, reason from control.operator_events order by id",
+    "select actor, action, reason, change ->> 'run_by' as run_by from control.operator_events order by id",
   );
   expect(rows.filter(({ actor }) => actor === "command line")).toMatchObject([
-    { action: "operator.add", reason: "she runs it" },
+    { action: "operator.add", reason: "she runs it", run_by: userInfo().username },
     { action: "operator.role" },
     { action: "operator.reset" },
     { action: "operator.remove" },

@@ -122,6 +122,109 @@ describe("signing in as an operator", () => {
   });
 });
 
+describe("signing out as an operator", () => {
+  const signOut = (token: string | undefined) => status(asOperator(token, "DELETE", "sessions/current"));
+
+  it("ends the token at the next request, and no other session of theirs or anybody's", async () => {
+    const [admin, other] = [await newOperator("admin", { password: true }), await newOperator("admin")];
+    const first = (await operatorSession(admin)).access_token;
+    const second = (await operatorSession(admin, 1)).access_token;
+    expect(await list(first)).toBe(200);
+    expect(await signOut(first)).toBe(204);
+    expect(await list(first)).toBe(401);
+    expect(await signOut(first)).toBe(401);
+    expect(await list(second)).toBe(200);
+    expect(await list(other.token)).toBe(200);
+    expect(await status(enter(admin, { code: codeOf(admin, 1) }))).toBe(401);
+  });
+
+  it("is in the operators' trail, as signing in is", async () => {
+    const admin = await newOperator("admin", { password: true });
+    const { access_token } = await operatorSession(admin);
+    await signOut(access_token);
+    const events = await stage`
+      select action from control.operator_events where actor_id = ${admin.id} order by id`;
+    expect(events.map(({ action }) => action)).toEqual(["session.create", "session.end"]);
+  });
+
+  it("is nothing that a script does", async () => {
+    expect(await signOut(settings.OPERATOR_TOKEN)).toBe(404);
+    expect(await list(settings.OPERATOR_TOKEN)).toBe(200);
+    expect(await signOut(undefined)).toBe(401);
+  });
+});
+
+describe("an operator who changes their password", () => {
+  const NEW = "another password that was generated";
+  const change = (of: TestOperator, body: object = {}, token = of.token) =>
+    asOperator(token, "POST", "me/password", {
+      current_password: OPERATOR_PASSWORD,
+      code: codeOf(of),
+      password: NEW,
+      ...body,
+    });
+
+  it("signs in with the new one from then on, and their other sessions end", async () => {
+    const admin = await newOperator("admin", { password: true });
+    const own = (await operatorSession(admin)).access_token;
+    const other = await newOperator("admin");
+    expect(await status(change(admin, { code: codeOf(admin, 1) }, own))).toBe(204);
+    expect(await list(admin.token)).toBe(401);
+    expect(await list(own)).toBe(200);
+    expect(await list(other.token)).toBe(200);
+    vi.setSystemTime(Date.now() + 90_000);
+    expect(await status(enter(admin))).toBe(401);
+    expect(await status(enter(admin, { password: NEW }))).toBe(201);
+    const events = await stage`
+      select action from control.operator_events where actor_id = ${admin.id} order by id`;
+    expect(events.map(({ action }) => action)).toEqual([
+      "session.create",
+      "operator.password",
+      "session.create",
+    ]);
+  });
+
+  it("shows the one before and a code that was not used: what is stolen alone changes nothing", async () => {
+    const admin = await newOperator("admin", { password: true });
+    const other = await newOperator("admin", { password: true });
+    const wrong = { code: "wrong_password" };
+    for (const body of [{ current_password: "another" }, { code: codeOf(other) }])
+      expect(await answered(403, change(admin, body))).toMatchObject(wrong);
+    // Whoever holds another's token does not change that one's with secrets of their own.
+    expect(await answered(403, change(admin, {}, other.token))).toMatchObject(wrong);
+    const used = (await operatorSession(admin)).access_token;
+    expect(await answered(403, change(admin, {}, used))).toMatchObject(wrong);
+    expect(await status(change(admin, { code: undefined }))).toBe(422);
+    expect(await status(enter(admin, { code: codeOf(admin, 1) }))).toBe(201);
+    expect(await list(admin.token)).toBe(200);
+  });
+
+  it("chooses none that is guessed first, and one of two at once", async () => {
+    const admin = await newOperator("admin", { password: true });
+    for (const password of ["short", "password1", `my ${admin.email}`]) {
+      const { errors } = await answered<{ errors: object[] }>(422, change(admin, { password }));
+      expect(errors).toMatchObject([{ pointer: "/password" }]);
+    }
+    const answers = await Promise.all(
+      [NEW, `${NEW}!`].map((password) => status(change(admin, { password }))),
+    );
+    expect(answers.toSorted((a, b) => a - b)).toEqual([204, 403]);
+    expect(await status(change({ ...admin, token: settings.OPERATOR_TOKEN }))).toBe(404);
+  });
+
+  it("is refused after some failures from one address", { timeout: 60_000 }, async () => {
+    const admin = await newOperator("admin", { password: true });
+    const headers = { "cf-connecting-ip": crypto.randomUUID() };
+    const body = { current_password: "another", code: "000000", password: NEW };
+    const guess = () =>
+      status(request("POST", "/v1/operator/me/password", { token: admin.token, body, headers }));
+    const answers = [];
+    while (answers.at(-1) !== 429 && answers.length < 30) answers.push(await guess());
+    expect(answers.at(-1)).toBe(429);
+    expect(answers.length).toBeGreaterThan(10);
+  });
+});
+
 describe("an operator's token", () => {
   it("is worth nothing from the next request on once its operator is removed or has another role", async () => {
     const [removed, demoted] = [await newOperator("admin"), await newOperator("admin")];
@@ -156,6 +259,9 @@ describe("an operator's token", () => {
       seal(ed25519, header, { ...claims, role: "owner" }),
       seal(ed25519, header, { ...claims, ver: 2 }),
       seal(ed25519, header, { ...claims, ver: undefined }),
+      seal(ed25519, header, { ...claims, sid: undefined }),
+      seal(ed25519, header, { ...claims, sid: crypto.randomUUID() }),
+      seal(ed25519, header, { ...claims, sid: (await newOperator("admin")).sessionId }),
       seal(ed25519, header, { ...claims, exp: undefined }),
       seal(ed25519, header, { ...claims, sub: crypto.randomUUID() }),
       seal(await strangersKey("Ed25519"), header, claims),

@@ -17,6 +17,7 @@ const RULES: Record<string, readonly [shown: string, taken?: string]> = {
   erasures: [`(id = ${CURRENT})`],
   sites: [ITS_TENANTS],
   operators: ["false"],
+  operator_sessions: ["false"],
   mailed_links: [isMember("mailed_links.user_id")],
   factors: [isMember("factors.user_id")],
   recovery_codes: [isMember("recovery_codes.user_id")],

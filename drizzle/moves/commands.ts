@@ -3,7 +3,7 @@ import { inControl } from "../fleet.ts";
 import type { MigrationOptions } from "../migrate.ts";
 import { addSite } from "../site-add.ts";
 import { eraseRows } from "../../src/lifecycle/erase-rows.ts";
-import { beginJob, takeOver, type Job, type JobVariables } from "./jobs.ts";
+import { beginJob, noteOfJob, takeOver, type Job, type JobVariables, type Why } from "./jobs.ts";
 import { abandon, move, type Move, type Progress } from "./move.ts";
 import { Pace, Stopped } from "./pace.ts";
 import { ProgressLine } from "./progress.ts";
@@ -17,7 +17,8 @@ export type MoveOptions = {
   rate: number;
   /** Asks whoever runs it; a false ends it before anything was done. */
   confirm: (question: string) => Promise<boolean>;
-} & Pick<MigrationOptions, "content">;
+} & Pick<MigrationOptions, "content"> &
+  Why;
 
 /** Rows a second that neighbours do not notice. */
 export const DEFAULT_RATE = 5000;
@@ -44,7 +45,7 @@ export async function moveTenant(
   slug: string,
   to: string,
   variables: JobVariables,
-  { rate, confirm, content }: MoveOptions,
+  { rate, confirm, content, reason }: MoveOptions,
 ): Promise<{ done: string; progress?: Progress }> {
   const options = content === undefined ? {} : { content };
   const from = await siteOf(slug, variables);
@@ -56,12 +57,14 @@ export async function moveTenant(
   )
     return { done: "Nothing was done." };
   if (to === "schema") await addSite({ name, schema: true }, variables, { ...options, say: () => undefined });
-  return carryOut(await beginJob(variables, slug, "move", name, options), variables, rate);
+  return carryOut(await beginJob(variables, slug, "move", name, { ...options, reason }), variables, rate);
 }
 
 /** Goes on with the tenant's move, from wherever it was left. */
-export async function resumeMove(slug: string, variables: JobVariables, rate: number) {
-  return carryOut(await takeOver(variables, slug), variables, rate);
+export async function resumeMove(slug: string, variables: JobVariables, rate: number, { reason }: Why = {}) {
+  const job = await takeOver(variables, slug);
+  await noteOfJob(variables, job, "tenant.resume", reason);
+  return carryOut(job, variables, rate);
 }
 
 function carryOut(
@@ -95,8 +98,13 @@ function carryOut(
 }
 
 /** Gives the tenant's move up: it stays where it is. */
-export async function abandonMove(slug: string, variables: JobVariables): Promise<string> {
+export async function abandonMove(
+  slug: string,
+  variables: JobVariables,
+  { reason }: Why = {},
+): Promise<string> {
   const job = await takeOver(variables, slug);
+  await noteOfJob(variables, job, "tenant.abandon", reason);
   if (job.kind === "restore")
     return (await giveUp(job, variables))
       ? `The restore of ${slug} was done already. \`npm run tenants -- undo ${slug}\` takes it back.`
@@ -135,12 +143,14 @@ export const restoreTenant = (
     confirm,
     tell,
     content,
+    reason,
   }: MoveOptions & { preview: boolean; tell: (told: RestoreTold[]) => void },
 ): Promise<{ done: string; tables: RestoreTold[] }> =>
   watched(rate, async ({ pace, line }) => {
     let tables: RestoreTold[] = [];
     const options = {
       pace,
+      reason,
       ...(content !== undefined && { content }),
       confirm: async (differences: readonly Difference[]) => {
         line.close();
@@ -208,6 +218,7 @@ export const listJobs = (variables: Pick<JobVariables, "MIGRATION_DATABASE_URL">
 export async function clearLeftovers(
   variables: JobVariables,
   rate: number,
+  { reason }: Why = {},
 ): Promise<{ slug: string; rows: number }[]> {
   const due = await inControl(variables, async (control) => {
     // A tenant that is back has cleared them itself.
@@ -225,7 +236,7 @@ export async function clearLeftovers(
   await dropOldUndos(variables);
   const cleared: { slug: string; rows: number }[] = [];
   for (const { slug, source } of due) {
-    const job = await beginJob(variables, slug, "clear", source);
+    const job = await beginJob(variables, slug, "clear", source, { reason });
     await carryOut(job, variables, rate);
     await inControl(variables, (control) =>
       control.query(

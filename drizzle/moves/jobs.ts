@@ -5,6 +5,7 @@ import { contextKeyOf } from "../../src/db/derived.ts";
 import { SHARED_SITE, type Site } from "../../src/db/places.ts";
 import type { JOB_KINDS } from "../../src/db/control.ts";
 import { keyRing } from "../../src/settings.ts";
+import { noteCommand } from "../command-trail.ts";
 import { behind, inControl, withFleet } from "../fleet.ts";
 import type { MigrationOptions } from "../migrate.ts";
 import { migratorUrls, moverUrl, readSites, type SiteVariables } from "../sites.ts";
@@ -12,6 +13,9 @@ import { Superseded, type MoveControl, type Progress } from "./move.ts";
 import type { SiteLogins } from "./site-end.ts";
 
 export type JobVariables = SiteVariables & { TENANT_CONTEXT_KEYS: string };
+
+/** Why somebody has it done, for the operators' trail. */
+export type Why = { reason?: string | undefined };
 
 /** What is being done to a tenant's content, and as which attempt. */
 export type Job = {
@@ -39,6 +43,9 @@ const NOTE_MS = 1000;
 
 type Tenant = { id: string; site: string; epoch: number; status: string };
 
+/** What the operators' trail says of a job when it begins; of a restore, once its preview is confirmed. */
+const ACTIONS: Partial<Record<Job["kind"], string>> = { move: "tenant.move", clear: "tenant.clear" };
+
 /**
  * Begins a job for a tenant, whose content is at its site, and is to be at `target`. Throws a sentence when it may not begin
  * now.
@@ -48,7 +55,7 @@ export const beginJob = (
   slug: string,
   kind: Job["kind"],
   target: string | undefined,
-  options: Pick<MigrationOptions, "content"> = {},
+  { reason, ...options }: Pick<MigrationOptions, "content"> & Why = {},
 ): Promise<Job> =>
   withFleet(variables, async (control) => {
     const { rows: found } = await control.query<Tenant>(
@@ -88,11 +95,25 @@ export const beginJob = (
           `Another job is under way for ${slug}. \`npm run tenants -- moves\` shows it; resume or abandon it first.`,
         );
       });
-    await control.query("commit");
     const [job] = rows;
     if (!job) throw new Error(`The tenant ${slug} has just been moved. Try again.`);
+    const action = ACTIONS[kind];
+    const change = { job: job.id, site: { from: job.source, to: job.target } };
+    if (action !== undefined) await noteCommand(control, { action, tenant: job.tenant, change, reason });
+    await control.query("commit");
     return job;
   });
+
+/** Writes into the operators' trail what somebody does to a job by the command line, and why. */
+export const noteOfJob = (
+  variables: Pick<JobVariables, "MIGRATION_DATABASE_URL">,
+  { id, tenant, kind }: Job,
+  action: "tenant.resume" | "tenant.abandon" | "tenant.set_back" | "tenant.undo",
+  reason: string | undefined,
+): Promise<void> =>
+  inControl(variables, (control) =>
+    noteCommand(control, { action, tenant, change: { job: id, kind }, reason }),
+  );
 
 /** Takes the tenant's job under way over, as a new attempt: whatever an earlier one still does is refused. */
 export const takeOver = (variables: JobVariables, slug: string): Promise<Job> =>

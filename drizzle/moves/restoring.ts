@@ -8,7 +8,16 @@ import { dropJournals, schemaOf } from "../lineage.ts";
 import { migrateSite, prepareDatabase, type MigrationOptions } from "../migrate.ts";
 import { MOVER } from "../sites.ts";
 import type { Difference } from "./differences.ts";
-import { beginJob, JobControl, loginsAtSite, siteNamed, type Job, type JobVariables } from "./jobs.ts";
+import {
+  beginJob,
+  JobControl,
+  loginsAtSite,
+  noteOfJob,
+  siteNamed,
+  type Job,
+  type JobVariables,
+  type Why,
+} from "./jobs.ts";
 import type { Pace } from "./pace.ts";
 import { restore, type Restored } from "./restore.ts";
 import { SiteEnd, type SiteLogins } from "./site-end.ts";
@@ -19,14 +28,17 @@ const UNDO_DAYS = 7;
 export type RestoreOptions = {
   pace: Pace;
   confirm: (differences: readonly Difference[]) => Promise<boolean>;
-} & Pick<MigrationOptions, "content">;
+} & Pick<MigrationOptions, "content"> &
+  Why;
 
 /** Where the rows of the past are, and what has been made of it that must not stay. */
 type Past = (job: Job, site: Site) => Promise<SiteLogins>;
 
 /** Sets a tenant's rows back to those in a copy of its database, whose connection string this is. */
 export const restoreFrom = (slug: string, from: string, variables: JobVariables, options: RestoreOptions) =>
-  carryOut(slug, variables, options, (job, site) => prepareCopy(from, job, site, variables, options));
+  carryOut(slug, variables, "tenant.set_back", options, (job, site) =>
+    prepareCopy(from, job, site, variables, options),
+  );
 
 /** Sets a tenant's rows back to those before its last restore. */
 export async function undoRestore(slug: string, variables: JobVariables, options: RestoreOptions) {
@@ -41,7 +53,7 @@ export async function undoRestore(slug: string, variables: JobVariables, options
   });
   if (!last)
     throw new Error(`There is no restore of ${slug} in the last ${UNDO_DAYS} days that could be undone.`);
-  return carryOut(slug, variables, options, async () => {
+  return carryOut(slug, variables, "tenant.undo", options, async () => {
     const site = undoSite(await siteNamed(variables, last.source), last);
     const logins = loginsAtSite(variables, site);
     await migrateSite(logins.migrator, site, quiet(options));
@@ -52,6 +64,7 @@ export async function undoRestore(slug: string, variables: JobVariables, options
 async function carryOut(
   slug: string,
   variables: JobVariables,
+  action: "tenant.set_back" | "tenant.undo",
   options: RestoreOptions,
   findPast: Past,
 ): Promise<Restored | undefined> {
@@ -75,7 +88,11 @@ async function carryOut(
       past,
       undo: kept,
       epoch: job.epoch,
-      confirm: options.confirm,
+      confirm: async (differences) => {
+        const isWanted = await options.confirm(differences);
+        if (isWanted) await noteOfJob(variables, job, action, options.reason);
+        return isWanted;
+      },
       beforeHold: () => control.note(Object.assign(job.progress, { phase: "switching" })),
       around: options.pace,
     });

@@ -4,7 +4,9 @@ import uplotStyle from "uplot/dist/uPlot.min.css" with { type: "text" };
 import style from "./client/console.client.css" with { type: "text" };
 import actions from "./client/actions.client.js" with { type: "text" };
 import api from "./client/api.client.js" with { type: "text" };
+import archives from "./client/archives.client.js" with { type: "text" };
 import cost from "./client/cost.client.js" with { type: "text" };
+import csv from "./client/csv.client.js" with { type: "text" };
 import dialog from "./client/dialog.client.js" with { type: "text" };
 import elements from "./client/elements.client.js" with { type: "text" };
 import erasures from "./client/erasures.client.js" with { type: "text" };
@@ -22,6 +24,7 @@ import moves from "./client/moves.client.js" with { type: "text" };
 import newTenant from "./client/new-tenant.client.js" with { type: "text" };
 import operators from "./client/operators.client.js" with { type: "text" };
 import plot from "./client/plot.client.js" with { type: "text" };
+import self from "./client/self.client.js" with { type: "text" };
 import setup from "./client/setup.client.js" with { type: "text" };
 import signIn from "./client/sign-in.client.js" with { type: "text" };
 import support from "./client/support.client.js" with { type: "text" };
@@ -34,7 +37,9 @@ import usage from "./client/usage.client.js" with { type: "text" };
 const MODULES: Record<string, string> = {
   "actions.client.js": actions,
   "api.client.js": api,
+  "archives.client.js": archives,
   "cost.client.js": cost,
+  "csv.client.js": csv,
   "dialog.client.js": dialog,
   "elements.client.js": elements,
   "erasures.client.js": erasures,
@@ -52,6 +57,7 @@ const MODULES: Record<string, string> = {
   "new-tenant.client.js": newTenant,
   "operators.client.js": operators,
   "plot.client.js": plot,
+  "self.client.js": self,
   "setup.client.js": setup,
   "sign-in.client.js": signIn,
   "support.client.js": support,

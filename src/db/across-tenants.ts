@@ -506,6 +506,20 @@ export async function totalUsage(): Promise<void> {
   await identityDb.execute(sql`select total_usage()`).catch(rethrow);
 }
 
+/** What has become of sessions of support since owners were mailed of them, of this tenant or of all, with those owners: taken once. */
+export async function takeSupportMails(tenant: string | null, most: number) {
+  const { rows } = await identityDb
+    .execute(sql`select take_support_mails(${tenant}, ${most}) as taken`)
+    .catch(rethrow);
+  return rows[0]?.["taken"];
+}
+
+/** The warnings of months' limits that no owner was mailed, with the owners: taken once. */
+export async function takeUsageMails(most: number) {
+  const { rows } = await identityDb.execute(sql`select take_usage_mails(${most}) as taken`).catch(rethrow);
+  return rows[0]?.["taken"];
+}
+
 /** Begins a tenant's erasure because its grace period is over. Returns its outbox's head too. */
 export const beginErasure = (id: string) =>
   identityDb

@@ -545,6 +545,9 @@ export const issuers = control.table(
 /** Why a session of support was over before its time, or what an owner was asked was answered by nobody. */
 export const SUPPORT_ENDS = ["ended", "replaced", "mode", "approver", "operator", "tenant_status"] as const;
 
+/** What owners are mailed of a session of support. */
+export const SUPPORT_TOLD = ["asked", "started", "ended"] as const;
+
 /**
  * An operator's access to one tenant, for some minutes from its start on: at once where the tenant's mode is `on`, and where it
  * is `ask` once an owner has approved. Functions write it (drizzle/control/0018_support_functions.sql), and whatever ends the
@@ -572,6 +575,8 @@ export const supportSessions = control.table(
     /** Whose doing that was: a user's or an operator's. */
     ended_by_type: text("ended_by_type", { enum: ["user", "operator"] }),
     ended_by: uuid("ended_by"),
+    /** Of what the tenant's owners were last mailed: take_support_mails() says so before it is done. */
+    told: text("told", { enum: SUPPORT_TOLD }),
   },
   (t) => [
     primaryKey({ columns: [t.tenant_id, t.id] }),
@@ -585,7 +590,12 @@ export const supportSessions = control.table(
       "ended_with_a_reason",
       sql`(ended_at is null) = (end_reason is null) and (ended_at is null) = (ended_by_type is null) and (ended_at is null) = (ended_by is null)`,
     ),
+    // Whose owners may have to hear of something.
+    index("support_sessions_untold")
+      .on(t.created_at)
+      .where(sql`told is distinct from 'ended'`),
     oneOf("end_reason", SUPPORT_ENDS),
+    oneOf("told", SUPPORT_TOLD),
     oneOf("ended_by_type", ["user", "operator"]),
     ...tenantPolicies(),
   ],
@@ -737,8 +747,16 @@ export const usageWarnings = control.table(
     used: many("used").notNull(),
     quota: many("quota").notNull(),
     created_at: instant("created_at").notNull().defaultNow(),
+    /** When the tenant's owners were mailed, or a later warning of theirs was. */
+    mailed_at: instant("mailed_at"),
   },
-  (t) => [primaryKey({ columns: [t.tenant_id, t.month, t.percent] }), ...tenantPolicies()],
+  (t) => [
+    primaryKey({ columns: [t.tenant_id, t.month, t.percent] }),
+    index("usage_warnings_unmailed")
+      .on(t.created_at)
+      .where(sql`mailed_at is null`),
+    ...tenantPolicies(),
+  ],
 );
 
 /**
@@ -774,6 +792,21 @@ export const operators = control.table(
     oneOf("role", OPERATOR_ROLES),
     ...policies(sql`false`),
   ],
+);
+
+/** The sessions of operators: a token names its own, and is worth nothing once that has ended. sign_out_operator() says what else ends. */
+export const operatorSessions = control.table(
+  "operator_sessions",
+  {
+    id: uuid("id").primaryKey(),
+    operator_id: uuid("operator_id")
+      .notNull()
+      .references(() => operators.id, { onDelete: "cascade" }),
+    created_at: instant("created_at").notNull().defaultNow(),
+    expires_at: instant("expires_at").notNull(),
+    ended_at: instant("ended_at"),
+  },
+  (t) => [index("operator_sessions_of_operator").on(t.operator_id, t.expires_at), ...policies(sql`false`)],
 );
 
 /** What operators did, to whom and why: note_operation() writes it, nobody changes it, and it outlives the tenants. */

@@ -15,7 +15,7 @@ const sha256 = (text: string) => createHash("sha256").update(text).digest();
 
 /**
  * Lets an operator on who has this role or a greater one, and says who that is: `c.get("operator")`. Postgres is asked at each
- * request, so that a removal or another role is in force at the next one; whoever holds OPERATOR_TOKEN is the admin `script`.
+ * request, so that a removal, another role or a sign-out is in force at the next one; whoever holds OPERATOR_TOKEN is the admin `script`.
  */
 export function operatorOnly(role: OperatorRole) {
   const guard = factory.createMiddleware(async function onlyOperators(c, next) {
@@ -40,13 +40,15 @@ export function operatorOnly(role: OperatorRole) {
 
 const isScript = (token: string) => timingSafeEqual(sha256(token), sha256(settings.OPERATOR_TOKEN));
 
-const Standing = v.array(v.object({ id: v.string(), email: v.string(), role: v.picklist(OPERATOR_ROLES) }));
+const Standing = v.array(
+  v.object({ id: v.string(), email: v.string(), role: v.picklist(OPERATOR_ROLES), sessionId: v.string() }),
+);
 
 /** Whose token it is, if they still are what it says. */
 async function personOf(token: string, onAnswer: (started: number) => void): Promise<Operator | undefined> {
   const claims = await verifyOperatorToken(token);
   if (!claims) return undefined;
   const started = performance.now();
-  const rows = await standingOperator(claims, claims.generation).finally(() => onAnswer(started));
+  const rows = await standingOperator(claims).finally(() => onAnswer(started));
   return v.parse(Standing, rows)[0];
 }

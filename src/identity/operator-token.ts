@@ -17,18 +17,23 @@ const Claims = v.object({
   sub: v.pipe(v.string(), v.uuid()),
   role: v.picklist(OPERATOR_ROLES),
   ver: v.pipe(v.number(), v.integer()),
+  sid: v.pipe(v.string(), v.uuid()),
 });
 
-/** What an operator's token says. Whether they are still that, Postgres says: `generation` is that of their row then. */
-export type OperatorClaims = Omit<Operator, "email"> & { generation: number };
+/**
+ * What an operator's token says. Whether they are still that, and the session goes on, Postgres says: `generation` is that of their
+ * row then.
+ */
+export type OperatorClaims = Pick<Operator, "id" | "role"> & { generation: number; sessionId: string };
 
 /** A JWT for the operators' routes, good for OPERATOR_TOKEN_TTL_S. */
-export const mintOperatorToken = ({ id, role, generation }: OperatorClaims): Promise<string> =>
+export const mintOperatorToken = ({ id, role, generation, sessionId }: OperatorClaims): Promise<string> =>
   signStatement(TYP, {
     aud: AUDIENCE,
     sub: id,
     role,
     ver: generation,
+    sid: sessionId,
     exp: Math.floor(Date.now() / 1000) + OPERATOR_TOKEN_TTL_S,
     jti: uuidv7(),
   });
@@ -43,12 +48,12 @@ export async function verifyOperatorToken(token: string): Promise<OperatorClaims
       typ: TYP,
       issuer: settings.ISSUER,
       audience: AUDIENCE,
-      requiredClaims: ["iss", "aud", "sub", "role", "ver", "iat", "exp", "jti"],
+      requiredClaims: ["iss", "aud", "sub", "role", "ver", "sid", "iat", "exp", "jti"],
       maxTokenAge: OPERATOR_TOKEN_TTL_S,
       clockTolerance: CLOCK_TOLERANCE_S,
     });
-    const { sub, role, ver } = v.parse(Claims, payload);
-    return { id: sub, role, generation: ver };
+    const { sub, role, ver, sid } = v.parse(Claims, payload);
+    return { id: sub, role, generation: ver, sessionId: sid };
   } catch (error) {
     if (error instanceof errors.JOSEError || error instanceof v.ValiError) return undefined;
     throw error;

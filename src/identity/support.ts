@@ -12,6 +12,7 @@ import { updateTenant } from "../tenant/stub.ts";
 import { mintSupportToken } from "./access-token.ts";
 import { ifActing, stands } from "./acting.ts";
 import { insufficientScope, invalidToken } from "./bearer.ts";
+import { mailSupportSoon } from "./owner-mails.ts";
 
 // Operators in a tenant that lets them in. Who may do what, and what ends it, is in drizzle/control/0018_support_functions.sql.
 
@@ -86,6 +87,7 @@ export async function setSupportAccess(
   }));
   if (standing.rows.length === 0) throw invalidToken();
   if (!row[0]) throw new Problem("precondition_failed");
+  mailSupportSoon(caller.tenantId);
   return row[0];
 }
 
@@ -102,6 +104,7 @@ export async function approveSupport(db: TenantDb, caller: SignedIn, id: string)
   if (rows[0].status === "ended") throw new Problem("support_session_over");
   // The caller was an owner when the request began.
   if (rows[0].status === "asked") throw invalidToken();
+  mailSupportSoon(caller.tenantId);
   return rows[0];
 }
 
@@ -116,6 +119,7 @@ export async function endSupport(db: TenantDb, caller: SignedIn, id: string): Pr
   }));
   if (!rows[0]) throw new Problem("not_found");
   if (rows[0].status !== "ended") throw invalidToken();
+  mailSupportSoon(caller.tenantId);
 }
 
 type Asked = { tenantId: string; minutes: number; write: boolean };
@@ -136,7 +140,10 @@ async function operate(db: TenantDb, { requestId }: Act, tenantId: string, id: s
     heads: q.select({ head: outboxHeads.head }).from(outboxHeads).where(eq(outboxHeads.tenant_id, tenantId)),
   }));
   // Nobody is in, or out, before the tenant's object, and so its trail, knows.
-  if (rows[0] && heads[0]) await updateTenant(tenantId, heads[0].head);
+  if (rows[0] && heads[0]) {
+    await updateTenant(tenantId, heads[0].head);
+    mailSupportSoon(tenantId);
+  }
   return { answer, row: rows[0] };
 }
 
@@ -151,7 +158,7 @@ export async function askSupport(
   { tenantId, minutes, write }: Asked,
 ): Promise<Granted> {
   const id = uuidv7();
-  const verb = sql`ask_support(${by(act)}, ${id}, ${tenantId}, ${minutes}, ${write})`;
+  const verb = sql`ask_support_in_session(${by(act)}, ${act.operator.sessionId}, ${id}, ${tenantId}, ${minutes}, ${write})`;
   const { answer, row } = await operate(db, act, tenantId, id, verb);
   const status = v.parse(Status, answer.rows)[0]?.done;
   if (status === "nobody")

@@ -1,7 +1,15 @@
 import { sql, type SQL } from "drizzle-orm";
 import * as v from "valibot";
 import { builder } from "../db/query.ts";
-import { apiKeys, invitations, issuers, memberships, tenants, users } from "../db/control.ts";
+import {
+  apiKeys,
+  invitations,
+  issuers,
+  memberships,
+  supportSessions,
+  tenants,
+  users,
+} from "../db/control.ts";
 import { controlOf } from "./jobs.ts";
 
 /** Rows that are read at once. */
@@ -16,6 +24,8 @@ const SOURCES: Record<string, SQL> = {
   api_keys: sql`select id, name, scopes, hint, created_by, expires_at, last_used_at, created_at, updated_at from ${apiKeys}`,
   issuers: sql`select id, issuer, audience, role_claim, role_map, default_role, email_domains, just_in_time,
     domains_since, registered_by, suspended_at, created_at, updated_at from ${issuers}`,
+  support_sessions: sql`select id, operator_id, operator, reason, minutes, write, created_at, approved_by, started_at,
+    expires_at, ended_at, end_reason, ended_by_type, ended_by from ${supportSessions}`,
 };
 
 export const CONTROL_KINDS = Object.keys(SOURCES);

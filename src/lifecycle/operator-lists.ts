@@ -1,6 +1,7 @@
 import { and, eq, sql } from "drizzle-orm";
 import { erasures, jobs, operatorEvents, operators, tenants } from "../db/control.ts";
 import { query, type Given } from "../db/query.ts";
+import type { JOB_STATUSES } from "./exports.ts";
 import { newestFirst, pageFrom, type PageStart } from "../http/page.ts";
 
 // What operators list beside the tenants, newest first.
@@ -61,6 +62,37 @@ export const moveList = query((db, { tenant_id, ...page }: Given<PageStart & Pic
     // To the letter of its index, which a parameter would not match.
     and(sql`${jobs.kind} in ('move', 'clear', 'restore')`, tenant_id && eq(jobs.tenant_id, tenant_id)),
   ),
+);
+
+/** A row where there is such a tenant. */
+export const isTenant = query((db, { tenant }: Given<{ tenant: string }>) =>
+  db.select({ id: tenants.id }).from(tenants).where(eq(tenants.id, tenant)),
+);
+
+const archiveStatus = sql<(typeof JOB_STATUSES)[number]>`case when ${jobs.outcome} = 'done' then 'done'
+  when ${jobs.finished_at} is not null then 'failed'
+  when coalesce(progress_of(${jobs.id}) -> 'rows', 'null') = 'null' then 'queued' else 'running' end`;
+
+/** A tenant's exports or imports: how far they are, and nothing of what is in them. */
+export const archiveJobList = query(
+  (db, { tenant, kind, ...page }: Given<PageStart & { tenant: string; kind: "export" | "import" }>) =>
+    pageFrom(
+      () =>
+        db
+          .select({
+            id: jobs.id,
+            status: archiveStatus,
+            rows: sql<number>`coalesce((progress_of(${jobs.id}) ->> 'rows')::float8, 0)`.mapWith(Number),
+            created_at: jobs.started_at,
+            finished_at: jobs.finished_at,
+            expires_at: jobs.kept_until,
+          })
+          .from(jobs)
+          .$dynamic(),
+      { by: jobs.started_at, id: jobs.id },
+      page,
+      and(eq(jobs.tenant_id, tenant), eq(jobs.kind, kind)),
+    ),
 );
 
 export const erasureList = query((db, page: Given<PageStart>) =>

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { forgetExpired } from "../db/accounts.ts";
 import { dueWork, tenantsAmong, totalUsage } from "../db/across-tenants.ts";
 import { bindings } from "../env.ts";
+import { mailSupportNews, mailUsageWarnings } from "../identity/owner-mails.ts";
 import { archiveOf } from "./archive.ts";
 import type { Act } from "../db/operators.ts";
 import { eraseTenantAgain, eraseTenantInTime, eraseTenantNow } from "./closing.ts";
@@ -30,7 +31,7 @@ const Due = v.tuple([
 /**
  * Does what is due for tenants without a request of theirs: erases those whose grace period is over, has jobs worked on that
  * have stopped, deletes archives, links and rows whose time is over, erases again who came back from a backup, measures what
- * tenants store, once a day each, and adds up what they use. One tenant's failure keeps no other waiting; what failed is due the next time.
+ * tenants store, once a day each, adds up what they use, and mails owners what they have to know. One tenant's failure keeps no other waiting; what failed is due the next time.
  */
 export async function sweep(now: number): Promise<void> {
   const [{ closed, stopped, erasing, expired }] = v.parse(Due, await dueWork(IDLE_MINUTES));
@@ -60,6 +61,8 @@ export async function sweep(now: number): Promise<void> {
     if (Date.now() > until) break;
   }
   await attempt("usage not added up", undefined, totalUsage);
+  await attempt("owners not mailed of support", undefined, () => mailSupportNews(null));
+  await attempt("owners not mailed of usage", undefined, mailUsageWarnings);
 }
 
 /** Closes the tenant for good, and has it erased, for an operator. Throws `not_found`. */

@@ -9,6 +9,10 @@ const asked = (email: string) => `Somebody, most likely you, asked for a new pas
 const signedUp = (email: string) =>
   `Somebody, most likely you, signed up for ${settings.API_NAME} with ${email}.`;
 
+const forWhat = (write: boolean) => (write ? "to read and change content" : "to read");
+const minuteOf = (at: Date) => `${at.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+const number = (value: number) => value.toLocaleString("en-US");
+
 const CHANGES: Readonly<Record<FactorChange, string>> = {
   totp_added: "An authenticator app was added",
   totp_removed: "An authenticator app was removed",
@@ -115,7 +119,7 @@ export const en: Templates = {
       subject: `New sign-in to your account at ${settings.API_NAME}`,
       body: [
         `Somebody, most likely you, signed in as ${email} from a device that was not used before.`,
-        `Time: ${at.toISOString().slice(0, 16).replace("T", " ")} UTC`,
+        `Time: ${minuteOf(at)}`,
         `Country: ${country || "unknown"}`,
         `Browser or program: ${userAgent || "unknown"}`,
       ],
@@ -125,6 +129,42 @@ export const en: Templates = {
       subject: `The sign-in of your account at ${settings.API_NAME} was changed`,
       body: [`${CHANGES[what]}, for ${email}.`],
       closing: "If this was not you, change your password, and look through your second factors.",
+    }),
+    supportAsked: ({ tenant, operator, reason, minutes, write }) => ({
+      subject: `Support asks for access to ${tenant}`,
+      body: [
+        `${operator}, who operates ${settings.API_NAME}, asks ${forWhat(write)} in ${tenant}, for ${minutes} minutes.`,
+        `The reason: ${reason}`,
+        "An owner has to allow it within a day. Until then nobody is in.",
+      ],
+      closing: "If you do not want this, do nothing.",
+    }),
+    supportStarted: ({ tenant, operator, reason, write, until }) => ({
+      subject: `Support has access to ${tenant}`,
+      body: [
+        `${operator}, who operates ${settings.API_NAME}, is in ${tenant} ${forWhat(write)}, until ${minuteOf(until)}.`,
+        `The reason: ${reason}`,
+        "An owner or admin can end it at any time. What is changed is in the audit trail under this name.",
+      ],
+      closing: "If you do not want this, end the session, and set the access of support to off.",
+    }),
+    supportEnded: ({ tenant, operator, reason, ended }) => ({
+      subject: `Support has no access to ${tenant} any more`,
+      body: [
+        `The access of ${operator}, who operates ${settings.API_NAME}, to ${tenant} ended at ${minuteOf(ended)}.`,
+        `The reason for it was: ${reason}`,
+      ],
+      closing: "What was changed is in the audit trail.",
+    }),
+    usageWarning: ({ tenant, month, percent, used, quota }) => ({
+      subject: `${tenant} has used ${percent} % of its month's limit`,
+      body: [
+        `In ${month.slice(0, 7)}, ${tenant} has used ${number(used)} of the ${number(quota)} units of its month's limit at ${settings.API_NAME}.`,
+        percent < 100
+          ? "Once all of them are used, requests are refused until the next month begins (UTC)."
+          : "Requests that cost more than what is left are refused until the next month begins (UTC).",
+      ],
+      closing: "A larger plan has a larger limit.",
     }),
   },
 };

@@ -24,6 +24,34 @@ export type Mails = {
   /** A sign-in from elsewhere; `country` is a code of ISO 3166, or nothing when it is not known. */
   newDevice: { email: string; userAgent: string; country: string; at: Date };
   factorChanged: { email: string; what: FactorChange };
+  /** To a tenant's owners: an operator asks to look in, and one of them has to allow it. */
+  supportAsked: SupportNews;
+  /** An operator is in, until `until`. */
+  supportStarted: SupportNews;
+  /** An operator is out, since `ended`. */
+  supportEnded: SupportNews;
+  /** So much of the limit of a month, such as 2026-11-01, is used. */
+  usageWarning: {
+    email: string;
+    tenant: string;
+    month: string;
+    percent: number;
+    used: number;
+    quota: number;
+  };
+};
+
+/** What a tenant's owners hear of an operator who looks in, or asks to. */
+export type SupportNews = {
+  email: string;
+  tenant: string;
+  operator: string;
+  reason: string;
+  minutes: number;
+  /** Whether they may change content too. */
+  write: boolean;
+  until: Date;
+  ended: Date;
 };
 
 /** What can happen to somebody's second factors. */

@@ -16,12 +16,6 @@ import { sendUsage, warningOf } from "./usage-flush.ts";
 /** How old the tenant's record may grow while requests come in. */
 const RECORD_REFRESH_MS = 300_000;
 
-/**
- * The same while an operator is let in: what ends that in Postgres alone, such as an operator's removal by the command line, is in
- * force so much later at most.
- */
-const SUPPORT_REFRESH_MS = 10_000;
-
 /** How soon a re-reading that failed is tried again. */
 const RECORD_RETRY_MS = 10_000;
 
@@ -118,19 +112,17 @@ export class Tenant extends DurableObject<Env> {
 
   async #decide(demands: Demand[], notes: Notes | undefined): Promise<string> {
     const isSupport = demands.some(([, , ...proof]) => proof.length === 4);
-    const isStale = () =>
-      Date.now() - this.#refreshedAt > (isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS);
-    if (isStale()) {
+    if (isSupport) await this.#catchUp();
+    else if (Date.now() - this.#refreshedAt > RECORD_REFRESH_MS) {
       const refreshed = this.#refresh();
-      // With any record a request need not wait for a newer one, unless it is an operator's; a key, only once the keys were read.
+      // With any record a request need not wait for a newer one; a key, only once the keys were read.
       const isKey = this.#confirmed === 0 && demands.some(([, , ...proof]) => proof.length === 1);
-      if (!this.#record || isKey || isSupport) await refreshed;
+      if (!this.#record || isKey) await refreshed;
     }
     if (!this.#record) {
       const admissions = demands.map((): Admission => ({ refused: "unknown" }));
       return JSON.stringify({ admissions } satisfies Answers);
     }
-    if (isSupport && isStale()) throw new Error("it is not known whether the operator is still let in");
     const { slug, status } = this.#record;
 
     // From here to the last decision nothing is awaited: no other request comes between.
@@ -276,6 +268,17 @@ export class Tenant extends DurableObject<Env> {
     if (!this.#record) await this.#load();
     if (!this.#record) throw new Error("the tenant is not there");
     return homeOf(this.#record);
+  }
+
+  /**
+   * Reads what Postgres says of the tenant by now, for an operator whom it has let in: what ends that in Postgres alone, such as
+   * an operator's removal by the command line, is in force at their next request. Fails where that cannot be known.
+   */
+  async #catchUp(): Promise<void> {
+    // A reading that began before may have missed it.
+    await this.#loading?.catch(() => undefined);
+    const news = await this.#load();
+    void this.#courier.deliver(this.#confirmed, news);
   }
 
   /** Re-reads what Postgres says of the tenant, once at a time. Fails only when there is no record to go on with. */

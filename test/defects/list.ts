@@ -12,6 +12,10 @@ const broken = (name: string, watch: string[], ...edits: Edit[]): Defect => ({ n
 const FENCE = "drizzle/site/0008_fence_functions.sql";
 /** Where the verifiers and the trail took the place of what was there, because of operators whom tenants let in. */
 const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
+/** The sessions of operators, and what ends with them. */
+const SIGNED_IN = "drizzle/control/0020_operator_session_functions.sql";
+/** What owners are mailed of. */
+const TO_OWNERS = "drizzle/control/0022_owner_mail_functions.sql";
 const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
@@ -200,12 +204,12 @@ export const DEFECTS: Defect[] = [
   broken(
     "a removed operator goes on",
     ["operators"],
-    edit("src/db/operators.ts", " and disabled_at is null`)", "`)"),
+    edit("src/db/operators.ts", " and o.disabled_at is null\n", "\n"),
   ),
   broken(
     "an operator's token says their role, whatever they are by now",
     ["operators"],
-    edit("src/db/operators.ts", " and role = ${role} and generation", " and generation"),
+    edit("src/db/operators.ts", " and o.role = ${of.role} and o.generation", " and o.generation"),
   ),
   broken(
     "a tenant's key signs in an operator's type, for any audience",
@@ -222,6 +226,44 @@ export const DEFECTS: Defect[] = [
     "an operator's codes are guessed without end",
     ["operators"],
     edit(OPERATORS, "failures = u.failures + is_right::integer", "failures = u.failures"),
+  ),
+  broken(
+    "an operator's token outlives their sign-out",
+    ["operators"],
+    edit("src/db/operators.ts", " and s.ended_at is null and", " and"),
+  ),
+  broken(
+    "an operator's token is good in another one's session",
+    ["operators"],
+    edit(
+      "src/db/operators.ts",
+      "join operator_sessions s on s.operator_id = o.id\n",
+      "join operator_sessions s on true\n",
+    ),
+  ),
+  broken(
+    "an operator's other sessions outlive their password",
+    ["operators"],
+    edit(SIGNED_IN, "AND s.id <> session AND s.ended_at IS NULL AND", "AND false AND"),
+  ),
+  broken(
+    "an operator's password changes with a code that was used",
+    ["operators"],
+    edit(SIGNED_IN, "o.disabled_at IS NULL AND o.last_step < step\n", "o.disabled_at IS NULL\n"),
+  ),
+  broken(
+    "support outlives the operator's sign-out",
+    LET_IN,
+    edit(
+      SIGNED_IN,
+      "	heads := control.end_support_of((by ->> 'id')::uuid);\n	UPDATE control.operator_sessions s SET ended_at = pg_catalog.now() WHERE s.id = session;",
+      "	heads := '[]';\n	UPDATE control.operator_sessions s SET ended_at = NULL WHERE s.id = session;",
+    ),
+  ),
+  broken(
+    "support begins in a session that is over",
+    ["attacks-support"],
+    edit(SIGNED_IN, "	IF NOT control.is_operator_session(by, operator_session) THEN", "	IF false THEN"),
   ),
   broken(
     "a wrong code says that the password was right",
@@ -265,6 +307,38 @@ export const DEFECTS: Defect[] = [
     "the tenant does not hear why",
     ["operator-routes"],
     edit(OPERATORS, "'reason', by ->> 'reason', 'action'", "'action'"),
+  ),
+  broken(
+    "an operator lists all tenants' exports as one's",
+    ["operator-routes"],
+    edit(
+      "src/lifecycle/operator-lists.ts",
+      "and(eq(jobs.tenant_id, tenant), eq(jobs.kind, kind))",
+      "eq(jobs.kind, kind)",
+    ),
+  ),
+  broken(
+    "a tenant's export has not which operators looked in",
+    ["exports"],
+    edit(
+      "src/lifecycle/control-lines.ts",
+      "ended_at, end_reason, ended_by_type, ended_by from ${supportSessions}`",
+      "ended_at from ${supportSessions}`",
+    ),
+  ),
+  broken(
+    "the command line moves tenants without a line in the operators' trail",
+    ["node:moves.node"],
+    edit(
+      "drizzle/moves/jobs.ts",
+      "if (action !== undefined) await noteCommand(",
+      "if (action === undefined) await noteCommand(",
+    ),
+  ),
+  broken(
+    "the command line sets tenants back without a line in the operators' trail",
+    ["node:moves.node"],
+    edit("drizzle/moves/restoring.ts", "if (isWanted) await noteOfJob(", "if (false) await noteOfJob("),
   ),
   broken(
     "the operators' login changes tenants by itself",
@@ -918,12 +992,41 @@ export const DEFECTS: Defect[] = [
   broken(
     "a tenant's object does not look whether its operators are still there",
     LET_IN,
-    edit(OBJECT, "(isSupport ? SUPPORT_REFRESH_MS : RECORD_REFRESH_MS)", "RECORD_REFRESH_MS"),
+    edit(OBJECT, "if (isSupport) await this.#catchUp();\n    else if (", "if ("),
   ),
   broken(
     "the token of an ended session of support goes on",
     LET_IN,
     edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
+  ),
+  broken(
+    "owners are mailed of an operator again and again",
+    ["owner-mails"],
+    edit(
+      TO_OWNERS,
+      "UPDATE control.support_sessions s SET told = due.state FROM due",
+      "UPDATE control.support_sessions s SET told = s.told FROM due",
+    ),
+  ),
+  broken(
+    "whoever has not confirmed an address is mailed what concerns owners",
+    ["owner-mails"],
+    edit(TO_OWNERS, " AND (u.email_verified_at IS NOT NULL OR u.issuer_id IS NOT NULL)\n", "\n"),
+  ),
+  broken(
+    "admins are mailed what concerns owners",
+    ["owner-mails"],
+    edit(TO_OWNERS, " AND m.role = 'owner' AND", " AND"),
+  ),
+  broken(
+    "owners do not hear that an operator is out whom something else has ended",
+    ["owner-mails"],
+    edit("src/lifecycle/sweep.ts", "() => mailSupportNews(null)", "async () => undefined"),
+  ),
+  broken(
+    "owners are mailed of an old month's limit",
+    ["owner-mails"],
+    edit(TO_OWNERS, "WHERE t.created_at > pg_catalog.now() - interval '1 day'\n", "\n"),
   ),
   broken(
     "a token outlives its session of support",

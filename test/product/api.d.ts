@@ -694,6 +694,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/operator/me/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Change your password, with a code of the second factor; your other sessions end */
+        post: operations["changeOperatorPassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/operator/moves": {
         parameters: {
             query?: never;
@@ -740,6 +757,23 @@ export interface paths {
         /** Sign in as an operator: always with a code of the second factor */
         post: operations["createOperatorSession"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/sessions/current": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Sign out: your token ends, and what you have open in tenants */
+        delete: operations["deleteOperatorSession"];
         options?: never;
         head?: never;
         patch?: never;
@@ -823,10 +857,28 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /** List a tenant's exports, newest first, those whose archives are gone too */
+        get: operations["listOperatorTenantExports"];
         put?: never;
         /** Begin an export of a tenant, which its own people see and download */
         post: operations["createOperatorExport"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/tenants/{id}/imports": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List a tenant's imports, newest first */
+        get: operations["listOperatorTenantImports"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1564,6 +1616,23 @@ export interface components {
              * @default 86400
              */
             overlap_s: number;
+        };
+        ArchiveJob: {
+            /**
+             * Format: date-time
+             * @example 2026-11-23T09:30:00.000Z
+             */
+            created_at: string;
+            expires_at: string | null;
+            finished_at: string | null;
+            /**
+             * Format: uuid
+             * @example 01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47
+             */
+            id: string;
+            rows: number;
+            /** @enum {string} */
+            status: "queued" | "running" | "done" | "failed";
         };
         AuditEvent: {
             /** @enum {string} */
@@ -2353,6 +2422,15 @@ export interface components {
                 id: string;
                 slug: string | null;
             } | null;
+        };
+        OperatorPasswordChange: {
+            code: string;
+            current_password: string;
+            /**
+             * Format: password
+             * @example correct horse battery staple
+             */
+            password: string;
         };
         OperatorSession: {
             access_token: string;
@@ -4019,6 +4097,25 @@ export interface components {
                     status?: 403;
                     /** @enum {unknown} */
                     type?: "/problems/wrong_password";
+                };
+            };
+        };
+        /** @description The password is not right (`wrong_password`); Not allowed (`insufficient_scope`) */
+        "wrong_password.insufficient_scope": {
+            headers: {
+                RateLimit: components["headers"]["RateLimit"];
+                "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                /** @description What the bearer token lacks (RFC 6750). */
+                "WWW-Authenticate"?: string;
+                "X-Request-Id": components["headers"]["X-Request-Id"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"] & {
+                    /** @constant */
+                    status?: 403;
+                    /** @enum {unknown} */
+                    type?: "/problems/wrong_password" | "/problems/insufficient_scope";
                 };
             };
         };
@@ -6010,6 +6107,40 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    changeOperatorPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["OperatorPasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["invalid_json.idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["wrong_password.insufficient_scope"];
+            404: components["responses"]["not_found"];
+            408: components["responses"]["body_timeout"];
+            413: components["responses"]["body_too_large"];
+            415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     listOperatorMoves: {
         parameters: {
             query?: {
@@ -6112,6 +6243,32 @@ export interface operations {
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    deleteOperatorSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["idempotency_key_unsupported"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -6399,6 +6556,46 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    listOperatorTenantExports: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List a tenant's exports, newest first, those whose archives are gone too */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ArchiveJob"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     createOperatorExport: {
         parameters: {
             query?: never;
@@ -6433,6 +6630,46 @@ export interface operations {
             409: components["responses"]["tenant_state.job_under_way"];
             413: components["responses"]["body_too_large"];
             415: components["responses"]["unsupported_media_type"];
+            422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    listOperatorTenantImports: {
+        parameters: {
+            query?: {
+                /** @description The `next_cursor` of the page before. */
+                cursor?: components["parameters"]["cursor"];
+                /** @description How many to answer at most. */
+                limit?: components["parameters"]["limit"];
+            };
+            header?: never;
+            path: {
+                /** @description The row's id. */
+                id: components["parameters"]["id"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description List a tenant's imports, newest first */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        data: components["schemas"]["ArchiveJob"][];
+                        next_cursor: string | null;
+                    };
+                };
+            };
+            400: components["responses"]["invalid_cursor"];
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
+            404: components["responses"]["not_found"];
             422: components["responses"]["invalid_input"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];

@@ -33,8 +33,15 @@ export const endsAt = () => session?.endsAt ?? 0;
 export const signedOut = new EventTarget();
 
 /** Forgets the token. */
-export function signOut() {
+function forget() {
   session = undefined;
+}
+
+/** Signs the operator out: the token is refused from then on. Whatever happens, it is forgotten here. Throws the API's Problem. */
+export async function signOut() {
+  const ending = session ? send("DELETE", "/v1/operator/sessions/current") : undefined;
+  forget();
+  await ending;
 }
 
 /** Signs an operator in. Throws the API's Problem. @param {Body} proof email, password and, where one is asked for, code */
@@ -70,7 +77,7 @@ export async function send(method, path, body, signal) {
   if (response.ok) return answer;
   const wait = Number(response.headers.get("retry-after") ?? Number.NaN);
   if (response.status === 401 && session) {
-    signOut();
+    forget();
     signedOut.dispatchEvent(new Event("signedout"));
   }
   throw new Problem(response.status, answer, Number.isFinite(wait) ? wait : undefined);

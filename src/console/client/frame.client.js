@@ -82,13 +82,9 @@ function frameOf(path, view) {
         h(
           "div",
           { class: "who" },
-          h("p", {}, h("b", {}, operator.email)),
+          h("p", {}, h("a", { href: "#/me", "aria-current": path === "/me" && "page" }, operator.email)),
           h("p", {}, `${named(operator.role)}, until ${clock(new Date(endsAt()).toISOString())}`),
-          h(
-            "button",
-            { type: "button", class: "quiet", click: () => leave("You are signed out.") },
-            "Sign out",
-          ),
+          h("button", { type: "button", class: "quiet", click: () => void end() }, "Sign out"),
         ),
       ),
     ),
@@ -163,11 +159,21 @@ export async function renew(focus) {
   if (document.activeElement === document.body) document.getElementById(focus)?.focus();
 }
 
-/** Ends the session here, and says why. @param {string} notice */
-function leave(notice) {
-  signOut();
+/** Signs out: at once here, and from the next request on everywhere. */
+async function end() {
+  const until = clock(new Date(endsAt()).toISOString());
+  const ending = signOut();
   void show();
-  say(notice);
+  say("You are signed out.");
+  await ending.catch(() =>
+    say(`You are signed out here, but the service could not be told: your token is good until ${until}.`),
+  );
+}
+
+/** Asks to sign in again, once the session has ended elsewhere. */
+function ended() {
+  void show();
+  say("Your session has ended. Sign in again.");
 }
 
 /** Goes on with the view that the address asks for, once somebody has signed in. */
@@ -181,6 +187,6 @@ export function start(all, signIn) {
   routes = all;
   signInView = signIn;
   addEventListener("hashchange", () => void show());
-  signedOut.addEventListener("signedout", () => leave("Your session has ended. Sign in again."));
+  signedOut.addEventListener("signedout", ended);
   void show();
 }

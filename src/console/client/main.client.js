@@ -5,6 +5,7 @@ import { heavyView } from "./heavy.client.js";
 import { movesView } from "./moves.client.js";
 import { newTenantView } from "./new-tenant.client.js";
 import { operatorsView } from "./operators.client.js";
+import { selfView } from "./self.client.js";
 import { signInView } from "./sign-in.client.js";
 import { tenantView } from "./tenant.client.js";
 import { tenantsView } from "./tenants.client.js";
@@ -21,6 +22,7 @@ start(
     { path: /^\/erasures$/, view: erasuresView },
     { path: /^\/events$/, view: eventsView },
     { path: /^\/operators$/, view: operatorsView },
+    { path: /^\/me$/, view: selfView },
   ],
   signInView,
 );

@@ -1,4 +1,5 @@
 import { actionsOf } from "./actions.client.js";
+import { archivesPart } from "./archives.client.js";
 import { get } from "./api.client.js";
 import { facts, h, section } from "./elements.client.js";
 import { costPart } from "./cost.client.js";
@@ -22,7 +23,7 @@ export function tenantView(id) {
   const actions = h("div", { class: "row" });
   const usage = usagePart(`${path}/usage`, `/tenants/${id}`);
   const [limits, cost] = [limitsPart(`${path}/limits`), costPart(`${path}/cost`)];
-  const [jobs, events] = [jobsPart(id), eventsPart(id)];
+  const [jobs, archives, events] = [jobsPart(id), archivesPart(path), eventsPart(id)];
   return {
     title: "Tenant",
     nodes: [
@@ -33,7 +34,7 @@ export function tenantView(id) {
         "div",
         { class: "columns" },
         h("div", { class: "stack side" }, section("About", about), limits.node),
-        h("div", { class: "stack" }, usage.node, cost.node, jobs.node, events.node),
+        h("div", { class: "stack" }, usage.node, cost.node, jobs.node, archives.node, events.node),
       ),
     ],
     load: (query, signal) => {
@@ -52,7 +53,7 @@ export function tenantView(id) {
       return Promise.all([
         known,
         usage.load(query, signal),
-        ...[limits, cost, jobs, events].map((part) => part.load(query, signal)),
+        ...[limits, cost, jobs, archives, events].map((part) => part.load(query, signal)),
       ]);
     },
   };

@@ -1,5 +1,6 @@
-import { get, may, pathOf } from "./api.client.js";
-import { choice, empty, field, h } from "./elements.client.js";
+import { get, may, pathOf, Problem } from "./api.client.js";
+import { saveCsv } from "./csv.client.js";
+import { choice, empty, field, h, say } from "./elements.client.js";
 import { badge, brief, bytes, count, date, money, named } from "./figures.client.js";
 import { go } from "./frame.client.js";
 import { fill, pages, table } from "./list.client.js";
@@ -10,7 +11,7 @@ import { PLANS } from "./setup.client.js";
 /**
  * @typedef {{ kind: string, region: string | null }} Placement
  * @typedef {{ id: string, slug: string, name: string, plan: string, status: string, placement: Placement, created_at: string,
- *   requests: number, refused: number, rows: number, bytes_stored: number, cost: string }} Row
+ *   closes_at?: string | null, requests: number, refused: number, rows: number, bytes_stored: number, cost: string }} Row
  */
 
 const STATUSES = ["active", "read_only", "suspended", "closing", "erasing"];
@@ -53,6 +54,54 @@ const COLUMNS = [
 /** A figure in short, with all its digits for whoever asks for them. @param {number} value */
 const exact = (value) => h("span", { title: count(value) }, brief(value));
 
+/** What a file of the list has. @type {readonly (readonly [name: string, of: (row: Row) => string | number | null | undefined])[]} */
+const CSV_COLUMNS = [
+  ["id", ({ id }) => id],
+  ["slug", ({ slug }) => slug],
+  ["name", ({ name }) => name],
+  ["plan", ({ plan }) => plan],
+  ["status", ({ status }) => status],
+  ["placement", ({ placement }) => placement.kind],
+  ["region", ({ placement }) => placement.region],
+  ["created_at", ({ created_at }) => created_at],
+  ["closes_at", ({ closes_at }) => closes_at],
+  ["requests", ({ requests }) => requests],
+  ["refused", ({ refused }) => refused],
+  ["rows", ({ rows }) => rows],
+  ["bytes_stored", ({ bytes_stored }) => bytes_stored],
+  ["cost", ({ cost }) => Number(cost)],
+];
+const MOST_AT_ONCE = 100;
+
+/** Saves all tenants that the list has by now, page after page, as a file. @param {URLSearchParams} asked @param {HTMLButtonElement} button */
+async function download(asked, button) {
+  button.disabled = true;
+  try {
+    /** @type {Row[]} */
+    const all = [];
+    for (let cursor = ""; ;) {
+      const query = { ...Object.fromEntries(asked), cursor, limit: MOST_AT_ONCE };
+      /** @type {{ data: Row[], next_cursor: string | null }} */
+      const { data, next_cursor } = await get(pathOf("/v1/operator/tenants", query));
+      all.push(...data);
+      if (next_cursor === null) break;
+      cursor = next_cursor;
+      say(`${count(all.length)} tenants so far…`);
+    }
+    const rows = all.map((row) => CSV_COLUMNS.map(([, of]) => of(row)));
+    saveCsv(`tenants-${new Date().toISOString().slice(0, 10)}.csv`, [
+      CSV_COLUMNS.map(([name]) => name),
+      ...rows,
+    ]);
+    say(`${count(all.length)} tenants are in the file.`);
+  } catch (error) {
+    if (!(error instanceof Problem)) console.error(error);
+    say(error instanceof Problem ? error.message : "The file could not be made. Try again.");
+  } finally {
+    button.disabled = false;
+  }
+}
+
 /** @param {string} name */
 const any = (name) => /** @type {const} */ (["", name]);
 
@@ -74,6 +123,11 @@ export function tenantsView() {
   };
   const place = h("div", { class: "card flush" });
   let asked = new URLSearchParams();
+  const saving = h(
+    "button",
+    { type: "button", class: "quiet", click: () => void download(asked, saving) },
+    "Download as CSV",
+  );
 
   /** @param {Record<string, string>} changed */
   const linkTo = (changed) => pathOf("/tenants", { ...Object.fromEntries(asked), cursor: "", ...changed });
@@ -93,7 +147,12 @@ export function tenantsView() {
         "div",
         { class: "head" },
         h("h1", {}, "Tenants"),
-        may("createTenant") ? h("a", { class: "button", href: "#/tenants/new" }, "Create a tenant") : null,
+        h(
+          "div",
+          { class: "row" },
+          saving,
+          may("createTenant") ? h("a", { class: "button", href: "#/tenants/new" }, "Create a tenant") : null,
+        ),
       ),
       h(
         "search",

@@ -9,6 +9,7 @@ import { plot } from "./plot.client.js";
 // Usage over time, of one tenant or of all.
 
 /**
+ * @typedef {import("./elements.client.js").Child} Child
  * @typedef {{ start: string, requests: number, refused: number, units: number, errors: number, bytes_out: number,
  *   rows: number | null, bytes_stored: number | null }} Usage
  */
@@ -23,6 +24,8 @@ const PERIODS = /** @type {const} */ ({
   "1y": ["A year", "day", 365 * DAY_MS],
 });
 const FIRST_PERIOD = "30d";
+/** What the API answers at once. */
+const MOST_MS = 400 * DAY_MS;
 
 /** @param {string} name @param {string} colour @param {(usage: Usage) => number} of */
 const part = (name, colour, of) => ({ name, colour, of });
@@ -92,10 +95,14 @@ export function usagePart(path, here, title = "Usage") {
     return fill(place, signal, async () => {
       const step = granularity === "hour" ? HOUR_MS : DAY_MS;
       const to = Math.floor(Date.now() / step) * step + step;
-      const [from, last] = [new Date(to - length).toISOString(), new Date(to - step).toISOString()];
+      // The period before as well, if both are answered at once.
+      const begin = to - (2 * length <= MOST_MS ? 2 * length : length);
+      const [from, last] = [new Date(begin).toISOString(), new Date(to - step).toISOString()];
       /** @type {{ data: Usage[] }} */
       const { data } = await get(pathOf(path, { from, to: last, granularity }), signal);
-      return usageOf(padded(data, to - length, to, step), shown, granularity);
+      const all = padded(data, begin, to, step);
+      const since = (to - length - begin) / step;
+      return usageOf(all.slice(since), all.slice(0, since), shown, granularity);
     });
   };
   return {
@@ -129,10 +136,27 @@ function padded(data, from, to, step) {
   return all;
 }
 
-/** @param {Usage[]} data @param {keyof typeof FIGURES} figure @param {"day" | "hour"} granularity */
-function usageOf(data, figure, granularity) {
+/** @param {readonly Usage[]} data @param {(usage: Usage) => number} of */
+const sumOf = (data, of) => data.reduce((total, usage) => total + of(usage), 0);
+
+/**
+ * How a figure compares with the period before; nothing where that had none, or is not known.
+ * @param {readonly Usage[]} data @param {readonly Usage[]} before @param {(usage: Usage) => number} of
+ */
+function changeOf(data, before, of) {
+  const [now, then] = [sumOf(data, of), sumOf(before, of)];
+  if (then === 0) return null;
+  if (now === then) return h("span", {}, "as in the period before");
+  const more = share(Math.abs(now - then), then);
+  return h("span", {}, `${more} ${now > then ? "more" : "less"} than in the period before`);
+}
+
+/** @param {Usage[]} data @param {Usage[]} before @param {keyof typeof FIGURES} figure @param {"day" | "hour"} granularity */
+function usageOf(data, before, figure, granularity) {
   /** @param {(usage: Usage) => number} of */
-  const sum = (of) => data.reduce((total, usage) => total + of(usage), 0);
+  const sum = (of) => sumOf(data, of);
+  /** @param {Child} note @param {(usage: Usage) => number} of */
+  const beside = (note, of) => h("span", { class: "two" }, note, changeOf(data, before, of));
   const requests = sum((of) => of.requests);
   const refused = sum((of) => of.refused);
   const errors = sum((of) => of.errors);
@@ -142,10 +166,14 @@ function usageOf(data, figure, granularity) {
   const latest = data.at(-1);
   return [
     tiles([
-      ["Admitted", count(requests), `${count(sum((of) => of.units))} cost units`],
-      ["Refused", count(refused), `${share(refused, requests + refused)} of all`],
-      ["Errors", count(errors), `${share(errors, requests)} of the admitted`],
-      ["Bytes sent", bytes(sum((of) => of.bytes_out))],
+      [
+        "Admitted",
+        count(requests),
+        beside(`${count(sum((of) => of.units))} cost units`, (of) => of.requests),
+      ],
+      ["Refused", count(refused), beside(`${share(refused, requests + refused)} of all`, (of) => of.refused)],
+      ["Errors", count(errors), beside(`${share(errors, requests)} of the admitted`, (of) => of.errors)],
+      ["Bytes sent", bytes(sum((of) => of.bytes_out)), changeOf(data, before, (of) => of.bytes_out)],
       ["Stored", bytes(latest?.bytes_stored ?? 0), `${count(latest?.rows ?? 0)} rows`],
     ]),
     plot({
