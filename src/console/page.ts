@@ -1,13 +1,12 @@
 import { html } from "hono/html";
 import { OPERATOR_ROLES, TAKES } from "../operator.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
-import { SCRIPTS, STYLESHEETS } from "./files.ts";
 
-/** `name` is what the API is called; `base` is where the page's files are; `nonce` is the Content-Security-Policy's. */
-type Page = { name: string; base: string; nonce: string };
+/** `name` is what the API is called; `nonce` is the Content-Security-Policy's. */
+type Page = { name: string; nonce: string };
 
 /** The page at /operator: an empty frame. What it shows comes from the API, once somebody has signed in. */
-export const consolePage = ({ name, base, nonce }: Page) =>
+export const consolePage = ({ name, nonce }: Page) =>
   html`<!doctype html>
     <html lang="en">
       <head>
@@ -17,9 +16,8 @@ export const consolePage = ({ name, base, nonce }: Page) =>
         <meta name="robots" content="noindex" />
         <title>${name} console</title>
         <link rel="icon" href="data:," />
-        ${STYLESHEETS.map((file) => html`<link rel="stylesheet" nonce="${nonce}" href="${base}${file}" />`)}
-        ${SCRIPTS.map((file) => html`<link rel="modulepreload" nonce="${nonce}" href="${base}${file}" />`)}
-        <script type="module" nonce="${nonce}" src="${base}main.client.js"></script>
+        <link rel="stylesheet" nonce="${nonce}" href="/operator/console.css" />
+        <script type="module" nonce="${nonce}" src="/operator/console.js"></script>
       </head>
       <body>
         <noscript><p>The console needs JavaScript.</p></noscript>

@@ -52,6 +52,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/account/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A script or stylesheet of the page at /account */
+        get: operations["getAccountFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/docs": {
         parameters: {
             query?: never;
@@ -76,7 +93,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A script or stylesheet of the page */
+        /** A script of the page at /docs */
         get: operations["getDoc"];
         put?: never;
         post?: never;
@@ -137,7 +154,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/operator/{version}/{file}": {
+    "/operator/{file}": {
         parameters: {
             query?: never;
             header?: never;
@@ -4192,6 +4209,47 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getAccountFile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path: {
+                file: "account.css" | "account.js";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A script or stylesheet of the page at /account */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                    "text/javascript": string;
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getDocs: {
         parameters: {
             query?: never;
@@ -4224,13 +4282,13 @@ export interface operations {
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path: {
-                file: "swagger-ui-5.35.0.js" | "swagger-ui-5.35.0.css";
+                file: "page.js" | "scalar.js";
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description A script or stylesheet of the page */
+            /** @description A script of the page at /docs */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -4238,7 +4296,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/css": string;
                     "text/javascript": string;
                 };
             };
@@ -4347,10 +4404,12 @@ export interface operations {
     getConsoleFile: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
             path: {
-                file: string;
-                version: string;
+                file: "console.css" | "console.js" | "uplot.js";
             };
             cookie?: never;
         };
@@ -4359,6 +4418,7 @@ export interface operations {
             /** @description A script or stylesheet of the console */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
@@ -4366,6 +4426,15 @@ export interface operations {
                     "text/css": string;
                     "text/javascript": string;
                 };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             404: components["responses"]["not_found"];
             429: components["responses"]["too_many_attempts"];

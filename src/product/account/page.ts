@@ -1,14 +1,9 @@
 import { html, raw } from "hono/html";
-import script from "./account.client.js" with { type: "text" };
-import stylesheet from "./account.client.css" with { type: "text" };
 import { linkViews } from "./links.ts";
 import { ownViews } from "./own.ts";
 import { email, field, newPassword, password, status, view } from "./parts.ts";
 import { secondStepViews } from "./second-step.ts";
 import { FIELD_TEXTS, GONE_TEXTS, PROBLEM_TEXTS } from "./texts.ts";
-
-/** What the browser gets of a file: lines without comments and indentation. So no template literal may span lines. */
-const sent = (text: string) => text.replaceAll(/^ *(\/\*[^]*?\*\/|\/\/.*)\n|^ +/gm, "");
 
 /** Data for the script. Nothing in it ends its element. */
 const texts = JSON.stringify({ PROBLEM_TEXTS, FIELD_TEXTS, GONE_TEXTS }).replaceAll("<", "\\u003c");
@@ -67,9 +62,7 @@ export const accountPage = ({ name, nonce, hasCookie }: Page) =>
         <meta name="color-scheme" content="light dark" />
         <title>${name}</title>
         <link rel="icon" href="data:," />
-        <style nonce="${nonce}">
-          ${raw(sent(stylesheet))}
-        </style>
+        <link rel="stylesheet" nonce="${nonce}" href="/account/account.css" />
       </head>
       <body ${hasCookie ? raw("data-cookie") : ""}>
         <header>${name}</header>
@@ -81,8 +74,6 @@ export const accountPage = ({ name, nonce, hasCookie }: Page) =>
         <script type="application/json" id="texts">
           ${raw(texts)}
         </script>
-        <script type="module" nonce="${nonce}">
-          ${raw(sent(script))};
-        </script>
+        <script type="module" nonce="${nonce}" src="/account/account.js"></script>
       </body>
     </html>`;
