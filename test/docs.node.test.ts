@@ -132,7 +132,7 @@ describe.skipIf(!browser)("in a browser", () => {
     await page.getByLabel("Bearer Token").fill(token);
     await page.getByRole("button", { name: /Test Request\s*\(get \/v1\/tenant\)/ }).click();
     const answered = page.waitForResponse((response) => response.url() === `${origin}/v1/tenant`);
-    await page.getByRole("button", { name: /^Send/ }).click();
+    await page.locator("[data-addressbar-action=send]:visible").click();
     expect(await (await answered).json()).toMatchObject({ slug: "docs-page" });
     await page.getByText("docs-page").first().waitFor();
     await picture(page, "request");

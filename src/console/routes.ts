@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { factory } from "../context.ts";
 import { settings } from "../env.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
+import { answerScriptedPage } from "../edge/scripted-page.ts";
 import { answerAsset } from "../http/asset.ts";
 import { valid } from "../http/valid.ts";
 import { operation } from "../openapi/operation.ts";
@@ -21,21 +22,7 @@ export const consoleRoutes = factory
       answers: { 200: ["text/html"] },
       token: false,
     }),
-    (c) => {
-      const nonce = crypto.randomUUID();
-      c.header("Cache-Control", "no-store");
-      c.header("Referrer-Policy", "no-referrer");
-      c.header("Cross-Origin-Opener-Policy", "same-origin");
-      c.header("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
-      // Only what the page itself names and what that imports, and no text ever becomes markup. Forms are sent by script alone.
-      c.header(
-        "Content-Security-Policy",
-        `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:; ` +
-          "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-          "require-trusted-types-for 'script'; trusted-types 'none'",
-      );
-      return c.html(consolePage({ name: settings.API_NAME, nonce }));
-    },
+    (c) => answerScriptedPage(c, consolePage(settings.API_NAME)),
   )
   .get(
     "/:file",

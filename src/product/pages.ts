@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
+import { answerScriptedPage } from "../edge/scripted-page.ts";
 import { settings } from "../env.ts";
 import { answerAsset } from "../http/asset.ts";
 import { valid } from "../http/valid.ts";
@@ -20,20 +21,8 @@ export const productPages = factory
       answers: { 200: ["text/html"] },
       token: false,
     }),
-    (c) => {
-      const nonce = crypto.randomUUID();
-      c.header("Cache-Control", "no-store");
-      c.header("Referrer-Policy", "no-referrer");
-      c.header("Cross-Origin-Opener-Policy", "same-origin");
-      // Only what the page itself names, and no text ever becomes markup. Its forms are sent by its script alone.
-      c.header(
-        "Content-Security-Policy",
-        `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:; ` +
-          "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-          "require-trusted-types-for 'script'; trusted-types 'none'",
-      );
-      return c.html(accountPage({ name: settings.API_NAME, nonce, hasCookie: settings.BROWSER_SESSIONS }));
-    },
+    (c) =>
+      answerScriptedPage(c, accountPage({ name: settings.API_NAME, hasCookie: settings.BROWSER_SESSIONS })),
   )
   .get(
     "/account/:file",

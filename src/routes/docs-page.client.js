@@ -1,7 +1,13 @@
 // What /docs does: it shows /openapi.json with Scalar, which calls nobody but this API. Scalar makes stylesheets and style
 // attributes as it goes, which the page's policy takes only from whoever knows its nonce, or through the CSSOM.
 
-/** @typedef {{ createApiReference: (at: string, settings: object) => void }} Scalar */
+/**
+ * @typedef {{ createApiReference: (at: string, settings: object) => void }} Scalar
+ * @typedef {{ $ref?: string, examples?: unknown[] }} Schema
+ * @typedef {{ in?: string, name?: string, required?: boolean }} Parameter
+ * @typedef {{ parameters?: Parameter[], requestBody?: { content: Record<string, { schema: Schema, example?: unknown }> } }} Operation
+ * @typedef {{ paths: Record<string, Record<string, Operation>>, components: { schemas: Record<string, Schema> } }} Api
+ */
 
 const nonce = document.querySelector("script")?.nonce ?? "";
 const { createElement } = Document.prototype;
@@ -35,9 +41,8 @@ Object.defineProperty(Element.prototype, "innerHTML", {
 // Its validator would try whether it may compile code: it may not.
 Object.assign(globalThis, { __zod_globalConfig: { jitless: true } });
 
-/** What follows the device, unless somebody chooses: light or dark. */
+/** Light or dark as the device is. Nothing is kept but which language somebody reads samples in. */
 const SETTINGS = {
-  url: "/openapi.json",
   proxyUrl: "",
   telemetry: false,
   withDefaultFonts: false,
@@ -45,21 +50,50 @@ const SETTINGS = {
   mcp: { disabled: true },
   hideClientButton: true,
   showDeveloperTools: "never",
-  documentDownloadType: "direct",
+  documentDownloadType: "none",
   persistAuth: false,
-  operationTitleSource: "summary",
   defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
   authentication: { preferredSecurityScheme: "accessToken" },
   customCss:
     ":root{--scalar-font:system-ui,sans-serif;--scalar-font-code:ui-monospace,SFMono-Regular,Menlo,monospace}",
 };
 
+/** What an operation is called with, by the client in src/client/client.ts. @param {Operation} operation @param {Api} api */
+function optionsOf({ parameters = [], requestBody }, { components }) {
+  const ids = parameters.filter((each) => each.in === "path").map(({ name }) => [name, "…"]);
+  const [media] = Object.values(requestBody?.content ?? {});
+  const schema = components.schemas[media?.schema.$ref?.split("/").at(-1) ?? ""];
+  const body = media?.example ?? schema?.examples?.[0];
+  return {
+    ...(ids.length > 0 && { params: { path: Object.fromEntries(ids) } }),
+    ...(body !== undefined && { body }),
+  };
+}
+
+/** Adds a call by the typed client to each operation; the samples in other languages Scalar makes. @param {Api} api */
+function withSamples(api) {
+  for (const [path, item] of Object.entries(api.paths))
+    for (const [method, operation] of Object.entries(item)) {
+      const options = JSON.stringify(optionsOf(operation, api), undefined, 2).replaceAll(
+        /^( *)"(\w+)":/gm,
+        "$1$2:",
+      );
+      const given = options === "{}" ? "" : `, ${options}`;
+      const source = `const { data, error } = await client.${method.toUpperCase()}("${path}"${given});`;
+      Object.assign(operation, { "x-codeSamples": [{ lang: "typescript", label: "Typed client", source }] });
+    }
+  return api;
+}
+
 const script = document.createElement("script");
 script.nonce = nonce;
 script.src = "/docs/scalar.js";
-script.addEventListener("load", () => {
-  /** @type {Scalar} */
-  const scalar = Reflect.get(globalThis, "Scalar");
-  scalar.createApiReference("#reference", SETTINGS);
+const loaded = new Promise((resolve, reject) => {
+  script.addEventListener("load", resolve);
+  script.addEventListener("error", reject);
 });
 document.head.append(script);
+const [answer] = await Promise.all([fetch("/openapi.json"), loaded]);
+/** @type {Scalar} */
+const scalar = Reflect.get(globalThis, "Scalar");
+scalar.createApiReference("#reference", { ...SETTINGS, content: withSamples(await answer.json()) });

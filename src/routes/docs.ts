@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { factory } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
+import { answerScriptedPage } from "../edge/scripted-page.ts";
 import { operation } from "../openapi/operation.ts";
 import { answerAsset } from "../http/asset.ts";
 import { valid } from "../http/valid.ts";
@@ -22,17 +23,7 @@ export const docsRoutes = factory
       answers: { 200: ["text/html"] },
       token: false,
     }),
-    (c) => {
-      const nonce = crypto.randomUUID();
-      c.header("Cache-Control", "no-store");
-      // Nothing from elsewhere, and of what is here only what the page itself names.
-      c.header(
-        "Content-Security-Policy",
-        `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; img-src data:; ` +
-          "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-      );
-      return c.html(docsPage({ name: settings.API_NAME, nonce }));
-    },
+    (c) => answerScriptedPage(c, docsPage(settings.API_NAME)),
   )
   .get(
     "/:file",

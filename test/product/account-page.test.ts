@@ -35,10 +35,10 @@ it("makes a new nonce for each answer, and all that runs has it", async () => {
       const tags = page.match(/<(script|style|link rel="stylesheet")[^>]*>/g);
       expect(tags).toEqual([
         `<link rel="stylesheet" nonce="${nonce}" href="/account/account.css" />`,
-        `<script type="application/json" id="texts">`,
         `<script type="module" nonce="${nonce}" src="/account/account.js">`,
+        `<script type="application/json" id="texts">`,
       ]);
-      // Nothing in the first ends it early.
+      // Nothing in the data ends it early.
       expect(page.match(/<\/script/g)).toHaveLength(2);
       expect(page).not.toMatch(/ on\w+="| style="|(src|href)="(https?:)?\/\//);
       return nonce;
