@@ -9,60 +9,48 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { unstable_readConfig } from "wrangler";
-import { readSettings } from "../src/settings.ts";
+import { readConfiguration } from "./configuration.ts";
+import { connected, messageOf } from "./connected.ts";
 import { behind, inControl } from "./fleet.ts";
-import { migrateAll, type AllVariables } from "./migrate-all.ts";
-import { WRANGLER } from "./wrangler.ts";
+import { migrateAll } from "./migrate-all.ts";
+import { STARTED, WRANGLER } from "./wrangler.ts";
 
 const root = join(import.meta.dirname, "..");
 
-const { values: flags } = parseArgs({
-  options: {
-    env: { type: "string" },
-    "env-file": { type: "string" },
-    "dry-run": { type: "boolean", default: false },
-  },
-});
+const USAGE = "Usage: npm run deploy -- --env-file production.env [--env staging] [--dry-run]";
 
 try {
-  await deploy();
+  await deploy(readFlags());
 } catch (error) {
-  console.error(error instanceof Error ? error.message : String(error));
+  console.error(messageOf(error));
   process.exitCode = 1;
 }
 
-async function deploy(): Promise<void> {
-  // What is in the environment already goes before the file.
-  if (flags["env-file"]) process.loadEnvFile(flags["env-file"]);
-  const {
-    vars,
-    secrets: declared,
-    send_email: senders,
-  } = unstable_readConfig({
-    config: join(root, "wrangler.toml"),
-    ...(flags.env && { env: flags.env }),
-  });
-  // Never from .dev.vars: those are this machine's own.
-  const secrets = Object.fromEntries(
-    (declared?.required ?? []).map((name: string) => [name, process.env[name] ?? ""]),
-  );
-  const { DATABASE_URL } = readSettings({
-    ...vars,
-    ...secrets,
-    ...(senders.some(({ name }: { name: string }) => name === "EMAIL") && { EMAIL: "bound" }),
-  });
-  const { MIGRATION_DATABASE_URL = "" } = process.env;
-  if (!MIGRATION_DATABASE_URL) throw new Error("MIGRATION_DATABASE_URL is missing: the login that migrates.");
-  if (vars["NEON_FETCH_ENDPOINT"])
-    throw new Error("NEON_FETCH_ENDPOINT is set in wrangler.toml: a deployed Worker asks Neon itself.");
+function readFlags() {
+  try {
+    return parseArgs({
+      options: {
+        env: { type: "string" },
+        "env-file": { type: "string" },
+        "dry-run": { type: "boolean", default: false },
+      },
+    }).values;
+  } catch (error) {
+    throw new Error(`${messageOf(error)}\n${USAGE}`, { cause: error });
+  }
+}
 
-  const variables = {
-    ...(secrets as AllVariables),
-    SITE_MIGRATION_KEYS: process.env["SITE_MIGRATION_KEYS"] ?? "",
-    MIGRATION_DATABASE_URL,
-  };
-  const { host, pathname } = new URL(DATABASE_URL);
+async function deploy(flags: ReturnType<typeof readFlags>): Promise<void> {
+  const { secrets, variables, notes, sourceOf } = readConfiguration({
+    env: flags.env,
+    envFile: flags["env-file"],
+  });
+  for (const note of notes) console.warn(`· ${note}`);
+  // The doctor reads them from there.
+  Object.assign(process.env, secrets, variables);
+  await tryLogin(variables.MIGRATION_DATABASE_URL, sourceOf("MIGRATION_DATABASE_URL"));
+
+  const { host, pathname } = new URL(variables.DATABASE_URL);
   if (!flags["dry-run"]) {
     say(`migrating ${host}${pathname}, and every site`);
     await migrateAll(variables, { say });
@@ -74,9 +62,21 @@ async function deploy(): Promise<void> {
       );
   }
   say("asking the doctor");
-  await run(join(root, "drizzle/doctor.ts"));
+  await run({}, join(root, "drizzle/doctor.ts"));
   say(flags["dry-run"] ? "bundling the Worker" : "deploying the Worker");
-  await upload(secrets);
+  await upload(secrets, [`--env=${flags.env ?? ""}`, ...(flags["dry-run"] ? ["--dry-run"] : [])]);
+}
+
+/** Opens the database as the login that migrates. Throws one sentence where that is not possible. */
+async function tryLogin(url: string, source: string): Promise<void> {
+  await connected(url, (client) => client.query("select")).catch((error: unknown) => {
+    const { host, pathname } = new URL(url);
+    throw new Error(
+      `MIGRATION_DATABASE_URL does not open ${host}${pathname}: ${messageOf(error)}. It is read from ${source}. ` +
+        "Copy it again from Neon's console, with its password, and not the pooled one.",
+      { cause: error },
+    );
+  });
 }
 
 function say(what: string): void {
@@ -84,9 +84,10 @@ function say(what: string): void {
 }
 
 /** Runs a Node program to its end. Throws when it fails; it has said why. */
-async function run(program: string, ...args: string[]): Promise<void> {
+async function run(env: NodeJS.ProcessEnv, program: string, ...args: string[]): Promise<void> {
   const child = spawn(process.execPath, [program, ...args], {
     cwd: root,
+    env: { ...process.env, ...env },
     stdio: ["ignore", "inherit", "inherit"],
   });
   const [code] = (await once(child, "exit")) as [number | null];
@@ -94,15 +95,14 @@ async function run(program: string, ...args: string[]): Promise<void> {
 }
 
 /** Uploads the secrets together with the code that needs them, from a file of this user's alone that does not stay. */
-async function upload(secrets: Record<string, string>): Promise<void> {
+async function upload(secrets: Record<string, string>, how: string[]): Promise<void> {
   const dir = mkdtempSync(join(tmpdir(), "partywall-deploy-"));
   // Ctrl-C ends wrangler, and then this.
   process.on("SIGINT", () => undefined);
   try {
     const file = join(dir, "secrets.json");
     writeFileSync(file, JSON.stringify(secrets), { mode: 0o600 });
-    const mode = flags["dry-run"] ? ["--dry-run"] : [];
-    await run(WRANGLER, "deploy", "--secrets-file", file, `--env=${flags.env ?? ""}`, ...mode);
+    await run(STARTED, WRANGLER, "deploy", "--secrets-file", file, ...how);
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

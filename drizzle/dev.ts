@@ -15,7 +15,7 @@ import { startMailbox } from "./mailbox.ts";
 import { seedLife } from "./seed-life.ts";
 import { moveSecondServer, printTour, seed, seedElsewhere } from "./tour.ts";
 import { DEV_VARS, makeDatabaseUrls, makeSecrets, readDevVars, writeDevVars } from "./variables.ts";
-import { OFFLINE, WRANGLER } from "./wrangler.ts";
+import { OFFLINE, STARTED, WRANGLER } from "./wrangler.ts";
 
 const root = join(import.meta.dirname, "..");
 const HOST = "127.0.0.1";
@@ -111,7 +111,7 @@ async function dev(): Promise<void> {
   const serve = [process.execPath, WRANGLER, "dev", `--ip=${HOST}`, `--port=${port}`];
   worker = runGuarded([...serve, "--show-interactive-dev-session=false"], {
     cwd: root,
-    env: { ...process.env, ...OFFLINE },
+    env: { ...process.env, ...OFFLINE, ...STARTED },
     stdout: "pipe",
     stderr: "inherit",
   });

@@ -59,7 +59,8 @@ export async function makeSecrets() {
   };
 }
 
-const LOGINS = {
+/** Which login each connection string is of. */
+export const LOGINS = {
   DATABASE_URL: "partywall_app",
   ACCOUNT_DATABASE_URL: "partywall_account",
   IDENTITY_DATABASE_URL: "partywall_identity",

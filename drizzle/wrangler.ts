@@ -18,3 +18,6 @@ export const OFFLINE = {
   WRANGLER_HIDE_BANNER: "true",
   CLOUDFLARE_CF_FETCH_ENABLED: "false",
 };
+
+/** What wrangler is told by those who may start it: else drizzle/wrangler-alone.cjs ends it. */
+export const STARTED = { PARTYWALL_STARTS_WRANGLER: "yes" };

@@ -90,7 +90,7 @@ const KEY_RING =
   "kid:key[,kid:key], each an 8-character id and 32 random bytes in base64url, the one in use first";
 
 /** Each variable: how it is read, and what to set it to. */
-const VARIABLES = {
+export const VARIABLES = {
   DATABASE_URL: [postgresUrl, "postgres://partywall_app:password@host/database"],
   ACCOUNT_DATABASE_URL: [postgresUrl, "postgres://partywall_account:password@host/database"],
   IDENTITY_DATABASE_URL: [postgresUrl, "postgres://partywall_identity:password@host/database"],
@@ -246,29 +246,42 @@ const Consistent = v.pipe(
   ),
 );
 
-const CANNOT_START = "partywall cannot start:";
-
 export type Settings = v.InferOutput<typeof Settings>;
 
-/** The configuration, checked whole. Throws one error that says of each variable what to set, never its value. */
+/** A variable that is missing or not well formed, and a sentence that says what to set it to, never its value. */
+export type Fault = { name: string; sentence: string };
+
+/** A configuration with which nothing can start. */
+export class UnusableSettings extends Error {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    super(
+      `partywall cannot start:\n${faults.map(({ sentence }) => `  ${sentence}`).join("\n")}\n` +
+        "Run `npm run dev` once to generate local values into .dev.vars, or see docs/deploy.md.",
+    );
+    this.faults = faults;
+  }
+}
+
+/** The configuration, checked whole. Throws one UnusableSettings that names every variable that is at fault. */
 export function readSettings(variables: object): Settings {
   const parsed = v.safeParse(Consistent, variables, { abortPipeEarly: true });
   if (parsed.success) {
-    if (parsed.output.MAIL_URL === "cloudflare" && !("EMAIL" in variables))
-      throw new Error(
-        `${CANNOT_START}\n  MAIL_URL is cloudflare, and the binding EMAIL is missing. Add it to wrangler.toml.`,
-      );
+    if (parsed.output.MAIL_URL === "cloudflare" && !("EMAIL" in variables)) {
+      const sentence = "MAIL_URL is cloudflare, and the binding EMAIL is missing. Add it to wrangler.toml.";
+      throw new UnusableSettings([{ name: "MAIL_URL", sentence }]);
+    }
     return parsed.output;
   }
   const names = new Set(parsed.issues.map((issue) => issue.path?.[0].key));
-  const faults = Object.entries(VARIABLES)
-    .filter(([name]) => names.has(name))
-    .map(([name, [, meaning]]) => {
-      const value: unknown = Reflect.get(variables, name);
-      return `  ${name} is ${value === undefined || value === "" ? "missing" : "not well formed"}. Set it to ${meaning}.`;
-    });
-  throw new Error(
-    `${CANNOT_START}\n${faults.join("\n")}\n` +
-      "Run `npm run dev` once to generate local values into .dev.vars, or see docs/deploy.md.",
+  throw new UnusableSettings(
+    Object.entries(VARIABLES)
+      .filter(([name]) => names.has(name))
+      .map(([name, [, meaning]]) => {
+        const value: unknown = Reflect.get(variables, name);
+        const state = value === undefined || value === "" ? "missing" : "not well formed";
+        return { name, sentence: `${name} is ${state}. Set it to ${meaning}.` };
+      }),
   );
 }

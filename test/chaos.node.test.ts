@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { once } from "node:events";
 import { Agent, request } from "node:http";
@@ -232,15 +233,25 @@ async function use(lived: History, { access_token: token, session }: Session): P
 
 /** A process and its children, which Postgres' sessions are. */
 function family(pid: number): number[] {
-  const children = readdirSync("/proc").filter((name) => {
+  const children = parents().filter(([, parent]) => parent === pid);
+  return [pid, ...children.map(([child]) => child)];
+}
+
+/** Every process with its parent. */
+function parents(): [child: number, parent: number][] {
+  // macOS has no /proc, and a small Linux has no ps.
+  if (process.platform !== "linux")
+    return [
+      ...execFileSync("ps", ["-A", "-o", "pid=,ppid="], { encoding: "utf8" }).matchAll(/(\d+) +(\d+)/g),
+    ].map(([, child, parent]) => [Number(child), Number(parent)]);
+  return readdirSync("/proc").flatMap((name) => {
     try {
       const stat = /^\d+$/.test(name) ? readFileSync(`/proc/${name}/stat`, "utf8") : "";
-      return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === pid;
+      return [[Number(name), Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])]];
     } catch {
-      return false; // It has just ended.
+      return []; // It has just ended.
     }
   });
-  return [pid, ...children.map(Number)];
 }
 
 function signal(pids: readonly number[], name: NodeJS.Signals): void {

@@ -86,14 +86,16 @@ let unseen = 0;
 const queue = [...chosen];
 async function work(bench: Bench): Promise<void> {
   for (let next = queue.shift(); next; next = queue.shift()) {
+    const began = performance.now();
     const seen = await hunt(bench, next.watch, next).catch((error: unknown) => {
       process.exitCode = 1;
       return [`FAULT: ${error instanceof Error ? error.message : String(error)}`];
     });
     if (seen.length === 0) unseen += 1;
     const [first = "NOTHING", ...others] = seen;
-    console.log(`${next.name.padEnd(54)}  ${first}`);
-    for (const other of others) console.log(`${"".padEnd(54)}  ${other}`);
+    const seconds = Math.round((performance.now() - began) / 1000);
+    console.log(`${`${seconds} s`.padStart(6)}  ${next.name.padEnd(54)}  ${first}`);
+    for (const other of others) console.log(`${"".padEnd(62)}  ${other}`);
   }
 }
 await Promise.all(benches.map(work));

@@ -1,23 +1,18 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, globSync, lstatSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, globSync, lstatSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { text } from "node:stream/consumers";
 import pg from "pg";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { copyProject } from "./support/node/copy.ts";
+import { BORDER, follow, migrateFrom, run, stepsOf } from "./support/node/guide.ts";
 
 /** The guide begins with the sample: whoever has followed it has done what is tested here. */
 const HAS_SAMPLE = existsSync(join(import.meta.dirname, "../src/product/projects.ts"));
 
 /** A product that somebody has built by README.md and CONTRIBUTING.md: notes, as the guide makes them, and invoicing. */
 const ADOPTER = join(import.meta.dirname, "adopter");
-
-/** What an adopter edits, and nothing else. */
-const BORDER = /^(src\/product\/|drizzle\/content\/|test\/product\/|wrangler\.toml$|README\.md$)/;
 
 /** A copy of the project, in which the guide's steps are followed. */
 let copy: string;
@@ -39,7 +34,8 @@ afterAll(async () => {
 
 function hashes(): Map<string, string> {
   const files = globSync("**", { cwd: copy, exclude: (name) => name.endsWith("node_modules") }).filter(
-    (name) => lstatSync(join(copy, name)).isFile(),
+    // The types of wrangler.toml are in no checkout: `npm run check` writes them.
+    (name) => name !== "src/worker-env.d.ts" && lstatSync(join(copy, name)).isFile(),
   );
   const hashOf = (name: string) =>
     createHash("sha256")
@@ -56,69 +52,13 @@ function touched(): string[] {
   );
 }
 
-type Step = { language: string; file: string; body: string };
-
-/** A section's code, in its order: what a file is to hold or to gain, and what to run. */
-function stepsOf(title: string): Step[] {
-  const guide = readFileSync(join(copy, "CONTRIBUTING.md"), "utf8");
-  const section = guide.split(/^## /m).find((part) => part.startsWith(title));
-  const fence = /^ {3}```(\w+) ?(\S*)\n([\s\S]*?)^ {3}```$/gm;
-  return [...(section ?? "").matchAll(fence)].map(([, language = "", file = "", body = ""]) => ({
-    language,
-    file,
-    body: body.replaceAll(/^ {3}/gm, ""),
-  }));
-}
-
-/** Does what a step says. Throws with all that was printed when a command fails. */
-async function follow({ language, file, body }: Step): Promise<string> {
-  const path = join(copy, file);
-  if (language === "sh") return run("bash", ["-euc", body]);
-  if (language === "diff") writeFileSync(path, insert(readFileSync(path, "utf8"), body));
-  else writeFileSync(path, body);
-  return "";
-}
-
-/** The added lines, after the one line that the diff shows of what is there. */
-function insert(whole: string, diff: string): string {
-  const lines = diff.trimEnd().split("\n");
-  const [after = ""] = lines.filter((line) => !line.startsWith("+")).map((line) => line.slice(1));
-  const added = lines.filter((line) => line.startsWith("+")).map((line) => line.slice(1));
-  const parts = whole.split(`${after}\n`);
-  if (parts.length !== 2) throw new Error(`The guide's line is not there just once: ${after}`);
-  return parts.join(`${[after, ...added].join("\n")}\n`);
-}
-
-async function run(command: string, args: string[]): Promise<string> {
-  // GUIDE too: the copy's own test of the guide would run all tests again.
-  const { VITEST: _, VITEST_POOL_ID: __, VITEST_WORKER_ID: ___, GUIDE: ____, ...env } = process.env;
-  const child = spawn(command, args, { cwd: copy, env, stdio: ["ignore", "pipe", "pipe"] });
-  const [out, error, [code]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, "exit") as Promise<[number]>,
-  ]);
-  if (code !== 0) throw new Error(`${command} ${args.join(" ")}\n${out}${error}`);
-  return out;
-}
-
 /** Migrates from the copy: its migrations, its wall. */
-function migrate(): Promise<string> {
-  const program = `const { prepareLocalDatabase } = await import("./drizzle/local-database.ts");
-    await prepareLocalDatabase(process.argv[1], JSON.parse(process.argv[2]));`;
-  return run(process.execPath, [
-    "--input-type=module",
-    "-e",
-    program,
-    stack.superuserUrl,
-    JSON.stringify(variables),
-  ]);
-}
+const migrate = () => migrateFrom(copy, stack.superuserUrl, variables);
 
 it.runIf(HAS_SAMPLE)(
   "the sample goes and a product comes as CONTRIBUTING.md says, inside the border, and all checks pass",
   async () => {
-    const steps = stepsOf("Your own resource in ten minutes");
+    const steps = stepsOf(join(copy, "CONTRIBUTING.md"), "Your own resource in ten minutes");
     const lines = (file: string) => file.trimEnd().split("\n").length;
     expect(lines(steps.find(({ file }) => file === "src/product/notes.ts")?.body ?? "")).toBeLessThanOrEqual(
       20,
@@ -130,11 +70,11 @@ it.runIf(HAS_SAMPLE)(
     expect(routes.reduce((sum, file) => sum + lines(file), 0)).toBeLessThanOrEqual(250);
 
     const printed: string[] = [];
-    for (const step of steps.slice(0, -1)) printed.push(await follow(step));
+    for (const step of steps.slice(0, -1)) printed.push(await follow(step, copy));
     // The product grows, by what the guide says, before all of it is tested.
     cpSync(ADOPTER, copy, { recursive: true });
-    printed.push(await run("npm", ["run", "db:generate", "--", "--name", "invoicing"]));
-    for (const step of steps.slice(-1)) printed.push(await follow(step));
+    printed.push(await run(copy, "npm", ["run", "db:generate", "--", "--name", "invoicing"]));
+    for (const step of steps.slice(-1)) printed.push(await follow(step, copy));
     const tests = printed.join("");
     for (const [project, file] of [
       ["product", "test/product/notes.test.ts"],
@@ -148,9 +88,9 @@ it.runIf(HAS_SAMPLE)(
       expect(globSync(`drizzle/content/*_${name}.sql`, { cwd: copy })).toHaveLength(1);
 
     await migrate();
-    expect(await run(process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL])).toContain(
-      "the wall stands",
-    );
+    expect(
+      await run(copy, process.execPath, ["drizzle/doctor.ts", variables.OPERATOR_DATABASE_URL]),
+    ).toContain("the wall stands");
   },
   900_000,
 );
@@ -159,7 +99,7 @@ it.runIf(HAS_SAMPLE)(
 it.runIf(HAS_SAMPLE && process.env["GUIDE"] === "all")(
   "without the sample, all tests pass",
   async () => {
-    expect(await run("npm", ["test"])).not.toMatch(/\d failed/);
+    expect(await run(copy, "npm", ["test"])).not.toMatch(/\d failed/);
   },
   3_600_000,
 );
@@ -173,9 +113,9 @@ it.runIf(HAS_SAMPLE)(
     const [writer, watcher] = [new pg.Client(url.href), new pg.Client(url.href)];
     await Promise.all([writer.connect(), watcher.connect()]);
     try {
-      const steps = stepsOf("An index of a large table");
+      const steps = stepsOf(join(copy, "CONTRIBUTING.md"), "An index of a large table");
       expect(steps.map(({ language }) => language)).toEqual(["diff", "sh"]);
-      for (const step of steps) await follow(step);
+      for (const step of steps) await follow(step, copy);
       await writer.query("begin; lock table notes in row exclusive mode");
       const migrated = migrate();
       await expect

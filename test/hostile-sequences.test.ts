@@ -166,7 +166,7 @@ describe("the person is what a change of an account waits for first", () => {
     const ada = await person();
     const act = await ready(ada);
     const { id } = ada.ada.user;
-    const waiting = stage.transaction([
+    const locking = stage.transaction([
       stage`set local statement_timeout = '20s'`,
       stage.query("select from control.users where id = $1 for update", [id]),
       somebodyWaits,
@@ -175,7 +175,7 @@ describe("the person is what a change of an account waits for first", () => {
         [id],
       ),
     ]);
-    const [answer, held] = await Promise.all([act(), waiting]);
+    const [answer, held] = await Promise.all([act(), locking]);
     expect(answer.status).toBeLessThan(500);
     const [{ all, free }] = held[3] as [{ all: string; free: string }];
     expect(free).toBe(all);

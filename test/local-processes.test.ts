@@ -34,6 +34,7 @@ const MODULES = join(import.meta.dirname, "../node_modules");
 const NOBODY = 65_534;
 const asRoot = process.getuid?.() === 0;
 const onLinux = process.platform === "linux";
+const onMac = process.platform === "darwin";
 const GONE = { timeout: 20_000, interval: 50 };
 
 // A parent that starts a stack, reports, and then does nothing until it is told to crash.
@@ -217,7 +218,7 @@ describe("a stack and its parent", () => {
 describe("a start that cannot be", () => {
   it("names the process that has the folder", async () => {
     const { pids } = await started({ dir: home });
-    const named = onLinux || process.platform === "darwin" ? `process ${pids.stack} (` : "process";
+    const named = onLinux || onMac ? `process ${pids.stack} (` : "process";
     await expect(startStack({ dir: home })).rejects.toThrow(`The folder ${home} is in use by ${named}`);
   });
 
@@ -239,7 +240,7 @@ describe("a start that cannot be", () => {
     onTestFinished(() => void server.close());
     const address = server.address();
     const port = typeof address === "object" ? (address?.port ?? 0) : 0;
-    const holder = onLinux ? `process ${process.pid} (` : "another process";
+    const holder = onLinux || onMac ? `process ${process.pid} (` : "another process";
     const purpose = option === "port" ? "the endpoint" : "PostgreSQL";
     await expect(startStack({ dir: home, [option]: port })).rejects.toThrow(
       `Port ${port} for ${purpose} is in use by ${holder}`,
@@ -437,13 +438,13 @@ describe("files and accounts", () => {
     expect(readdirSync(home).filter((name) => name.startsWith("data."))).toEqual([]);
   });
 
-  it.runIf(asRoot)("runs Postgres as another account than root", async () => {
+  it.runIf(asRoot && onLinux)("runs Postgres as another account than root", async () => {
     const { pids } = await started({ dir: home });
     expect(statSync(`/proc/${pids.postgres}`).uid).not.toBe(0);
     expect(statSync(`/proc/${pids.postgres}`).uid).toBe(statSync(join(home, "data")).uid);
   });
 
-  it.runIf(asRoot && spawnSync(process.execPath, ["-v"], { uid: NOBODY, cwd: "/" }).status === 0)(
+  it.runIf(asRoot && onLinux && spawnSync(process.execPath, ["-v"], { uid: NOBODY, cwd: "/" }).status === 0)(
     "runs for an account that is not root",
     async () => {
       const dir = folder();

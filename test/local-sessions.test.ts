@@ -1,21 +1,25 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NeonDbError, neon, neonConfig } from "@neondatabase/serverless";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type Stack, startStack } from "../drizzle/local/stack.ts";
+import type { Stack } from "../drizzle/local/stack.ts";
+import { installPacked, type PackedProject } from "./support/node/packed.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
 const CONNECTIONS = 4;
 const SOON = { timeout: 20_000, interval: 20 };
 
+/** The endpoint as others get it: what is tested here is what `npm pack` packs. */
+let project: PackedProject;
 let stack: Stack;
 let sql: ReturnType<typeof neon<false, false>>;
 
 beforeAll(async () => {
-  stack = await startStack({
+  project = await installPacked();
+  stack = await project.startStack({
     dir: mkdtempSync(join(tmpdir(), "local-")),
     ephemeral: true,
     maxConnections: CONNECTIONS,
@@ -24,7 +28,10 @@ beforeAll(async () => {
   sql = neon(stack.superuserUrl);
 });
 
-afterAll(() => stack.stop());
+afterAll(async () => {
+  await stack.stop();
+  rmSync(project.dir, { recursive: true, force: true });
+});
 
 /** The superuser's string with another role, password or database; host and port are nobody's. */
 function url(user: string, password: string, database = "postgres"): string {

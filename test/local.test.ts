@@ -1,25 +1,32 @@
-import { mkdtempSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type NeonDbError, neon, neonConfig } from "@neondatabase/serverless";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { type Stack, startStack } from "../drizzle/local/stack.ts";
+import type { Stack } from "../drizzle/local/stack.ts";
+import { installPacked, type PackedProject } from "./support/node/packed.ts";
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 
+/** The endpoint as others get it: what is tested here is what `npm pack` packs. */
+let project: PackedProject;
 let stack: Stack;
 let sql: ReturnType<typeof neon<false, true>>;
 /** Begun first and looked at last, since it takes its time. */
 let slow: Promise<Answer>;
 
 beforeAll(async () => {
-  stack = await startStack({ dir: mkdtempSync(join(tmpdir(), "local-")), ephemeral: true });
+  project = await installPacked();
+  stack = await project.startStack({ dir: mkdtempSync(join(tmpdir(), "local-")), ephemeral: true });
   neonConfig.fetchEndpoint = stack.endpoint;
   sql = neon(stack.superuserUrl, { fullResults: true });
   slow = post(query("select pg_sleep(60)"));
 });
 
-afterAll(() => stack.stop());
+afterAll(async () => {
+  await stack.stop();
+  rmSync(project.dir, { recursive: true, force: true });
+});
 
 /** The error a query fails with; a query that succeeds fails the test. */
 async function failure(query: Promise<unknown>): Promise<NeonDbError> {

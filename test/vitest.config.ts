@@ -34,7 +34,7 @@ class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const sorted = await super.sort(files);
     const isLong = ({ moduleId }: TestSpecification) =>
-      /\/(guide|dev|local-processes)\.[\w.]+$/.test(moduleId);
+      /\/(guide|upgrade|dev|local-processes)\.[\w.]+$/.test(moduleId);
     return [...sorted.filter(isLong), ...sorted.filter((each) => !isLong(each))];
   }
 }

@@ -1,10 +1,19 @@
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { chmodSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { createInterface } from "node:readline";
-import { parseArgs } from "node:util";
 import { type Endpoint, serve } from "./endpoint.ts";
 import { UnusableData, fullDisk } from "./faults.ts";
+import { USAGE, readFlags } from "./flags.ts";
 import { portTaken } from "./holders.ts";
 import { settle, vacate } from "./home.ts";
 import { LOCK_FILE, lockFolder } from "./lock.ts";
@@ -12,23 +21,14 @@ import { Pool } from "./pool.ts";
 import { Postgres } from "./postgres.ts";
 import { type Report, describeReport } from "./report.ts";
 
-const DEFAULT_CONNECTIONS = 20;
 const EPHEMERAL_FILE = "ephemeral";
 
 // node-postgres takes what it is not told from these, and here the connection string alone counts.
 for (const name of Object.keys(process.env)) if (name.startsWith("PG")) delete process.env[name];
 
-const { values: args } = parseArgs({
-  options: {
-    dir: { type: "string" },
-    port: { type: "string", default: "0" },
-    "postgres-port": { type: "string", default: "0" },
-    "max-connections": { type: "string", default: String(DEFAULT_CONNECTIONS) },
-    fresh: { type: "boolean", default: false },
-    ephemeral: { type: "boolean", default: false },
-    attached: { type: "boolean", default: false },
-  },
-});
+// Known before the flags are read: a parent is told of wrong ones too.
+const attached = process.argv.includes("--attached");
+let place = "the database";
 
 // What has to be undone, in the reverse order of its making.
 const undo: (() => Promise<void> | void)[] = [];
@@ -40,7 +40,7 @@ process.on("uncaughtException", (error) => fail(error));
 process.on("unhandledRejection", (error) => fail(error));
 
 const restart = Promise.withResolvers<() => Promise<void>>();
-if (args.attached) {
+if (attached) {
   // The other end belongs to the parent alone, so it closes when the parent ends, even when it is killed.
   const commands = createInterface({ input: process.stdin });
   commands.on("close", () => void stop(0));
@@ -58,41 +58,44 @@ try {
 
 /** Starts everything, each part undone by `stop` from the moment it is there. */
 async function start(): Promise<void> {
-  if (args.dir === undefined) throw new Error("Say which folder holds the database: --dir DIR");
-  const dir = makeFolder(resolve(args.dir));
+  const flags = readFlags(process.argv.slice(2));
+  if (flags.help) {
+    process.stdout.write(`${USAGE}\n`);
+    return;
+  }
+  place = flags.dir ?? tmpdir();
+  const dir = makeFolder(flags.dir);
   const lock = lockFolder(dir);
   undo.push(() => lock.release());
   // Deleted only now that the folder is this process'; an ephemeral one is of a stack that was killed.
-  if (args.fresh || existsSync(join(dir, EPHEMERAL_FILE))) await vacate(dir, LOCK_FILE);
-  if (args.ephemeral) {
+  if (flags.fresh || existsSync(join(dir, EPHEMERAL_FILE))) await vacate(dir, LOCK_FILE);
+  if (flags.ephemeral) {
     refuseForeign(dir);
     writeFileSync(join(dir, EPHEMERAL_FILE), "");
     undo.push(() => rmSync(dir, { recursive: true, force: true }));
   }
-  const ports = { endpoint: number("port", 65_535), postgres: number("postgres-port", 65_535) };
-  const connections = Math.max(1, number("max-connections", 10_000));
 
   let pool: Pool | undefined;
-  const endpoint = await listen(ports.endpoint, () => pool);
+  const endpoint = await listen(flags.port, () => pool);
   undo.push(() => endpoint.close());
 
   const home = settle(dir);
-  if (args.ephemeral)
+  if (flags.ephemeral)
     undo.push(() => home.outside.forEach((path) => rmSync(path, { recursive: true, force: true })));
   const postgres = new Postgres({
     dir,
     home,
-    port: ports.postgres,
-    maxConnections: connections,
-    ephemeral: args.ephemeral,
+    port: flags.postgresPort,
+    maxConnections: flags.maxConnections,
+    ephemeral: flags.ephemeral,
     say: (line) => report({ progress: line }),
     // A parent decides for itself, and may restart it.
-    onEnd: (why) => (args.attached ? report({ ended: why }) : fail(new Error(why))),
+    onEnd: (why) => (attached ? report({ ended: why }) : fail(new Error(why))),
   });
   undo.push(() => postgres.stop());
   const fresh = await postgres.create();
   await postgres.start();
-  pool = new Pool(postgres.port, connections);
+  pool = new Pool(postgres.port, flags.maxConnections);
 
   restart.resolve(async () => {
     await pool?.closeIdle();
@@ -106,7 +109,7 @@ async function start(): Promise<void> {
       superuserUrl: `postgres://postgres:${postgres.password}@127.0.0.1:${postgres.port}/postgres`,
       fresh,
       pids: { stack: process.pid, postgres: postgres.pid },
-      folders: args.ephemeral ? [dir, ...home.outside] : [],
+      folders: flags.ephemeral ? [dir, ...home.outside] : [],
     },
   });
 }
@@ -127,21 +130,22 @@ async function stop(code: number): Promise<void> {
 
 function fail(error: unknown): void {
   const told = error instanceof Error ? error.message : String(error);
-  const sentence = fullDisk(args.dir ?? "the database", error) ?? told;
+  const sentence = fullDisk(place, error) ?? told;
   if (!stopping) report({ error: sentence, unusable: error instanceof UnusableData });
   void stop(1);
 }
 
 function report(event: Report): void {
-  process.stdout.write(`${args.attached ? JSON.stringify(event) : describeReport(event)}\n`);
+  process.stdout.write(`${attached ? JSON.stringify(event) : describeReport(event)}\n`);
 }
 
 /** The folder's real path. A new one may be passed through by others, since Postgres may run as another account. */
-function makeFolder(dir: string): string {
+function makeFolder(named: string | undefined): string {
+  const dir = named === undefined ? mkdtempSync(join(tmpdir(), "offline-neon-")) : resolve(named);
   if (existsSync(dir) && !statSync(dir).isDirectory())
     throw new Error(`${dir} is a file, and the database needs a folder there. Move it away.`);
   const made = mkdirSync(dir, { recursive: true });
-  if (made !== undefined) chmodSync(dir, 0o711);
+  if (made !== undefined || named === undefined) chmodSync(dir, 0o711);
   return realpathSync(dir);
 }
 
@@ -149,12 +153,6 @@ function refuseForeign(dir: string): void {
   const foreign = readdirSync(dir).find((name) => name !== LOCK_FILE && name !== "holder");
   if (foreign === undefined) return;
   throw new Error(`${dir} holds ${foreign}, and an ephemeral stack deletes its folder. Choose an empty one.`);
-}
-
-function number(name: "port" | "postgres-port" | "max-connections", most: number): number {
-  const value = Number(args[name]);
-  if (Number.isInteger(value) && value >= 0 && value <= most) return value;
-  throw new Error(`--${name} must be a whole number from 0 to ${most}, not ${args[name]}.`);
 }
 
 async function listen(port: number, pool: () => Pool | undefined): Promise<Endpoint> {

@@ -23,5 +23,9 @@ export function describeReport(report: Report): string {
   if ("ended" in report) return report.ended;
   if ("error" in report) return report.error;
   const { endpoint, superuserUrl } = report.ready;
-  return `SQL over HTTP: ${endpoint}\nPostgreSQL:    ${superuserUrl}\nCtrl-C stops both.`;
+  return [
+    `SQL over HTTP: ${endpoint}    neonConfig.fetchEndpoint = "${endpoint}"`,
+    `PostgreSQL:    ${superuserUrl}`,
+    "Ctrl-C stops both.",
+  ].join("\n");
 }

@@ -1,14 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { rmSync } from "node:fs";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
+import { requireNode } from "./engine.ts";
 import { UnusableData } from "./faults.ts";
 import { alive } from "./holders.ts";
 import type { Ready, Report } from "./report.ts";
 
+export { UnusableData };
+
 const KILLED_TIMEOUT_MS = 20_000;
 const POLL_MS = 20;
+/** JavaScript where this file is: Node takes no TypeScript from packages. */
+const MAIN = join(import.meta.dirname, `main${extname(import.meta.filename)}`);
 
 export type Stack = {
   /** Where SQL over HTTP is served, like "http://127.0.0.1:8788/sql". */
@@ -29,8 +34,8 @@ export type Stack = {
 };
 
 export type StackOptions = {
-  /** Holds data, lock and password; made if missing. */
-  dir: string;
+  /** Holds data, lock and password; made if missing. Without it, the stack is ephemeral, in a folder of its own. */
+  dir?: string;
   /** Of the endpoint; 0, the default, takes a free one. */
   port?: number;
   /** Of Postgres; 0, the default, takes a free one. */
@@ -48,8 +53,9 @@ export type StackOptions = {
  * Starts Postgres and its endpoint in a process that ends with this one, however this one ends. Rejects
  * with a sentence on what is in the way: UnusableData when the data is, and `fresh` would help.
  */
-export async function startStack(options: StackOptions): Promise<Stack> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...flags(options)], {
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  requireNode();
+  const child = spawn(process.execPath, [MAIN, ...flags(options)], {
     detached: true, // signals of the terminal are for the parent, which the stack follows
     stdio: ["pipe", "pipe", "pipe"],
   });
@@ -102,7 +108,7 @@ function flags(options: StackOptions): string[] {
   const { dir, port = 0, postgresPort = 0, fresh = false, ephemeral = false, maxConnections } = options;
   return [
     "--attached",
-    `--dir=${dir}`,
+    ...(dir === undefined ? [] : [`--dir=${dir}`]),
     `--port=${port}`,
     `--postgres-port=${postgresPort}`,
     ...(maxConnections === undefined ? [] : [`--max-connections=${maxConnections}`]),

@@ -31,7 +31,7 @@ export type Migrated = {
 };
 
 /** Makes a Postgres in this folder, and migrates it. */
-export async function startEmpty(options: StackOptions): Promise<Migrated> {
+export async function startEmpty(options: StackOptions & { dir: string }): Promise<Migrated> {
   const stack = await startStack({ ...options, ephemeral: true });
   try {
     const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };

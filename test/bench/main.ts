@@ -1,5 +1,8 @@
-import { writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { globSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { withBlocks } from "./blocks.ts";
 import { fleet } from "./fleet.ts";
 import { known } from "./known.ts";
 import { life } from "./life.ts";
@@ -8,6 +11,7 @@ import { move } from "./move.ts";
 import { neighbour } from "./neighbour.ts";
 import { pipeline } from "./pipeline.ts";
 import { profile } from "./profile.ts";
+import { addToRecord, readRecord } from "./record.ts";
 import { sites } from "./sites.ts";
 import { soak } from "./soak.ts";
 import type { Subject } from "./subject.ts";
@@ -32,6 +36,9 @@ const BY_DEFAULT = ["limits", "neighbour", "pipeline", "tokens"];
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
   [--only read,list,create,patch | held,rate,copy,fence]
+npm run bench -- --write
+--json adds what was measured to FILE, by subject. README.md and docs/ show what is in test/bench/recorded.json; --write measures
+nothing, and writes them anew from it.
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
 where tenants' content can be, fleet, which migrates 300 sites, move, which moves a tenant of --rows rows (1000000),
@@ -70,10 +77,12 @@ async function main(): Promise<void> {
       seconds: { type: "string", default: "1.5" },
       rows: { type: "string" },
       only: { type: "string", default: "" },
+      write: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
   });
   if (values.help) return console.log(USAGE);
+  if (values.write) return writeDocuments();
   const options = {
     rounds: wholeNumber("rounds", values.rounds),
     connections: wholeNumber("connections", values.connections),
@@ -88,13 +97,29 @@ async function main(): Promise<void> {
     return { name, subject };
   });
 
-  const figures: Record<string, object> = {};
+  const flags = process.argv.slice(2).filter((word, index, all) => {
+    const isOfJson = word.startsWith("--json") || all[index - 1] === "--json";
+    return !isOfJson && !positionals.includes(word);
+  });
   for (const { name, subject } of subjects) {
     const { data, text } = await subject(bench, { ...options, say: (line) => console.error(`· ${line}`) });
-    figures[name] = data;
+    if (values.json) addToRecord(values.json, name, flags, data);
     console.log(`\n${text}\n`);
   }
-  if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);
+}
+
+/** Writes into README.md and docs/ what the record says, formatted as they are. */
+function writeDocuments(): void {
+  const root = join(import.meta.dirname, "../..");
+  const record = readRecord();
+  const documents = globSync(["README.md", "docs/*.md"], { cwd: root });
+  for (const name of documents) {
+    const before = readFileSync(join(root, name), "utf8");
+    const after = withBlocks(before, record);
+    if (after !== before) writeFileSync(join(root, name), after);
+  }
+  const { status } = spawnSync("npm", ["exec", "--", "oxfmt", ...documents], { cwd: root, stdio: "inherit" });
+  if (status !== 0) throw new Error("The documents could not be formatted.");
 }
 
 function positive(name: string, text: string): number {

@@ -17,7 +17,7 @@ import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import { unstable_readConfig } from "wrangler";
-import { OFFLINE, WRANGLER } from "../../drizzle/wrangler.ts";
+import { OFFLINE, STARTED, WRANGLER } from "../../drizzle/wrangler.ts";
 import { copyWithTestsProduct } from "../support/node/product.ts";
 
 /** Resolves what wrangler depends on: its workerd is the one that `wrangler dev` runs. */
@@ -62,6 +62,13 @@ export async function bundleDeployed(
   const made = await bundle(bench, moduleOf(config.main ?? ""), flags, bindings, copy);
   renameSync(join(copy, config.assets?.directory ?? ""), join(made.dir, ASSETS));
   return made;
+}
+
+/** The whole Worker of another checkout, with what is in its src/product, as `wrangler deploy` would upload it. */
+export function bundleCheckout(bench: AsyncDisposableStack, folder: string): Promise<Bundle> {
+  const bindings = { objects: config.durable_objects.bindings, rateLimits: config.ratelimits };
+  const flags = [`--config=${join(folder, "wrangler.toml")}`];
+  return bundle(bench, moduleOf(config.main ?? ""), flags, bindings, folder);
 }
 
 /** Another Worker, with its object classes, bundled with the deployed one's compatibility, minification and guards. */
@@ -123,7 +130,7 @@ async function bundle(
     [WRANGLER, "deploy", "--dry-run", "--metafile", `--outdir=${dir}`, ...flags],
     {
       cwd,
-      env: { ...process.env, ...OFFLINE },
+      env: { ...process.env, ...OFFLINE, ...STARTED },
       stdio: ["ignore", "pipe", "pipe"],
     },
   );

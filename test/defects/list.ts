@@ -1626,4 +1626,23 @@ export const DEFECTS: Defect[] = [
       "if (this.#record) this.#ledger.decide(this.#policies, 1, Date.now());\n    return this.#record ? this.#ledger.standings(this.#policies, Date.now()) : null;",
     ),
   ),
+  broken(
+    "endpoint: its package starts TypeScript, which Node takes from no package",
+    ["node:offline-neon.node"],
+    edit("drizzle/local/stack.ts", "`main${extname(import.meta.filename)}`", '"main.ts"'),
+  ),
+  broken(
+    "deploy: wrangler alone deploys",
+    ["node:deploy.node"],
+    edit(
+      "drizzle/wrangler-alone.cjs",
+      "sentence && !PARTYWALL_STARTS_WRANGLER",
+      'sentence && WRANGLER_COMMAND === "dev"',
+    ),
+  ),
+  broken(
+    "deploy: connection strings may lead to different databases",
+    ["node:deploy.node"],
+    edit("drizzle/configuration.ts", "if (placeOf(text) === place) return [];", "if (place) return [];"),
+  ),
 ];

@@ -7,11 +7,14 @@ import { vi } from "vitest";
 
 /**
  * A real Chromium without a window: on Linux on x64 the one that npm installs, unpacked into `folder` with the libraries
- * and fonts that it needs, else the Chrome of this machine. Undefined when there is none.
+ * and fonts that it needs, else the Chrome of this machine. Undefined when there is none, which is said.
  */
 export async function openBrowser(folder: string): Promise<Browser | undefined> {
   if (process.platform !== "linux" || process.arch !== "x64")
-    return chromium.launch({ channel: "chrome" }).catch(() => undefined);
+    return chromium.launch({ channel: "chrome" }).catch((error: unknown) => {
+      console.warn("What needs a browser is skipped, because this machine's Chrome does not start:", error);
+      return undefined;
+    });
   vi.stubEnv("TMPDIR", folder); // Where the package unpacks to.
   const executablePath = await sparticuz.executablePath();
   const entry = createRequire(import.meta.url).resolve("@sparticuz/chromium");

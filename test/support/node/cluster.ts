@@ -12,7 +12,7 @@ import { TESTS_MIGRATIONS } from "./product.ts";
  * A migrated database in a Postgres of its own, in an empty folder, which whoever calls this deletes. It starts from a
  * copy of the one that is made once in a run: the secrets are the same everywhere, all else is its own.
  */
-export async function startMigrated(options: StackOptions): Promise<Migrated> {
+export async function startMigrated(options: StackOptions & { dir: string }): Promise<Migrated> {
   const made = await onceInARun("cluster", makeCluster);
   // As root, Postgres runs as another user, who then reaches its data here.
   chmodSync(options.dir, 0o711);

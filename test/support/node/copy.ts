@@ -3,7 +3,14 @@ import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 
 const root = join(import.meta.dirname, "../../..");
-const NOT_COPIED = new Set(["node_modules", ".git", ".partywall", ".wrangler", ".dev.vars"]);
+const NOT_COPIED = new Set([
+  "node_modules",
+  ".git",
+  ".partywall",
+  ".wrangler",
+  ".dev.vars",
+  "src/worker-env.d.ts",
+]);
 
 /** A copy of the project as a checkout would have it, with the modules of this one, in a folder with an unusual name. */
 export function copyProject(name = "with space %23 é"): string {

@@ -17,6 +17,13 @@ import { TESTS_MIGRATIONS } from "./product.ts";
 const PASSWORD = "correct horse battery staple";
 const quiet = { ...TESTS_MIGRATIONS, say: () => undefined };
 
+/** A killed Postgres loses nothing by it: no test outlives a crash of the machine. */
+const withoutSync = ({ superuserUrl }: Stack) =>
+  connected(superuserUrl, async (client) => {
+    for (const name of ["fsync", "full_page_writes"]) await client.query(`alter system set ${name} = off`);
+    await client.query("select pg_reload_conf()");
+  });
+
 /**
  * Two Postgres servers with the shared site, a site `own-schema` beside it and a site `own-database` at the second one; the
  * Worker as it would be deployed; and the command line for them.
@@ -55,6 +62,7 @@ export class House implements AsyncDisposable {
       startStack({ dir: join(dir, "first") }),
       startStack({ dir: join(dir, "second") }),
     ]);
+    await Promise.all([first, second].map(withoutSync));
     const variables = { ...makeDatabaseUrls(`127.0.0.1:${first.postgresPort}`), ...(await makeSecrets()) };
     await prepareLocalDatabase(first.superuserUrl, variables, TESTS_MIGRATIONS);
     const root = await connect(first.superuserUrl.replace(/[^/]*$/, "partywall"));

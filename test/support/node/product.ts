@@ -44,11 +44,11 @@ export function withMigrations(folder: string, ...more: string[][]): string {
 
 /** Copies what a bundle of the Worker is made of to an empty folder, with the tests' product in the sample's place. */
 export function copyWithTestsProduct(to: string): void {
-  const assets = ["drizzle/assets.ts", "drizzle/own-node.cjs"];
+  const build = ["drizzle/wrangler-alone.cjs", "drizzle/own-node.cjs", "drizzle/assets.ts"];
   for (const name of [
     "src",
     "test/support/product",
-    ...assets,
+    ...build,
     "wrangler.toml",
     "package.json",
     "tsconfig.json",
