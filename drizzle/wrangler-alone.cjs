@@ -1,5 +1,5 @@
-// wrangler's [build] command, in CommonJS because whatever Node is there runs it: `wrangler dev` and `wrangler deploy` end
-// here with a sentence, unless `npm run dev` or `npm run deploy` has started them.
+// wrangler's [build] command: makes what browsers load. It is CommonJS because whatever Node is there runs it: `wrangler dev` and
+// `wrangler deploy` end here with a sentence, unless `npm run dev` or `npm run deploy` has started them.
 const { readFileSync, writeSync } = require("node:fs");
 const path = require("node:path");
 
@@ -21,6 +21,9 @@ if (sentence && !PARTYWALL_STARTS_WRANGLER && !(WRANGLER_COMMAND === "dev" && da
   writeSync(2, `\`wrangler ${WRANGLER_COMMAND}\` ${sentence}\n`);
   // Where a command exits with a code, wrangler prints all it knows of the process, and the sentence drowns in it.
   process.kill(process.pid, "SIGTERM");
+} else {
+  require("./own-node.cjs");
+  void import("./assets.ts").then(({ makeAssets }) => makeAssets());
 }
 
 /** Whether .dev.vars names a database that is not the one of `npm run dev`. */

@@ -1,9 +1,11 @@
 import { factory } from "./context.ts";
 import { admit } from "./edge/admit.ts";
 import { counted } from "./edge/counted.ts";
+import { floodGuard } from "./edge/flood-guard.ts";
 import { allowedOrigins, answerProblem, inTime, observe } from "./edge/gateway.ts";
 import { identify } from "./edge/identify.ts";
 import { logged } from "./edge/log.ts";
+import { operatorOnly } from "./edge/operator-only.ts";
 import { heededKeys, methodsOf, takenMethods } from "./edge/methods.ts";
 import { consoleRoutes } from "./console/routes.ts";
 import { describeApi } from "./openapi/document.ts";
@@ -43,6 +45,7 @@ const nothingThere = () => {
   throw new Problem("not_found");
 };
 
+const itself = () => app;
 const methodsAt = (path: string): string[] => methodsOf(app, path);
 
 /** The way of a request: gateway, then routes without a token, then identify and admit before those with one. */
@@ -66,6 +69,7 @@ export const app = factory
   .route("/v1/token", tokenRoutes)
   .route("/v1/invitations", acceptanceRoutes)
   .route("/v1/erasures", erasureRoutes)
+  .get("/v1/operator/openapi.json", floodGuard, operatorOnly("viewer"), ...describeApi(itself, "operators"))
   .route("/v1/operator/sessions", operatorSessionRoutes)
   .route("/v1/operator/me", operatorSelfRoutes)
   .route("/v1/operator/tenants", operatorTenantRoutes)
@@ -97,4 +101,4 @@ export const app = factory
   .notFound(nothingThere)
   .onError(answerProblem);
 
-app.get("/openapi.json", ...describeApi(app));
+app.get("/openapi.json", ...describeApi(itself, "everybody"));

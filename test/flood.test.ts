@@ -1,6 +1,5 @@
 import { neonConfig } from "@neondatabase/serverless";
 import { afterEach, beforeEach, describe, expect, inject, it, vi } from "vitest";
-import { VERSION } from "../src/console/files.ts";
 import { settings } from "../src/env.ts";
 import { countCalls } from "./support/calls.ts";
 import { newMember, newTenant, request, type SignedIn } from "./support/client.ts";
@@ -33,12 +32,11 @@ const FREE = [
   "GET /",
   "GET /docs",
   "GET /operator",
-  "GET /operator/{version}/{file}",
   "GET /problems/",
   "GET /problems/{code}",
 ];
 /** What is there, of what paths name. */
-const KNOWN: Record<string, string> = { code: "not_found", version: VERSION, file: "main.client.js" };
+const KNOWN: Record<string, string> = { code: "not_found", file: "console.js" };
 const nameOf = ({ method, path }: Route) => `${method} ${path}`;
 const isOpen = ({ security }: Route) => security.every((scheme) => !("accessToken" in scheme));
 const openRoutes = async () => (await documented()).filter(isOpen);

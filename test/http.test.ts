@@ -2,7 +2,9 @@ import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { app } from "../src/app.ts";
 import { settings } from "../src/env.ts";
+import { documentOf } from "../src/openapi/document.ts";
 import { PROBLEMS, type ProblemCode } from "../src/problem.ts";
+import { faultsOfExamples, type Document } from "./contract/examples.ts";
 import { countCalls } from "./support/calls.ts";
 import { answered, newProject, newTask, newTenant, request, type Row } from "./support/client.ts";
 
@@ -419,19 +421,62 @@ it("answers JSON whatever else is asked for", async () => {
   expect(response.headers.get("content-type")).toMatch("application/json");
 });
 
-it("describes every route it serves in /openapi.json", async () => {
-  const document = await answered<{ openapi: string; paths: Record<string, Record<string, unknown>> }>(
-    200,
-    request("GET", "/openapi.json"),
-  );
-  expect(document.openapi).toBe("3.1.0");
-  const described = Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
-  );
+it("describes every route it serves, those of operators in a document of their own that only they can read", async () => {
+  type Served = { openapi: string; paths: Record<string, object>; components: object };
+  const read = (path: string, token?: string) => answered<Served>(200, request("GET", path, { token }));
+  const everybodys = await read("/openapi.json");
+  expect((await request("GET", "/v1/operator/openapi.json")).status).toBe(401);
+  const operators = await read("/v1/operator/openapi.json", settings.OPERATOR_TOKEN);
+  const namesIn = ({ paths }: Served) =>
+    Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+    );
   const served = app.routes
     .filter(({ method }) => method !== "ALL")
     .map(({ method, path }) => `${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`);
-  expect(new Set(described)).toEqual(new Set(served));
+  expect(everybodys.openapi).toBe("3.1.0");
+  expect(new Set([...namesIn(everybodys), ...namesIn(operators)])).toEqual(new Set(served));
+  expect(namesIn(everybodys).filter((name) => /operator/.test(name))).toEqual([]);
+  expect(JSON.stringify(everybodys.components)).not.toContain("OPERATOR_TOKEN");
+  expect(namesIn(operators).filter((name) => !/ (\/v1)?\/operator\b/.test(name))).toEqual([]);
+});
+
+it("gives every operation a description, and examples that fit their schemas", async () => {
+  const whole = await documentOf(app);
+  const faultsWith = (change: (document: Document) => void) => {
+    const document = JSON.parse(whole) as Document;
+    change(document);
+    return faultsOfExamples(document);
+  };
+  const project = ({ paths }: Document) => paths["/v1/projects"]?.["post"] ?? { responses: {} };
+  expect(faultsWith(() => undefined)).toEqual([]);
+  expect(faultsWith((document) => delete project(document).description)).toEqual([
+    "POST /v1/projects has no description.",
+  ]);
+  expect(faultsWith(({ components }) => delete components.schemas["Project"]?.examples)).toEqual([
+    "The schema Project has no example.",
+  ]);
+  expect(
+    faultsWith(({ components }) => {
+      Object.assign(components.schemas["NewProject"] ?? {}, { examples: [{ name: 1 }] });
+    }),
+  ).toEqual([expect.stringContaining("The schema NewProject has an example that does not fit at #/name")]);
+});
+
+it("groups the document's chapters, so that none is left out", async () => {
+  const { tags, "x-tagGroups": groups } = await answered<{
+    tags: { name: string }[];
+    "x-tagGroups": { name: string; tags: string[] }[];
+  }>(200, request("GET", "/openapi.json"));
+  expect(groups.map(({ name }) => name)).toEqual([
+    "Sign in",
+    "Your product",
+    "People",
+    "Keys",
+    "Tenant",
+    "The service",
+  ]);
+  expect(groups.flatMap((group) => group.tags)).toEqual(tags.map(({ name }) => name));
 });
 
 it.each(["2026-02-30", "2026-13-01", "0000-01-01"])(

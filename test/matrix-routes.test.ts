@@ -5,6 +5,7 @@ import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { app as worker } from "../src/app.ts";
 import { settings } from "../src/env.ts";
 import { API_KEY_SCOPES, SCOPES, SUPPORT_SCOPES } from "../src/authority.ts";
+import { documentOf } from "../src/openapi/document.ts";
 import { CONTENT, contextOf, MISSING } from "./support/attacks.ts";
 import {
   anotherSession,
@@ -69,7 +70,7 @@ type Api = {
   components?: Record<string, Record<string, unknown>>;
 };
 
-const api = await answered<Api>(200, request("GET", "/openapi.json"));
+const api = JSON.parse(await documentOf(worker)) as Api;
 
 /** What stands where the document refers to one of its components. */
 function resolved<T extends object>(of: T | Reference): T {

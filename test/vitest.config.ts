@@ -1,9 +1,9 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cloudflareTest } from "@cloudflare/vitest-pool-workers";
 import { defineConfig, type Plugin } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { unstable_readConfig } from "wrangler";
+import { makeAssets } from "../drizzle/assets.ts";
 import { OFFLINE } from "../drizzle/wrangler.ts";
 import { testsProduct } from "./support/node/product.ts";
 
@@ -20,6 +20,8 @@ const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
 
 Object.assign(process.env, OFFLINE);
+// The Vitest pool does not run wrangler.toml's [build].
+await makeAssets();
 // Tests start many a Node: what it compiles is kept for the next one.
 process.env["NODE_COMPILE_CACHE"] ??= join(root, "node_modules/.cache/node");
 
@@ -48,31 +50,11 @@ const withoutMaps = (): Plugin => ({
   },
 });
 
-/** What browsers run is a text to the Worker, uPlot too. wrangler heeds `with { type: "text" }`, and Vite does not. */
-const browserTexts = (): Plugin => ({
-  name: "browser-texts",
-  enforce: "pre",
-  resolveId: {
-    filter: { id: /\.client\.(js|css)$|^uplot\/dist\/.+\.min\.(js|css)$/ },
-    async handler(source, importer, options) {
-      const found = await this.resolve(source, importer, { ...options, skipSelf: true });
-      // Of another ending, for Vite would take it for a script or a stylesheet, and marked as no file of that name.
-      return found && `\0${found.id}.text`;
-    },
-  },
-  load: {
-    filter: { id: /^\0.+\.(client|min)\.(js|css)\.text$/ },
-    handler: (id) =>
-      `export default ${JSON.stringify(readFileSync(id.slice("\0".length, -".text".length), "utf8"))}`,
-  },
-});
-
 /** Tests inside workerd, of the whole Worker on a real Postgres. */
 const inWorkerd = (name: string, include: string[], product: string, plugins: Plugin[] = []) => ({
   plugins: [
     ...plugins,
     withoutMaps(),
-    browserTexts(),
     cloudflareTest(({ inject }) => ({
       wrangler: { configPath },
       miniflare: {

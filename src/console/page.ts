@@ -1,32 +1,19 @@
 import { html } from "hono/html";
 import { OPERATOR_ROLES, TAKES } from "../operator.ts";
 import { PLAN_POLICIES } from "../product/plans.ts";
-import { SCRIPTS, STYLESHEETS } from "./files.ts";
-
-/** `name` is what the API is called; `base` is where the page's files are; `nonce` is the Content-Security-Policy's. */
-type Page = { name: string; base: string; nonce: string };
 
 /** The page at /operator: an empty frame. What it shows comes from the API, once somebody has signed in. */
-export const consolePage = ({ name, base, nonce }: Page) =>
-  html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="color-scheme" content="light dark" />
-        <meta name="robots" content="noindex" />
-        <title>${name} console</title>
-        <link rel="icon" href="data:," />
-        ${STYLESHEETS.map((file) => html`<link rel="stylesheet" nonce="${nonce}" href="${base}${file}" />`)}
-        ${SCRIPTS.map((file) => html`<link rel="modulepreload" nonce="${nonce}" href="${base}${file}" />`)}
-        <script type="module" nonce="${nonce}" src="${base}main.client.js"></script>
-      </head>
-      <body>
-        <noscript><p>The console needs JavaScript.</p></noscript>
-        <div id="console" data-setup="${JSON.stringify(setupOf(name))}"></div>
-        <p id="notice" role="status"></p>
-      </body>
-    </html>`;
+export const consolePage = (name: string) => ({
+  title: `${name} console`,
+  script: "/operator/console.js",
+  stylesheet: "/operator/console.css",
+  head: () => html`<meta name="robots" content="noindex" />`,
+  body: html`<body>
+    <noscript><p>The console needs JavaScript.</p></noscript>
+    <div id="console" data-setup="${JSON.stringify(setupOf(name))}"></div>
+    <p id="notice" role="status"></p>
+  </body>`,
+});
 
 /** What the page cannot ask the API for, without which it would offer what is refused. */
 const setupOf = (name: string) => ({ name, plans: PLAN_POLICIES, roles: OPERATOR_ROLES, takes: TAKES });

@@ -6,8 +6,10 @@ import { factory, type Edge } from "../context.ts";
 import { settings } from "../env.ts";
 import { PROBLEMS, type ProblemCode } from "../problem.ts";
 import {
+  EXAMPLES,
   HEADERS,
   INFO,
+  introduction,
   LENGTHS,
   PARAMETERS,
   PROBLEM,
@@ -19,13 +21,19 @@ import {
   type Schema,
 } from "./parts.ts";
 import { isKnown } from "../http/etag.ts";
+import { partFor, type Audience } from "./audience.ts";
+import { exampleOf } from "./examples.ts";
 import { operation, type Described, type Tag } from "./operation.ts";
+import { describeRules } from "./wording.ts";
 
 type Ref = { $ref: string };
-type Content = Record<string, { schema: Schema }>;
+type Content = Record<string, { schema: Schema; example?: unknown }>;
 type Answer = { description: string; headers?: Record<string, Header | Ref>; content?: Content };
 type Operation = Described & {
   operationId: string;
+  summary: string;
+  description?: string;
+  tags: string[];
   security?: Record<string, string[]>[];
   parameters?: (Parameter | Ref)[];
   requestBody?: { content: Content };
@@ -63,19 +71,23 @@ const WITH_PARAMETER: Record<string, ProblemCode> = {
   cursor: "invalid_cursor",
 };
 
-/** Answers the OpenAPI 3.1 document of an app's routes. It is the same until the next deploy, and made once. */
-export function describeApi(app: Hono<Edge>) {
+/**
+ * Answers the OpenAPI 3.1 document of the app's routes that are for everybody, or for operators. It is the same until the
+ * next deploy, and made once.
+ */
+export function describeApi(app: () => Hono<Edge>, audience: Audience) {
   let made: { json: string; tag: string } | undefined;
+  const isPublic = audience === "everybody";
   return factory.createHandlers(
-    operation("getOpenapiJson", {
-      summary: "This document",
-      tag: "Platform",
+    operation(isPublic ? "getOpenapiJson" : "getOperatorOpenapiJson", {
+      summary: isPublic ? "This document" : "The OpenAPI document of the operators' routes",
+      tag: isPublic ? "Platform" : "Operator",
       answers: { 200: v.record(v.string(), v.unknown()), 304: null },
-      token: false,
+      token: isPublic ? false : "operator",
     }),
     async (c) => {
-      made ??= tagged(await documentOf(app));
-      c.header("Cache-Control", "public, max-age=300");
+      made ??= tagged(JSON.stringify(partFor(audience, JSON.parse(await documentOf(app())))));
+      c.header("Cache-Control", isPublic ? "public, max-age=300" : "private, no-cache");
       c.header("ETag", made.tag);
       if (isKnown(c, made.tag)) return c.body(null, 304);
       c.header("Content-Type", "application/json");
@@ -89,7 +101,7 @@ const tagged = (json: string) => ({
   tag: `"${createHash("sha256").update(json).digest("base64url")}"`,
 });
 
-/** What each route says of itself, and what holds for all of them, said of each by rule; as JSON. */
+/** What each route says of itself, for everybody and for operators, and what holds for all of them, said of each by rule; as JSON. */
 export async function documentOf(app: Hono<Edge>): Promise<string> {
   const generated: unknown = await generateSpecs(app, {
     excludeStaticFile: false,
@@ -115,6 +127,7 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
     delete described["x-row"];
     if (isRow && method === "get") described.responses["304"] = { description: "It has not changed" };
     describeSecurity(route);
+    describeInWords(route, isRow);
     describeProblems(route, shared);
     describeParameters(described, shared);
     describeHeaders(described, isRow);
@@ -123,13 +136,19 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
   const schemas = { ...components.schemas, Problem: PROBLEM };
   const document = {
     openapi: "3.1.0",
-    info: { title: settings.API_NAME, ...INFO, contact: { name: settings.API_NAME } },
+    info: {
+      title: settings.API_NAME,
+      ...INFO,
+      description: introduction(settings.ISSUER),
+      contact: { name: settings.API_NAME },
+    },
     servers: [{ url: "/", description: "Where this document is", "x-internal": false }],
     tags,
     paths,
     components: { schemas, ...shared, headers: HEADERS, securitySchemes: SECURITY_SCHEMES },
   };
   describeValues(document);
+  describeExamples(routes, schemas);
   return JSON.stringify(document).replaceAll("#/$defs/", "#/components/schemas/");
 }
 
@@ -148,6 +167,38 @@ function tagsOf(routes: Route[]): Tag[] {
 type Shared = { parameters: Record<string, Parameter>; responses: Record<string, Answer> };
 
 const ref = (kind: string, name: string): Ref => ({ $ref: `#/components/${kind}/${name}` });
+
+/** What a summary says after its semicolon is the beginning of the description. */
+function describeInWords({ method, operation: described }: Route, isRow: boolean): void {
+  const { description, security = [], parameters = [], responses } = described;
+  const [summary = "", ...more] = described.summary.replace(" (merge patch)", "").split("; ");
+  described.summary = summary;
+  const rules = describeRules({
+    security,
+    parameters: new Set(parameters.flatMap((given) => ("name" in given ? [given.name] : []))),
+    isPatch: method === "patch",
+    isCached: (isRow && method === "get") || responses["304"] !== undefined,
+    stepsUp: described["x-problems"]?.includes("step_up_required") ?? false,
+  });
+  const sentences = more.map((part) => `${part.charAt(0).toUpperCase()}${part.slice(1)}.`);
+  described.description = [...sentences, ...(description ? [description] : []), rules].join(" ");
+}
+
+/** An example of each named schema, which operations inherit, and of what bodies have that is not named. */
+function describeExamples(routes: Route[], schemas: Record<string, Schema>): void {
+  for (const [name, schema] of Object.entries(schemas)) {
+    const { only, with: own } = EXAMPLES[name] ?? {};
+    const given = Object.entries({ ...Object(exampleOf(schema, schemas)), ...own });
+    schema["examples"] ??= [Object.fromEntries(given.filter(([member]) => only?.includes(member) ?? true))];
+  }
+  for (const { operation: described } of routes) {
+    const bodies = [described.requestBody, ...Object.values(described.responses)];
+    for (const body of bodies)
+      for (const [type, media] of Object.entries((body && "content" in body && body.content) || {}))
+        if (!("$ref" in media.schema) && /json|form/.test(type))
+          media.example = exampleOf(media.schema, schemas);
+  }
+}
 
 function describeSecurity({ operation: described }: Route): void {
   const role = described["x-operator"];

@@ -12,7 +12,10 @@ type Answer = v.GenericSchema | readonly (string | v.GenericSchema)[] | null;
 export type Tag = { name: string; description: string };
 
 type Operation = {
+  /** What it does. Of "a; b", b begins the description. */
   summary: string;
+  /** What else to know of it, in sentences. Who may call it, and what HTTP adds, document.ts says. */
+  description?: string;
   tag: keyof typeof TAGS | Tag;
   /** The row that it answers, with its ETag. A GET then heeds If-None-Match. */
   row?: v.GenericSchema;
@@ -41,7 +44,7 @@ export type Described = {
 /** Describes a route for /openapi.json. `id` is the operation's name in clients, such as `listProjects`. */
 export function operation(
   id: string,
-  { summary, tag, row, made, answers = {}, problems = [], token = true }: Operation,
+  { summary, description, tag, row, made, answers = {}, problems = [], token = true }: Operation,
 ) {
   const all: [status: string | number, says: string, Answer][] = [];
   if (row) all.push([200, "The row", row]);
@@ -55,6 +58,7 @@ export function operation(
   const described: Parameters<typeof describeRoute>[0] & Described = {
     operationId: id,
     summary,
+    ...(description ? { description } : {}),
     tags: [typeof tag === "string" ? tag : tag.name],
     ...(typeof tag === "string" ? {} : { "x-tag": tag }),
     "x-row": Boolean(row ?? made),

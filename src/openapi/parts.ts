@@ -15,14 +15,44 @@ export type Header = { description: string; required?: boolean; schema: Schema }
 export const INFO = {
   version: "1.0.0",
   summary: "A multi-tenant backend: each tenant sees its own data, within its own limits.",
-  description: [
-    "Errors are `application/problem+json` (RFC 9457): `type` leads to a page about the problem, and `errors` points at",
-    "what is not valid. Lists come newest first, in pages: pass `next_cursor` back as `cursor`. What has an `ETag` is",
-    "changed with that one in `If-Match`, so that nobody's change is lost. Send `Idempotency-Key` with what creates",
-    "something, and it is safe to repeat.",
-  ].join("\n"),
   license: { name: "MIT", identifier: "MIT" },
 };
+
+/** How to begin, and what holds for all operations, in Markdown; `api` is where the API is. */
+export const introduction = (api: string): string => `## Get a token
+
+Sign up once, with a tenant of your own:
+
+\`\`\`sh
+curl ${api}/v1/signup -H 'content-type: application/json' \\
+  -d '{"email": "you@example.com", "password": "a long passphrase",
+       "tenant": {"name": "Acme", "slug": "acme"}}'
+\`\`\`
+
+Later, sign in:
+
+\`\`\`sh
+curl ${api}/v1/sessions -H 'content-type: application/json' \\
+  -d '{"email": "you@example.com", "password": "a long passphrase"}'
+\`\`\`
+
+Both answer with an \`access_token\`, good for a few minutes, and a \`refresh_token\` to get the next one. Send it with
+every request; programs send an API key in its place:
+
+\`\`\`sh
+curl ${api}/v1/me -H "authorization: Bearer $TOKEN"
+\`\`\`
+
+## What holds everywhere
+
+- Errors are \`application/problem+json\` (RFC 9457): \`type\` leads to a page about the problem, and \`errors\` points at
+  what is not valid.
+- Lists come newest first, in pages: pass \`next_cursor\` back as \`cursor\`.
+- What has an \`ETag\` is changed with that one in \`If-Match\`, so that nobody's change is lost.
+- Send \`Idempotency-Key\` with what creates something, and it is safe to repeat.
+- \`RateLimit\` says what is left of each limit of your tenant, and 429 when to come back.
+
+The same for programs is [openapi.json](/openapi.json), from which \`npm run client\` makes a typed client.`;
 
 /** partywall's own chapters; the product's come before the last two. */
 export const TAGS = {
@@ -204,6 +234,124 @@ export const TEXTS: [name: RegExp, Schema][] = [
   [/^title$/, { examples: ["Order the tiles"] }],
   [/^(next_)?cursor$/, { examples: ["b3BhcXVlIGFuZCBzaWduZWQ"] }],
 ];
+
+/** What members of these names are like, where their schemas give no example. The product gives its own with `v.examples()`. */
+export const VALUES: Record<string, unknown> = {
+  access_token: "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYXQrand0In0.eyJzdWIiOiIwMTk3NmYyZSJ9.c2lnbmF0dXJl",
+  account: "https://api.example.com/account",
+  action: "insert",
+  active: 12,
+  amount: "0.42",
+  approved_by: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+  as_of: "2026-11-01",
+  attestationObject: "o2NmbXRkbm9uZWdhdHRTdG10oGhhdXRoRGF0YQ",
+  audience: "acme",
+  authenticatorData: "SZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2M",
+  bytes: 524_288,
+  bytes_out: 1_048_576,
+  bytes_stored: 20_971_520,
+  challenge: "3q2-7w8mQ0m0pX0b5l1Zy2m7o1o0b1Jm",
+  changed: "name",
+  clientDataJSON: "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0In0",
+  code: "492039",
+  cost: "0.42",
+  country: "DE",
+  created_by: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+  currency: "USD",
+  current_password: "correct horse battery staple",
+  db_ms: 4810,
+  description: "What is left to do before spring",
+  device: "Firefox on Linux",
+  docs: "https://api.example.com/docs",
+  email_domains: "acme.test",
+  error: "invalid_grant",
+  errors: 0,
+  expires_in: 600,
+  health: "https://api.example.com/health",
+  hint: "pw_live_4fTq",
+  id: "KEDetxZcUfinhVi6Za5nZQ",
+  invited_by: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+  issuer: "https://id.acme.test",
+  key: "pw_live_4fTq0Yb1RrW2vN8sJmXc7LhKdPz3Gu9Ea5Ti6Co",
+  kid: "2026-11",
+  limit: 3000,
+  locale: "en",
+  members: 8,
+  minutes: 30,
+  name: "minute",
+  notes: "The grey ones, as in the kitchen",
+  openapi: "https://api.example.com/openapi.json",
+  overlap_s: 86_400,
+  phase: "copying",
+  plan: "startup",
+  quantity: "1204000",
+  rawId: "KEDetxZcUfinhVi6Za5nZQ",
+  reason: "The customer asked for it",
+  receipt: "eyJhbGciOiJFZDI1NTE5In0.eyJlcmFzZWQiOnRydWV9.c2lnbmF0dXJl",
+  recovery_code: "7q4m-k2xv-9d3t",
+  recovery_codes: "7q4m-k2xv-9d3t",
+  refresh_token: "pr_Yb1RrW2vN8sJmXc7LhKdPz3Gu9Ea5Ti6Co4fTq0",
+  refused: 3,
+  registered_by: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+  region: "eu-central-1",
+  remaining: 2974,
+  request_id: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+  requests: 1204,
+  reset: 12,
+  resource: "projects",
+  role_claim: "groups",
+  rows: 4210,
+  scope: "projects:read projects:write",
+  scopes: "projects:read",
+  secret: "JBSWY3DPEHPK3PXP",
+  sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+  signature: "MEUCIQDx1b7Zl0v3r2p9K4mJ8w",
+  slug: "acme",
+  source: "shared",
+  start: "2026-11-23T00:00:00.000Z",
+  status: "active",
+  sub: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+  subject_token: "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkLmFjbWUudGVzdCJ9.c2lnbmF0dXJl",
+  target: "eu-dedicated",
+  tenant: "acme",
+  tenants: 42,
+  token: "pt_7LhKdPz3Gu9Ea5Ti6Co4fTq0Yb1RrW2vN8sJmXc",
+  transports: "internal",
+  total: "12.80",
+  "total number": 8420,
+  unit: "request",
+  unit_price: "0.0000003",
+  units: 1310,
+  uri: "otpauth://totp/Acme:ada%40acme.test?secret=JBSWY3DPEHPK3PXP&issuer=Acme",
+  user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+  userHandle: "AZdvLmpLfMOaMV0vix4MRw",
+  "violated-policies": "minute",
+  what: "Requests to the Worker",
+  window: 60,
+  x: "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+  y: "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+};
+
+/** What is particular to the example of a schema: which of several members a request gives, or what a member is. */
+export const EXAMPLES: Record<string, { only?: readonly string[]; with?: object }> = {
+  ApiKey: { with: { name: "Nightly import" } },
+  FactorConfirmation: { only: ["code"] },
+  FactorProof: { only: ["challenge", "code"] },
+  MadeApiKey: { with: { name: "Nightly import" } },
+  MePatch: { with: { name: "Ada Lovelace" } },
+  NewApiKey: { with: { name: "Nightly import" } },
+  StepUp: { only: ["password"] },
+};
+
+/** The chapters in groups, in the order in which people meet them; what no group has stands with the product. */
+export const GROUPS: Record<string, readonly string[]> = {
+  "Sign in": ["Sessions", "Account"],
+  "Your product": [],
+  People: ["Members", "Invitations"],
+  Keys: ["API keys", "Issuers"],
+  Tenant: ["Tenant", "Support", "Audit"],
+  "The service": ["Platform"],
+};
 
 /** The characters that texts of these formats take at most. */
 export const LENGTHS: Record<string, number> = { uuid: 36, "date-time": 35, date: 10 };

@@ -1,7 +1,15 @@
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
@@ -22,6 +30,9 @@ const { default: workerd }: { default: string } = requireOfWrangler("workerd");
 /** A Worker's modules as they would be uploaded, in a folder, the entry first; and what beside variables it binds. */
 export type Bundle = { dir: string; modules: string[]; bindings: Bindings };
 
+/** Where in a bundle's folder is what browsers load, if it has any. */
+const ASSETS = "assets";
+
 type Bindings = { objects: { name: string; class_name: string }[]; rateLimits: { name: string }[] };
 const NO_BINDINGS: Bindings = { objects: [], rateLimits: [] };
 
@@ -40,7 +51,7 @@ export function makeFolder(bench: AsyncDisposableStack): string {
 }
 
 /** The whole Worker of wrangler.toml, as `wrangler deploy` would upload it, with the tests' product. */
-export function bundleDeployed(
+export async function bundleDeployed(
   bench: AsyncDisposableStack,
   { readable = false }: Bundling = {},
 ): Promise<Bundle> {
@@ -48,7 +59,9 @@ export function bundleDeployed(
   copyWithTestsProduct(copy);
   const bindings = { objects: config.durable_objects.bindings, rateLimits: config.ratelimits };
   const flags = [`--config=${join(copy, "wrangler.toml")}`, ...(readable ? ["--no-minify"] : [])];
-  return bundle(bench, moduleOf(config.main ?? ""), flags, bindings, copy);
+  const made = await bundle(bench, moduleOf(config.main ?? ""), flags, bindings, copy);
+  renameSync(join(copy, config.assets?.directory ?? ""), join(made.dir, ASSETS));
+  return made;
 }
 
 /** The whole Worker of another checkout, with what is in its src/product, as `wrangler deploy` would upload it. */
@@ -218,11 +231,13 @@ async function listened(
 
 /** A config for workerd: the Worker's isolates, their objects on disk, a flood guard that lets all pass, and loopback alone. */
 function capnp(
-  { modules, bindings }: Bundle,
+  { dir, modules, bindings }: Bundle,
   isolates: Record<string, string>[],
   objects: string,
   flags: string[],
 ): string {
+  const assets = join(dir, ASSETS);
+  const hasAssets = existsSync(assets);
   const files = modules.map((name) => {
     const kind = name.endsWith(".wasm") ? "wasm" : "esModule";
     return `(name = ${quoted(name)}, ${kind} = embed ${quoted(name)})`;
@@ -247,6 +262,7 @@ function capnp(
       ...bindings.rateLimits.map(
         ({ name }) => `(name = ${quoted(name)}, service = (name = "guard", entrypoint = "Guard"))`,
       ),
+      ...(hasAssets ? [`(name = "ASSETS", service = "assets")`] : []),
     ];
     const own = `durableObjectNamespaces = [${namespaces.join(", ")}], durableObjectStorage = (localDisk = "objects"),`;
     return `const main${index} :Workerd.Worker = (
@@ -265,6 +281,7 @@ const config :Workerd.Config = (
     ${isolates.map((_, index) => `(name = "main${index}", worker = .main${index}),`).join(" ")}
     (name = "guard", worker = .guard),
     (name = "objects", disk = (path = ${quoted(objects)}, writable = true)),
+    ${hasAssets ? `(name = "assets", disk = (path = ${quoted(assets)})),` : ""}
     (name = "internet", network = (allow = ["local"])),
   ],
   sockets = [${sockets.join(", ")}],

@@ -22,13 +22,8 @@ export async function readDocument(): Promise<string> {
       isRuntimes(specifier)
         ? { url: specifier, format: "module", shortCircuit: true }
         : next(specifier, context),
-    load: (url, context, next) => {
-      if (isRuntimes(url)) return { format: "module", source: stub, shortCircuit: true };
-      if (context.importAttributes?.["type"] !== "text") return next(url, context);
-      // As wrangler reads what browsers run.
-      const { source } = next(url, { ...context, format: "module", importAttributes: {} });
-      return { format: "module", source: `export default ${JSON.stringify(String(source))}` };
-    },
+    load: (url, context, next) =>
+      isRuntimes(url) ? { format: "module", source: stub, shortCircuit: true } : next(url, context),
   });
   Object.assign(globalThis, { Cloudflare: { compatibilityFlags: {} } });
   // Named so that the checker does not read them: they are the Worker's, and this is Node's.

@@ -3,8 +3,10 @@ import spectralCore from "@stoplight/spectral-core";
 import owasp from "@stoplight/spectral-owasp-ruleset";
 import spectralRulesets from "@stoplight/spectral-rulesets";
 import { readDocument } from "./document.ts";
+import { faultsOfExamples, type Document } from "./examples.ts";
 
-// Redocly's `recommended-strict`, Spectral's `oas` and its OWASP rules over /openapi.json. No linter calls anywhere.
+// Redocly's `recommended-strict`, Spectral's `oas` and its OWASP rules over the documents for everybody and for operators, and that each operation
+// has a description and examples that fit. No linter calls anywhere.
 
 type Finding = {
   rule: string;
@@ -75,7 +77,6 @@ const EXCEPTIONS: Exception[] = [
     rules: /^oas3-operation-security-defined$/,
     because: "OpenAPI 3.1 lets any scheme name scopes. That the schemes exist, Redocly tests.",
   },
-  { rules: /^operation-description$/, because: "The summary says it; a description would say it again." },
   {
     rules: /^(path-keys-no-trailing-slash|no-path-trailing-slash)$/,
     at: /problems/,
@@ -124,6 +125,7 @@ const findings = (await Promise.all([lintWithRedocly(), lintWithSpectral()]))
 const covers = ({ rules, at = ANYWHERE }: Exception, finding: Finding) =>
   rules.test(finding.rule) && at.test(finding.at);
 const faults = [
+  ...faultsOfExamples(JSON.parse(source) as Document),
   ...findings
     .filter((finding) => !EXCEPTIONS.some((exception) => covers(exception, finding)))
     .map(({ rule, at, message }) => `${rule} at ${at}: ${message}`),

@@ -1689,7 +1689,22 @@ export const DEFECTS: Defect[] = [
   broken(
     "console: the page runs whatever script somebody gets into it",
     ["console"],
-    edit("src/console/routes.ts", "script-src 'nonce-${nonce}'", "script-src 'unsafe-inline'"),
+    edit("src/edge/scripted-page.ts", "script-src 'nonce-${nonce}'", "script-src 'unsafe-inline'"),
+  ),
+  broken(
+    "console: a file of another page is served, for whoever finds its path",
+    ["console"],
+    edit("src/console/routes.ts", 'v.picklist(["console.css", "console.js", "uplot.js"])', "v.string()"),
+  ),
+  broken(
+    "openapi: the operators' routes are in everybody's document",
+    ["http"],
+    edit("src/openapi/audience.ts", '(tag === OPERATORS) === (audience === "operators")', "true"),
+  ),
+  broken(
+    "openapi: an example does not fit its schema",
+    ["http"],
+    edit("src/openapi/examples.ts", 'uuid: "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"', 'uuid: "1"'),
   ),
   broken(
     "console: the operator's token is kept beyond the page",

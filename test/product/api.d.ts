@@ -8,7 +8,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where to go from here: JSON, or a page for a browser */
+        /**
+         * Where to go from here: JSON, or a page for a browser
+         * @description Takes no token.
+         */
         get: operations["getHome"];
         put?: never;
         post?: never;
@@ -25,7 +28,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The public keys that verify access tokens */
+        /**
+         * The public keys that verify access tokens
+         * @description Takes no token. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getWellKnownJwksJson"];
         put?: never;
         post?: never;
@@ -42,8 +48,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The page where people sign up, sign in and look after their account */
+        /**
+         * The page where people sign up, sign in and look after their account
+         * @description Takes no token.
+         */
         get: operations["getAccountPage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/account/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A script or stylesheet of the page at /account
+         * @description Takes no token. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
+        get: operations["getAccountFile"];
         put?: never;
         post?: never;
         delete?: never;
@@ -59,7 +88,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This page, to read and try the API */
+        /**
+         * This page, to read and try the API
+         * @description Takes no token.
+         */
         get: operations["getDocs"];
         put?: never;
         post?: never;
@@ -76,7 +108,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A script or stylesheet of the page */
+        /**
+         * A script of the page at /docs
+         * @description Takes no token. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getDoc"];
         put?: never;
         post?: never;
@@ -93,7 +128,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Is the Worker up */
+        /**
+         * Is the Worker up
+         * @description Takes no token.
+         */
         get: operations["getHealth"];
         put?: never;
         post?: never;
@@ -110,7 +148,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** This document */
+        /**
+         * This document
+         * @description Takes no token. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getOpenapiJson"];
         put?: never;
         post?: never;
@@ -127,7 +168,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The page where operators look after tenants */
+        /**
+         * The page where operators look after tenants
+         * @description Takes no token.
+         */
         get: operations["getConsole"];
         put?: never;
         post?: never;
@@ -137,14 +181,17 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/operator/{version}/{file}": {
+    "/operator/{file}": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** A script or stylesheet of the console */
+        /**
+         * A script or stylesheet of the console
+         * @description Takes no token. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getConsoleFile"];
         put?: never;
         post?: never;
@@ -161,7 +208,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The problems that there are */
+        /**
+         * The problems that there are
+         * @description Takes no token.
+         */
         get: operations["getProblems"];
         put?: never;
         post?: never;
@@ -178,7 +228,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a problem means */
+        /**
+         * What a problem means
+         * @description Takes no token.
+         */
         get: operations["getProblem"];
         put?: never;
         post?: never;
@@ -195,7 +248,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Do Postgres and the Durable Objects answer */
+        /**
+         * Do Postgres and the Durable Objects answer
+         * @description Takes no token.
+         */
         get: operations["getReady"];
         put?: never;
         post?: never;
@@ -212,10 +268,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List API keys, newest first */
+        /**
+         * List API keys, newest first
+         * @description Needs the scope `api_keys:read`: admin, owner. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listApiKeys"];
         put?: never;
-        /** Make an API key, which is shown this once */
+        /**
+         * Make an API key, which is shown this once
+         * @description Needs the scope `api_keys:write`: admin, owner. With an `Idempotency-Key` it is safe to repeat: for 24 hours the first answer comes again. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["createApiKey"];
         delete?: never;
         options?: never;
@@ -230,11 +292,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An API key */
+        /**
+         * An API key
+         * @description Needs the scope `api_keys:read`: admin, owner. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getApiKey"];
         put?: never;
         post?: never;
-        /** Revoke an API key */
+        /**
+         * Revoke an API key
+         * @description Needs the scope `api_keys:write`: admin, owner. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         delete: operations["deleteApiKey"];
         options?: never;
         head?: never;
@@ -250,7 +318,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make a key that takes this one's place, which goes on for a while */
+        /**
+         * Make a key that takes this one's place, which goes on for a while
+         * @description Needs the scope `api_keys:write`: admin, owner. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["rotateApiKey"];
         delete?: never;
         options?: never;
@@ -265,7 +336,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List who changed what, newest first */
+        /**
+         * List who changed what, newest first
+         * @description Needs the scope `audit:read`: admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listAuditEvents"];
         put?: never;
         post?: never;
@@ -284,7 +358,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Change an account's address to the one that the token was mailed to */
+        /**
+         * Change an account's address to the one that the token was mailed to
+         * @description Takes no token.
+         */
         post: operations["confirmEmailChange"];
         delete?: never;
         options?: never;
@@ -301,7 +378,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Bring the address back that the token was mailed to, with its password; every session ends */
+        /**
+         * Bring the address back that the token was mailed to, with its password
+         * @description Every session ends. Takes no token.
+         */
         post: operations["undoEmailChange"];
         delete?: never;
         options?: never;
@@ -318,7 +398,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail the link that confirms your address again */
+        /**
+         * Mail the link that confirms your address again
+         * @description Takes a token of the tenant, and no scope.
+         */
         post: operations["createEmailVerification"];
         delete?: never;
         options?: never;
@@ -335,7 +418,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Confirm an address, or a sign-up that waits for that, by the token that was mailed to it */
+        /**
+         * Confirm an address, or a sign-up that waits for that, by the token that was mailed to it
+         * @description Takes no token.
+         */
         post: operations["confirmEmail"];
         delete?: never;
         options?: never;
@@ -350,7 +436,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The receipt of a tenant's erasure: a JWS, null while it is under way */
+        /**
+         * The receipt of a tenant's erasure: a JWS, null while it is under way
+         * @description Takes no token.
+         */
         get: operations["getErasure"];
         put?: never;
         post?: never;
@@ -367,10 +456,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the invitations that nobody has accepted, newest first */
+        /**
+         * List the invitations that nobody has accepted, newest first
+         * @description Needs the scope `members:read`: viewer, member, admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listInvitations"];
         put?: never;
-        /** Invite somebody by email; an earlier invitation of theirs is void from then on */
+        /**
+         * Invite somebody by email
+         * @description An earlier invitation of theirs is void from then on. Needs the scope `members:write`: admin, owner. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["createInvitation"];
         delete?: never;
         options?: never;
@@ -385,11 +480,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** An invitation */
+        /**
+         * An invitation
+         * @description Needs the scope `members:read`: viewer, member, admin, owner, and API keys that were given it. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getInvitation"];
         put?: never;
         post?: never;
-        /** Revoke an invitation */
+        /**
+         * Revoke an invitation
+         * @description Needs the scope `members:write`: admin, owner. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         delete: operations["deleteInvitation"];
         options?: never;
         head?: never;
@@ -405,7 +506,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Accept an invitation; a password becomes that of the account, and ends its earlier sessions */
+        /**
+         * Accept an invitation
+         * @description A password becomes that of the account, and ends its earlier sessions. Takes no token.
+         */
         post: operations["acceptInvitation"];
         delete?: never;
         options?: never;
@@ -420,10 +524,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List trusted issuers, newest first */
+        /**
+         * List trusted issuers, newest first
+         * @description Needs the scope `tenant:write`: admin, owner. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listIssuers"];
         put?: never;
-        /** Trust an issuer */
+        /**
+         * Trust an issuer
+         * @description Needs the scope `tenant:write`: admin, owner. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["createIssuer"];
         delete?: never;
         options?: never;
@@ -438,15 +548,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A trusted issuer */
+        /**
+         * A trusted issuer
+         * @description Needs the scope `tenant:write`: admin, owner. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getIssuer"];
         put?: never;
         post?: never;
-        /** Trust an issuer no longer; deletes its users and ends the sessions that it vouched for */
+        /**
+         * Trust an issuer no longer
+         * @description Deletes its users and ends the sessions that it vouched for. Needs the scope `tenant:write`: admin, owner. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         delete: operations["deleteIssuer"];
         options?: never;
         head?: never;
-        /** Change what an issuer is trusted with (merge patch); ends the sessions that it vouched for */
+        /**
+         * Change what an issuer is trusted with
+         * @description Ends the sessions that it vouched for. Needs the scope `tenant:write`: admin, owner. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         patch: operations["updateIssuer"];
         trace?: never;
     };
@@ -457,15 +576,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is calling */
+        /**
+         * Who is calling
+         * @description Takes a token of the tenant, and no scope.
+         */
         get: operations["getMe"];
         put?: never;
         post?: never;
-        /** End your account: you leave your tenants, where what you made stays without a name */
+        /**
+         * End your account: you leave your tenants, where what you made stays without a name
+         * @description Takes a token of the tenant, and no scope. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         delete: operations["deleteMe"];
         options?: never;
         head?: never;
-        /** Change your name and language (merge patch) */
+        /**
+         * Change your name and language
+         * @description Takes a token of the tenant, and no scope. What you leave out stays as it is (RFC 7396).
+         */
         patch: operations["updateMe"];
         trace?: never;
     };
@@ -476,7 +604,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is stored about you: your account, tenants, sessions and second factors */
+        /**
+         * What is stored about you: your account, tenants, sessions and second factors
+         * @description Takes a token of the tenant, and no scope.
+         */
         get: operations["getMyData"];
         put?: never;
         post?: never;
@@ -495,7 +626,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Change your address, once the link that is mailed to the new one is opened */
+        /**
+         * Change your address, once the link that is mailed to the new one is opened
+         * @description Takes a token of the tenant, and no scope.
+         */
         post: operations["changeEmail"];
         delete?: never;
         options?: never;
@@ -510,10 +644,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List your second factors, newest first */
+        /**
+         * List your second factors, newest first
+         * @description Takes a token of the tenant, and no scope.
+         */
         get: operations["listFactors"];
         put?: never;
-        /** Begin to add a second factor; it counts once it is confirmed */
+        /**
+         * Begin to add a second factor
+         * @description It counts once it is confirmed. Takes a token of the tenant, and no scope. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["createFactor"];
         delete?: never;
         options?: never;
@@ -531,11 +671,17 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a second factor; with the last one the recovery codes go */
+        /**
+         * Remove a second factor
+         * @description With the last one the recovery codes go. Takes a token of the tenant, and no scope. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         delete: operations["deleteFactor"];
         options?: never;
         head?: never;
-        /** Rename a second factor (merge patch) */
+        /**
+         * Rename a second factor
+         * @description Takes a token of the tenant, and no scope. What you leave out stays as it is (RFC 7396).
+         */
         patch: operations["updateFactor"];
         trace?: never;
     };
@@ -548,7 +694,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Confirm a second factor by a proof of it; the first one comes with recovery codes */
+        /**
+         * Confirm a second factor by a proof of it
+         * @description The first one comes with recovery codes. Takes a token of the tenant, and no scope. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["confirmFactor"];
         delete?: never;
         options?: never;
@@ -565,7 +714,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Change your password; your other sessions end */
+        /**
+         * Change your password
+         * @description Your other sessions end. Takes a token of the tenant, and no scope.
+         */
         post: operations["changePassword"];
         delete?: never;
         options?: never;
@@ -582,7 +734,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make new recovery codes; those before are void */
+        /**
+         * Make new recovery codes
+         * @description Those before are void. Takes a token of the tenant, and no scope. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["createRecoveryCodes"];
         delete?: never;
         options?: never;
@@ -597,7 +752,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the tenant's members, newest first */
+        /**
+         * List the tenant's members, newest first
+         * @description Needs the scope `members:read`: viewer, member, admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listMembers"];
         put?: never;
         post?: never;
@@ -614,15 +772,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A member */
+        /**
+         * A member
+         * @description Needs the scope `members:read`: viewer, member, admin, owner, and API keys that were given it. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getMember"];
         put?: never;
         post?: never;
-        /** Remove a member, or leave */
+        /**
+         * Remove a member, or leave
+         * @description Takes a token of the tenant, and no scope. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         delete: operations["deleteMember"];
         options?: never;
         head?: never;
-        /** Change a member's role (merge patch); their API keys lose what it does not allow */
+        /**
+         * Change a member's role
+         * @description Their API keys lose what it does not allow. Needs the scope `members:write`: admin, owner. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         patch: operations["updateMember"];
         trace?: never;
     };
@@ -636,7 +803,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Remove a member's second factors, for an owner; they hear of it by mail */
+        /**
+         * Remove a member's second factors, for an owner
+         * @description They hear of it by mail. Needs the scope `members:write`: admin, owner. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         delete: operations["deleteMemberFactors"];
         options?: never;
         head?: never;
@@ -650,7 +820,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the erasures, newest first */
+        /**
+         * List the erasures, newest first
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperatorErasures"];
         put?: never;
         post?: never;
@@ -667,7 +840,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List what operators did, to whom and why, newest first */
+        /**
+         * List what operators did, to whom and why, newest first
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperatorEvents"];
         put?: never;
         post?: never;
@@ -684,7 +860,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The tenants that use most, now or over a period */
+        /**
+         * The tenants that use most, now or over a period
+         * @description Takes an operator of the role viewer, or of a greater one.
+         */
         get: operations["listOperatorHeavyTenants"];
         put?: never;
         post?: never;
@@ -703,7 +882,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Change your password, with a code of the second factor; your other sessions end */
+        /**
+         * Change your password, with a code of the second factor
+         * @description Your other sessions end. Takes an operator of the role viewer, or of a greater one.
+         */
         post: operations["changeOperatorPassword"];
         delete?: never;
         options?: never;
@@ -718,8 +900,31 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the moves and restores of tenants, newest first */
+        /**
+         * List the moves and restores of tenants, newest first
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperatorMoves"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/operator/openapi.json": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The OpenAPI document of the operators' routes
+         * @description Takes an operator of the role viewer, or of a greater one. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
+        get: operations["getOperatorOpenapiJson"];
         put?: never;
         post?: never;
         delete?: never;
@@ -735,7 +940,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the operators, those who are removed too, newest first */
+        /**
+         * List the operators, those who are removed too, newest first
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperators"];
         put?: never;
         post?: never;
@@ -754,7 +962,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in as an operator: always with a code of the second factor */
+        /**
+         * Sign in as an operator: always with a code of the second factor
+         * @description Takes no token.
+         */
         post: operations["createOperatorSession"];
         delete?: never;
         options?: never;
@@ -772,7 +983,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Sign out: your token ends, and what you have open in tenants */
+        /**
+         * Sign out: your token ends, and what you have open in tenants
+         * @description Takes an operator of the role viewer, or of a greater one.
+         */
         delete: operations["deleteOperatorSession"];
         options?: never;
         head?: never;
@@ -786,10 +1000,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the tenants */
+        /**
+         * List the tenants
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperatorTenants"];
         put?: never;
-        /** Make a tenant, and mail an invitation to its first owner; sent again, it invites them again */
+        /**
+         * Make a tenant, and mail an invitation to its first owner
+         * @description Sent again, it invites them again. Takes an operator of the role admin, or of a greater one.
+         */
         post: operations["createOperatorTenant"];
         delete?: never;
         options?: never;
@@ -804,15 +1024,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Read a tenant: what is stored of it, and nothing that it stores */
+        /**
+         * Read a tenant: what is stored of it, and nothing that it stores
+         * @description Takes an operator of the role viewer, or of a greater one. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getOperatorTenant"];
         put?: never;
         post?: never;
-        /** Start closing a tenant: it is erased after a grace period */
+        /**
+         * Start closing a tenant: it is erased after a grace period
+         * @description Takes an operator of the role admin, or of a greater one.
+         */
         delete: operations["deleteOperatorTenant"];
         options?: never;
         head?: never;
-        /** Suspend or reinstate a tenant, or change its plan or its own limits */
+        /**
+         * Suspend or reinstate a tenant, or change its plan or its own limits
+         * @description Takes an operator of the role admin, or of a greater one. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         patch: operations["updateOperatorTenant"];
         trace?: never;
     };
@@ -823,7 +1052,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a tenant costs by published prices, part by part; of this month unless days are named */
+        /**
+         * What a tenant costs by published prices, part by part
+         * @description Of this month unless days are named. Takes an operator of the role viewer, or of a greater one.
+         */
         get: operations["getOperatorTenantCost"];
         put?: never;
         post?: never;
@@ -842,7 +1074,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Erase a tenant at once, for good */
+        /**
+         * Erase a tenant at once, for good
+         * @description Takes an operator of the role admin, or of a greater one.
+         */
         post: operations["eraseOperatorTenant"];
         delete?: never;
         options?: never;
@@ -857,10 +1092,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a tenant's exports, newest first, those whose archives are gone too */
+        /**
+         * List a tenant's exports, newest first, those whose archives are gone too
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperatorTenantExports"];
         put?: never;
-        /** Begin an export of a tenant, which its own people see and download */
+        /**
+         * Begin an export of a tenant, which its own people see and download
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         post: operations["createOperatorExport"];
         delete?: never;
         options?: never;
@@ -875,7 +1116,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a tenant's imports, newest first */
+        /**
+         * List a tenant's imports, newest first
+         * @description Takes an operator of the role viewer, or of a greater one. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listOperatorTenantImports"];
         put?: never;
         post?: never;
@@ -892,7 +1136,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is left of each of a tenant's limits now; asking uses none of it */
+        /**
+         * What is left of each of a tenant's limits now
+         * @description Asking uses none of it. Takes an operator of the role viewer, or of a greater one.
+         */
         get: operations["getOperatorTenantLimits"];
         put?: never;
         post?: never;
@@ -911,7 +1158,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Keep a tenant after all: end its closing */
+        /**
+         * Keep a tenant after all: end its closing
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         post: operations["restoreOperatorTenant"];
         delete?: never;
         options?: never;
@@ -929,7 +1179,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End all sessions of a tenant's people in it */
+        /**
+         * End all sessions of a tenant's people in it
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         delete: operations["deleteOperatorTenantSessions"];
         options?: never;
         head?: never;
@@ -945,7 +1198,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked */
+        /**
+         * Ask for access to a tenant: 201 with a token where it lets operators in, 202 where an owner is asked
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         post: operations["createSupportSession"];
         delete?: never;
         options?: never;
@@ -960,11 +1216,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether a session of support is asked, active or ended */
+        /**
+         * Whether a session of support is asked, active or ended
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         get: operations["getSupportSession"];
         put?: never;
         post?: never;
-        /** Leave the tenant: your own session of support ends, or as an admin anybody's */
+        /**
+         * Leave the tenant: your own session of support ends, or as an admin anybody's
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         delete: operations["endSupportSession"];
         options?: never;
         head?: never;
@@ -980,7 +1242,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** The next token of your own session of support, for ten minutes at most */
+        /**
+         * The next token of your own session of support, for ten minutes at most
+         * @description Takes an operator of the role support, or of a greater one.
+         */
         post: operations["createSupportToken"];
         delete?: never;
         options?: never;
@@ -995,7 +1260,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a tenant used in each day or hour (UTC), as the tenant sees it */
+        /**
+         * What a tenant used in each day or hour (UTC), as the tenant sees it
+         * @description Takes an operator of the role viewer, or of a greater one.
+         */
         get: operations["getOperatorTenantUsage"];
         put?: never;
         post?: never;
@@ -1012,7 +1280,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What all tenants used together in each day or hour (UTC) */
+        /**
+         * What all tenants used together in each day or hour (UTC)
+         * @description Takes an operator of the role viewer, or of a greater one.
+         */
         get: operations["getOperatorUsage"];
         put?: never;
         post?: never;
@@ -1031,7 +1302,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Ask for a challenge that a passkey signs, to sign in with it alone or to prove again who calls */
+        /**
+         * Ask for a challenge that a passkey signs, to sign in with it alone or to prove again who calls
+         * @description Takes no token.
+         */
         post: operations["createPasskeyChallenge"];
         delete?: never;
         options?: never;
@@ -1048,7 +1322,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Mail a link that sets a new password; the answer is the same without an account */
+        /**
+         * Mail a link that sets a new password
+         * @description The answer is the same without an account. Takes no token.
+         */
         post: operations["createPasswordReset"];
         delete?: never;
         options?: never;
@@ -1065,7 +1342,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Set a new password by the token that was mailed; every session ends */
+        /**
+         * Set a new password by the token that was mailed
+         * @description Every session ends. Takes no token.
+         */
         post: operations["confirmPasswordReset"];
         delete?: never;
         options?: never;
@@ -1080,10 +1360,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List projects, newest first */
+        /**
+         * List projects, newest first
+         * @description Needs the scope `projects:read`: viewer, member, admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listProjects"];
         put?: never;
-        /** Create a project */
+        /**
+         * Create a project
+         * @description Needs the scope `projects:write`: member, admin, owner, and API keys that were given it. With an `Idempotency-Key` it is safe to repeat: for 24 hours the first answer comes again.
+         */
         post: operations["createProject"];
         delete?: never;
         options?: never;
@@ -1098,15 +1384,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a project */
+        /**
+         * Get a project
+         * @description Needs the scope `projects:read`: viewer, member, admin, owner, and API keys that were given it. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getProject"];
         put?: never;
         post?: never;
-        /** Delete a project and its tasks */
+        /**
+         * Delete a project and its tasks
+         * @description Needs the scope `projects:write`: member, admin, owner, and API keys that were given it. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         delete: operations["deleteProject"];
         options?: never;
         head?: never;
-        /** Change a project (merge patch) */
+        /**
+         * Change a project
+         * @description Needs the scope `projects:write`: member, admin, owner, and API keys that were given it. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         patch: operations["updateProject"];
         trace?: never;
     };
@@ -1117,10 +1412,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List a project's tasks, newest first */
+        /**
+         * List a project's tasks, newest first
+         * @description Needs the scope `tasks:read`: viewer, member, admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listProjectTasks"];
         put?: never;
-        /** Add a task to a project */
+        /**
+         * Add a task to a project
+         * @description Needs the scope `tasks:write`: member, admin, owner, and API keys that were given it. With an `Idempotency-Key` it is safe to repeat: for 24 hours the first answer comes again.
+         */
         post: operations["createProjectTask"];
         delete?: never;
         options?: never;
@@ -1137,7 +1438,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Add many tasks to a project: all or none */
+        /**
+         * Add many tasks to a project: all or none
+         * @description Needs the scope `tasks:write`: member, admin, owner, and API keys that were given it. With an `Idempotency-Key` it is safe to repeat: for 24 hours the first answer comes again.
+         */
         post: operations["createProjectTasks"];
         delete?: never;
         options?: never;
@@ -1152,12 +1456,21 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List your sessions in this tenant, newest first */
+        /**
+         * List your sessions in this tenant, newest first
+         * @description Takes a token of the tenant, and no scope. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listSessions"];
         put?: never;
-        /** Sign in */
+        /**
+         * Sign in
+         * @description Takes no token.
+         */
         post: operations["createSession"];
-        /** Sign out everywhere in this tenant */
+        /**
+         * Sign out everywhere in this tenant
+         * @description Takes a token of the tenant, and no scope.
+         */
         delete: operations["deleteSessions"];
         options?: never;
         head?: never;
@@ -1174,7 +1487,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** End a session; `current` is the caller's */
+        /**
+         * End a session
+         * @description `current` is the caller's. Takes a token of the tenant, and no scope.
+         */
         delete: operations["deleteSession"];
         options?: never;
         head?: never;
@@ -1190,7 +1506,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Prove again who you are: for ten minutes you may do what a stolen token may not */
+        /**
+         * Prove again who you are: for ten minutes you may do what a stolen token may not
+         * @description Takes a token of the tenant, and no scope.
+         */
         post: operations["stepUpSession"];
         delete?: never;
         options?: never;
@@ -1207,7 +1526,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in with the second factor that a challenge asks for */
+        /**
+         * Sign in with the second factor that a challenge asks for
+         * @description Takes no token.
+         */
         post: operations["createFactorSession"];
         delete?: never;
         options?: never;
@@ -1224,7 +1546,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Begin to add the second factor that a tenant requires, by a challenge that asks for it */
+        /**
+         * Begin to add the second factor that a tenant requires, by a challenge that asks for it
+         * @description Takes no token.
+         */
         post: operations["createFactorEnrolment"];
         delete?: never;
         options?: never;
@@ -1241,7 +1566,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign in with a passkey alone */
+        /**
+         * Sign in with a passkey alone
+         * @description Takes no token.
+         */
         post: operations["createPasskeySession"];
         delete?: never;
         options?: never;
@@ -1258,7 +1586,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Exchange a refresh token for a new access token and refresh token */
+        /**
+         * Exchange a refresh token for a new access token and refresh token
+         * @description Takes no token.
+         */
         post: operations["refreshSession"];
         delete?: never;
         options?: never;
@@ -1275,7 +1606,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start a session in another of your tenants */
+        /**
+         * Start a session in another of your tenants
+         * @description Takes a token of the tenant, and no scope.
+         */
         post: operations["switchSession"];
         delete?: never;
         options?: never;
@@ -1292,7 +1626,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make a tenant and its owner; 202 where the address is confirmed first, by the link in a mail */
+        /**
+         * Make a tenant and its owner
+         * @description 202 where the address is confirmed first, by the link in a mail. Takes no token.
+         */
         post: operations["createSignup"];
         delete?: never;
         options?: never;
@@ -1307,7 +1644,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the tasks of all projects, newest first */
+        /**
+         * List the tasks of all projects, newest first
+         * @description Needs the scope `tasks:read`: viewer, member, admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listTasks"];
         put?: never;
         post?: never;
@@ -1324,15 +1664,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Get a task */
+        /**
+         * Get a task
+         * @description Needs the scope `tasks:read`: viewer, member, admin, owner, and API keys that were given it. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getTask"];
         put?: never;
         post?: never;
-        /** Delete a task */
+        /**
+         * Delete a task
+         * @description Needs the scope `tasks:write`: member, admin, owner, and API keys that were given it. With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         delete: operations["deleteTask"];
         options?: never;
         head?: never;
-        /** Change a task (merge patch) */
+        /**
+         * Change a task
+         * @description Needs the scope `tasks:write`: member, admin, owner, and API keys that were given it. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412.
+         */
         patch: operations["updateTask"];
         trace?: never;
     };
@@ -1343,15 +1692,24 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The tenant */
+        /**
+         * The tenant
+         * @description Needs the scope `tenant:read`: viewer, member, admin, owner. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getTenant"];
         put?: never;
         post?: never;
-        /** Start closing the tenant: it is erased after a grace period */
+        /**
+         * Start closing the tenant: it is erased after a grace period
+         * @description Needs the scope `tenant:delete`: owner. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         delete: operations["deleteTenant"];
         options?: never;
         head?: never;
-        /** Rename the tenant, or require a second factor of its members (merge patch) */
+        /**
+         * Rename the tenant, or require a second factor of its members
+         * @description Needs the scope `tenant:write`: admin, owner. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         patch: operations["updateTenant"];
         trace?: never;
     };
@@ -1362,10 +1720,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the exports, newest first */
+        /**
+         * List the exports, newest first
+         * @description Needs the scope `export`: admin, owner, and API keys that were given it. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listExports"];
         put?: never;
-        /** Export all that the tenant has, as of now */
+        /**
+         * Export all that the tenant has, as of now
+         * @description Needs the scope `export`: admin, owner, and API keys that were given it.
+         */
         post: operations["createExport"];
         delete?: never;
         options?: never;
@@ -1380,11 +1744,17 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How far an export is */
+        /**
+         * How far an export is
+         * @description Needs the scope `export`: admin, owner, and API keys that were given it.
+         */
         get: operations["getExport"];
         put?: never;
         post?: never;
-        /** Delete an export's archive */
+        /**
+         * Delete an export's archive
+         * @description Needs the scope `export`: admin, owner, and API keys that were given it.
+         */
         delete: operations["deleteExport"];
         options?: never;
         head?: never;
@@ -1398,7 +1768,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Download an export: a ZIP of NDJSON files and manifest.json */
+        /**
+         * Download an export: a ZIP of NDJSON files and manifest.json
+         * @description Needs the scope `export`: admin, owner, and API keys that were given it.
+         */
         get: operations["getExportArchive"];
         put?: never;
         post?: never;
@@ -1417,7 +1790,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Import an archive into the empty tenant: all or nothing */
+        /**
+         * Import an archive into the empty tenant: all or nothing
+         * @description Needs the scope `import`: owner.
+         */
         post: operations["createImport"];
         delete?: never;
         options?: never;
@@ -1432,7 +1808,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How far an import is */
+        /**
+         * How far an import is
+         * @description Needs the scope `import`: owner.
+         */
         get: operations["getImport"];
         put?: never;
         post?: never;
@@ -1449,7 +1828,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is left of each limit */
+        /**
+         * What is left of each limit
+         * @description Takes a token of the tenant, and no scope.
+         */
         get: operations["getTenantLimits"];
         put?: never;
         post?: never;
@@ -1468,7 +1850,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Keep the tenant after all: end its closing */
+        /**
+         * Keep the tenant after all: end its closing
+         * @description Needs the scope `tenant:delete`: owner.
+         */
         post: operations["restoreTenant"];
         delete?: never;
         options?: never;
@@ -1483,14 +1868,20 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the service's operators may look in: never, when an owner approves, or on their own */
+        /**
+         * Whether the service's operators may look in: never, when an owner approves, or on their own
+         * @description Needs the scope `tenant:read`: viewer, member, admin, owner. With the `ETag` that you know in `If-None-Match` it answers 304 while nothing has changed.
+         */
         get: operations["getSupportAccess"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Say whether operators may look in (merge patch); a stricter mode ends what it does not allow */
+        /**
+         * Say whether operators may look in
+         * @description A stricter mode ends what it does not allow. Needs the scope `support:write`: owner. What you leave out stays as it is (RFC 7396). With the `ETag` in `If-Match` it changes only the version that you have seen, else it answers 412. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         patch: operations["updateSupportAccess"];
         trace?: never;
     };
@@ -1501,7 +1892,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List which operators asked to look in, are in, and were in, newest first */
+        /**
+         * List which operators asked to look in, are in, and were in, newest first
+         * @description Needs the scope `tenant:read`: viewer, member, admin, owner. Answers a page: pass its `next_cursor` back as `cursor` for the next one.
+         */
         get: operations["listSupportSessions"];
         put?: never;
         post?: never;
@@ -1521,7 +1915,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Have an operator out at once, or refuse what was asked */
+        /**
+         * Have an operator out at once, or refuse what was asked
+         * @description Needs the scope `tenant:write`: admin, owner.
+         */
         delete: operations["deleteSupportSession"];
         options?: never;
         head?: never;
@@ -1537,7 +1934,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Let the operator in who asked, for the minutes that were asked, from now on */
+        /**
+         * Let the operator in who asked, for the minutes that were asked, from now on
+         * @description Needs the scope `support:write`: owner. A session that has not proved lately who it is gets 403 `step_up_required`: then `POST /v1/sessions/current/step-up`.
+         */
         post: operations["approveSupportSession"];
         delete?: never;
         options?: never;
@@ -1552,7 +1952,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What was used in each day or hour (UTC), periods without any use included */
+        /**
+         * What was used in each day or hour (UTC), periods without any use included
+         * @description Needs the scope `usage:read`: viewer, member, admin, owner, and API keys that were given it.
+         */
         get: operations["getTenantUsage"];
         put?: never;
         post?: never;
@@ -1571,7 +1974,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Exchange a token of an issuer that the tenant trusts for an access token */
+        /**
+         * Exchange a token of an issuer that the tenant trusts for an access token
+         * @description Takes no token.
+         */
         post: operations["createToken"];
         delete?: never;
         options?: never;
@@ -1583,6 +1989,12 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @example {
+         *       "token": "pt_7LhKdPz3Gu9Ea5Ti6Co4fTq0Yb1RrW2vN8sJmXc",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         Acceptance: {
             /**
              * Format: password
@@ -1591,6 +2003,20 @@ export interface components {
             password?: string;
             token: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "name": "Nightly import",
+         *       "scopes": [
+         *         "projects:read"
+         *       ],
+         *       "hint": "pw_live_4fTq",
+         *       "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z",
+         *       "last_used_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         ApiKey: {
             /**
              * Format: date-time
@@ -1610,6 +2036,11 @@ export interface components {
             name: string;
             scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
+        /**
+         * @example {
+         *       "overlap_s": 86400
+         *     }
+         */
         ApiKeyRotation: {
             /**
              * Format: int32
@@ -1617,6 +2048,16 @@ export interface components {
              */
             overlap_s: number;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "status": "queued",
+         *       "rows": 4210,
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "finished_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         ArchiveJob: {
             /**
              * Format: date-time
@@ -1634,6 +2075,25 @@ export interface components {
             /** @enum {string} */
             status: "queued" | "running" | "done" | "failed";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "actor": {
+         *         "type": "user",
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "name": "Acme"
+         *       },
+         *       "action": "create",
+         *       "resource": "projects",
+         *       "resource_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "changed": [
+         *         "name"
+         *       ],
+         *       "request_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "reason": "The customer asked for it",
+         *       "created_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         AuditEvent: {
             /** @enum {string} */
             action: "create" | "update" | "delete";
@@ -1667,6 +2127,11 @@ export interface components {
              */
             resource_id: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+         *     }
+         */
         Begun: {
             /**
              * Format: uuid
@@ -1674,6 +2139,18 @@ export interface components {
              */
             id: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "type": "totp",
+         *       "name": "Acme",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "last_used_at": "2026-11-23T09:30:00.000Z",
+         *       "recovery_codes": [
+         *         "7q4m-k2xv-9d3t"
+         *       ]
+         *     }
+         */
         ConfirmedFactor: {
             /**
              * Format: date-time
@@ -1692,6 +2169,22 @@ export interface components {
             /** @enum {string} */
             type: "totp" | "passkey";
         };
+        /**
+         * @example {
+         *       "currency": "USD",
+         *       "as_of": "2026-11-01",
+         *       "total": "12.80",
+         *       "parts": [
+         *         {
+         *           "what": "Requests to the Worker",
+         *           "quantity": "1204000",
+         *           "unit": "request",
+         *           "unit_price": "0.0000003",
+         *           "amount": "0.42"
+         *         }
+         *       ]
+         *     }
+         */
         Cost: {
             as_of: string;
             currency: string;
@@ -1704,6 +2197,12 @@ export interface components {
             }[];
             total: string;
         };
+        /**
+         * @example {
+         *       "email": "ada@acme.test",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         EmailChange: {
             /**
              * Format: email
@@ -1716,6 +2215,12 @@ export interface components {
              */
             password: string;
         };
+        /**
+         * @example {
+         *       "token": "pt_7LhKdPz3Gu9Ea5Ti6Co4fTq0Yb1RrW2vN8sJmXc",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         EmailConfirmation: {
             /**
              * Format: password
@@ -1724,6 +2229,13 @@ export interface components {
             password?: string;
             token: string;
         };
+        /**
+         * @example {
+         *       "challenge": "3q2-7w8mQ0m0pX0b5l1Zy2m7o1o0b1Jm",
+         *       "type": "totp",
+         *       "name": "Acme"
+         *     }
+         */
         Enrolment: {
             challenge: string;
             /** @example Acme */
@@ -1731,6 +2243,12 @@ export interface components {
             /** @enum {string} */
             type: "totp" | "passkey";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "receipt": null
+         *     }
+         */
         Erasing: {
             /**
              * Format: uuid
@@ -1739,6 +2257,14 @@ export interface components {
             id: string;
             receipt: null;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "receipt": "eyJhbGciOiJFZDI1NTE5In0.eyJlcmFzZWQiOnRydWV9.c2lnbmF0dXJl",
+         *       "requested_at": "2026-11-23T09:30:00.000Z",
+         *       "finished_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Erasure: {
             finished_at: string | null;
             /**
@@ -1753,6 +2279,15 @@ export interface components {
              */
             requested_at: string;
         };
+        /**
+         * @example {
+         *       "access_token": "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYXQrand0In0.eyJzdWIiOiIwMTk3NmYyZSJ9.c2lnbmF0dXJl",
+         *       "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+         *       "token_type": "Bearer",
+         *       "expires_in": 600,
+         *       "scope": "projects:read projects:write"
+         *     }
+         */
         ExchangedToken: {
             access_token: string;
             expires_in: number;
@@ -1762,6 +2297,17 @@ export interface components {
             /** @constant */
             token_type: "Bearer";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "status": "queued",
+         *       "rows": 4210,
+         *       "bytes": 524288,
+         *       "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Export: {
             bytes: number | null;
             /**
@@ -1780,6 +2326,15 @@ export interface components {
             /** @enum {string} */
             status: "queued" | "running" | "done" | "failed";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "type": "totp",
+         *       "name": "Acme",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "last_used_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Factor: {
             /**
              * Format: date-time
@@ -1797,6 +2352,11 @@ export interface components {
             /** @enum {string} */
             type: "totp" | "passkey";
         };
+        /**
+         * @example {
+         *       "code": "492039"
+         *     }
+         */
         FactorConfirmation: {
             code?: string;
             response?: {
@@ -1813,10 +2373,21 @@ export interface components {
                 type: "public-key";
             };
         };
+        /**
+         * @example {
+         *       "name": "Acme"
+         *     }
+         */
         FactorPatch: {
             /** @example Acme */
             name?: string;
         };
+        /**
+         * @example {
+         *       "challenge": "3q2-7w8mQ0m0pX0b5l1Zy2m7o1o0b1Jm",
+         *       "code": "492039"
+         *     }
+         */
         FactorProof: {
             challenge: string;
             code?: string;
@@ -1848,6 +2419,30 @@ export interface components {
                 type: "public-key";
             };
         };
+        /**
+         * @example {
+         *       "access_token": "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYXQrand0In0.eyJzdWIiOiIwMTk3NmYyZSJ9.c2lnbmF0dXJl",
+         *       "token_type": "Bearer",
+         *       "expires_in": 600,
+         *       "refresh_token": "pr_Yb1RrW2vN8sJmXc7LhKdPz3Gu9Ea5Ti6Co4fTq0",
+         *       "session": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+         *       },
+         *       "user": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "email": "ada@acme.test"
+         *       },
+         *       "tenant": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "slug": "acme",
+         *         "name": "Acme",
+         *         "role": "viewer"
+         *       },
+         *       "recovery_codes": [
+         *         "7q4m-k2xv-9d3t"
+         *       ]
+         *     }
+         */
         FactorSession: {
             access_token: string;
             expires_in: number;
@@ -1888,6 +2483,16 @@ export interface components {
                 id: string;
             };
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "type": "totp",
+         *       "name": "Acme",
+         *       "secret": "JBSWY3DPEHPK3PXP",
+         *       "uri": "otpauth://totp/Acme:ada%40acme.test?secret=JBSWY3DPEHPK3PXP&issuer=Acme",
+         *       "options": {}
+         *     }
+         */
         FactorSetup: {
             /**
              * Format: uuid
@@ -1904,10 +2509,35 @@ export interface components {
             type: "totp" | "passkey";
             uri?: string;
         };
+        /**
+         * @example {
+         *       "status": "ok"
+         *     }
+         */
         Health: {
             /** @constant */
             status: "ok";
         };
+        /**
+         * @example {
+         *       "tenant": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "slug": "acme",
+         *         "name": "Acme",
+         *         "plan": "startup",
+         *         "status": "active"
+         *       },
+         *       "requests": 1204,
+         *       "refused": 3,
+         *       "units": 1310,
+         *       "errors": 0,
+         *       "bytes_out": 1048576,
+         *       "db_ms": 4810,
+         *       "rows": 4210,
+         *       "bytes_stored": 20971520,
+         *       "cost": "0.42"
+         *     }
+         */
         HeavyTenant: {
             bytes_out: number;
             bytes_stored: number | null;
@@ -1932,6 +2562,15 @@ export interface components {
             };
             units: number;
         };
+        /**
+         * @example {
+         *       "name": "Acme",
+         *       "docs": "https://api.example.com/docs",
+         *       "openapi": "https://api.example.com/openapi.json",
+         *       "account": "https://api.example.com/account",
+         *       "health": "https://api.example.com/health"
+         *     }
+         */
         Home: {
             account: string;
             docs: string;
@@ -1940,6 +2579,15 @@ export interface components {
             name: string;
             openapi: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "status": "queued",
+         *       "rows": 4210,
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "reason": "The customer asked for it"
+         *     }
+         */
         Import: {
             /**
              * Format: date-time
@@ -1956,6 +2604,17 @@ export interface components {
             /** @enum {string} */
             status: "queued" | "running" | "done" | "failed";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "email": "ada@acme.test",
+         *       "role": "viewer",
+         *       "invited_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "expires_at": "2026-11-23T09:30:00.000Z",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "updated_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Invitation: {
             /**
              * Format: date-time
@@ -1986,6 +2645,24 @@ export interface components {
              */
             updated_at: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "issuer": "https://id.acme.test",
+         *       "audience": "acme",
+         *       "role_claim": "groups",
+         *       "role_map": {},
+         *       "default_role": "viewer",
+         *       "email_domains": [
+         *         "acme.test"
+         *       ],
+         *       "just_in_time": true,
+         *       "registered_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "status": "active",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "updated_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Issuer: {
             audience: string;
             /**
@@ -2015,6 +2692,17 @@ export interface components {
              */
             updated_at: string;
         };
+        /**
+         * @example {
+         *       "role_claim": "groups",
+         *       "role_map": {},
+         *       "default_role": "viewer",
+         *       "email_domains": [
+         *         "acme.test"
+         *       ],
+         *       "just_in_time": true
+         *     }
+         */
         IssuerPatch: {
             default_role?: ("viewer" | "member" | "admin") | null;
             email_domains?: string[];
@@ -2024,6 +2712,21 @@ export interface components {
                 [key: string]: ("viewer" | "member" | "admin") | null;
             } | null;
         };
+        /**
+         * @example {
+         *       "keys": [
+         *         {
+         *           "kty": "OKP",
+         *           "kid": "2026-11",
+         *           "alg": "Ed25519",
+         *           "use": "sig",
+         *           "crv": "Ed25519",
+         *           "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo",
+         *           "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+         *         }
+         *       ]
+         *     }
+         */
         KeySet: {
             keys: {
                 /** @enum {string} */
@@ -2039,6 +2742,19 @@ export interface components {
                 y?: string;
             }[];
         };
+        /**
+         * @example {
+         *       "data": [
+         *         {
+         *           "name": "Acme",
+         *           "limit": 3000,
+         *           "window": 60,
+         *           "remaining": 2974,
+         *           "reset": 12
+         *         }
+         *       ]
+         *     }
+         */
         Limits: {
             data: {
                 limit: number;
@@ -2049,9 +2765,24 @@ export interface components {
                 window: number | "month";
             }[];
         };
+        /**
+         * @example {
+         *       "token": "pt_7LhKdPz3Gu9Ea5Ti6Co4fTq0Yb1RrW2vN8sJmXc"
+         *     }
+         */
         LinkToken: {
             token: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "email": "ada@acme.test",
+         *       "role": "viewer",
+         *       "signed_in_at": "2026-11-23T09:30:00.000Z",
+         *       "disabled_at": "2026-11-23T09:30:00.000Z",
+         *       "created_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         ListedOperator: {
             /**
              * Format: date-time
@@ -2073,6 +2804,18 @@ export interface components {
             role: "viewer" | "support" | "admin";
             signed_in_at: string | null;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "current": true,
+         *       "device": "Firefox on Linux",
+         *       "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+         *       "country": "DE",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "last_used_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         ListedSession: {
             country: string | null;
             /**
@@ -2099,6 +2842,26 @@ export interface components {
             last_used_at: string;
             user_agent: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "slug": "acme",
+         *       "name": "Acme",
+         *       "plan": "solo",
+         *       "status": "active",
+         *       "placement": {
+         *         "kind": "shared",
+         *         "region": "eu-central-1"
+         *       },
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "closes_at": "2026-11-23T09:30:00.000Z",
+         *       "requests": 1204,
+         *       "refused": 3,
+         *       "rows": 4210,
+         *       "bytes_stored": 20971520,
+         *       "cost": "0.42"
+         *     }
+         */
         ListedTenant: {
             bytes_stored: number;
             closes_at: string | null;
@@ -2130,6 +2893,21 @@ export interface components {
             /** @enum {string} */
             status: "active" | "read_only" | "suspended" | "closing" | "erasing";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "name": "Nightly import",
+         *       "scopes": [
+         *         "projects:read"
+         *       ],
+         *       "hint": "pw_live_4fTq",
+         *       "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z",
+         *       "last_used_at": "2026-11-23T09:30:00.000Z",
+         *       "key": "pw_live_4fTq0Yb1RrW2vN8sJmXc7LhKdPz3Gu9Ea5Ti6Co"
+         *     }
+         */
         MadeApiKey: {
             /**
              * Format: date-time
@@ -2150,6 +2928,48 @@ export interface components {
             name: string;
             scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
+        /**
+         * @example {
+         *       "user": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "email": "ada@acme.test",
+         *         "name": "Acme",
+         *         "locale": "en",
+         *         "email_verified": true
+         *       },
+         *       "email_verified": true,
+         *       "api_key": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "name": "Acme"
+         *       },
+         *       "role": "viewer",
+         *       "scopes": [
+         *         "projects:read"
+         *       ],
+         *       "tenant": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "slug": "acme",
+         *         "name": "Acme",
+         *         "role": "viewer"
+         *       },
+         *       "other_tenants": [
+         *         {
+         *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *           "slug": "acme",
+         *           "name": "Acme",
+         *           "role": "viewer"
+         *         }
+         *       ],
+         *       "act": {
+         *         "sub": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "name": "Acme",
+         *         "session_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "reason": "The customer asked for it",
+         *         "write": true,
+         *         "expires_at": "2026-11-23T09:30:00.000Z"
+         *       }
+         *     }
+         */
         Me: {
             act: {
                 /**
@@ -2208,6 +3028,15 @@ export interface components {
                 name: string | null;
             } | null;
         };
+        /**
+         * @example {
+         *       "user_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "email": "ada@acme.test",
+         *       "role": "viewer",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "updated_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Member: {
             /**
              * Format: date-time
@@ -2232,14 +3061,47 @@ export interface components {
              */
             user_id: string;
         };
+        /**
+         * @example {
+         *       "role": "viewer"
+         *     }
+         */
         MemberPatch: {
             /** @enum {string} */
             role?: "viewer" | "member" | "admin" | "owner";
         };
+        /**
+         * @example {
+         *       "name": "Ada Lovelace",
+         *       "locale": "en"
+         *     }
+         */
         MePatch: {
             locale?: string | null;
             name?: string | null;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "tenant": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "slug": "acme"
+         *       },
+         *       "kind": "move",
+         *       "source": "shared",
+         *       "target": "eu-dedicated",
+         *       "outcome": "done",
+         *       "progress": {
+         *         "phase": "copying",
+         *         "rows": 4210,
+         *         "bytes": 524288,
+         *         "total": 8420
+         *       },
+         *       "started_at": "2026-11-23T09:30:00.000Z",
+         *       "worked_at": "2026-11-23T09:30:00.000Z",
+         *       "finished_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Move: {
             finished_at: string | null;
             /**
@@ -2277,18 +3139,39 @@ export interface components {
              */
             worked_at: string;
         };
+        /**
+         * @example {
+         *       "name": "Nightly import",
+         *       "scopes": [
+         *         "projects:read"
+         *       ],
+         *       "expires_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         NewApiKey: {
             expires_at?: string | null;
             /** @example Acme */
             name: string;
             scopes: ("projects:read" | "projects:write" | "tasks:read" | "tasks:write" | "members:read" | "audit:read" | "usage:read" | "export")[];
         };
+        /**
+         * @example {
+         *       "type": "totp",
+         *       "name": "Acme"
+         *     }
+         */
         NewFactor: {
             /** @example Acme */
             name: string;
             /** @enum {string} */
             type: "totp" | "passkey";
         };
+        /**
+         * @example {
+         *       "email": "ada@acme.test",
+         *       "role": "viewer"
+         *     }
+         */
         NewInvitation: {
             /**
              * Format: email
@@ -2298,6 +3181,19 @@ export interface components {
             /** @enum {string} */
             role: "viewer" | "member" | "admin" | "owner";
         };
+        /**
+         * @example {
+         *       "issuer": "https://id.acme.test",
+         *       "audience": "acme",
+         *       "role_claim": "groups",
+         *       "role_map": {},
+         *       "default_role": "viewer",
+         *       "email_domains": [
+         *         "acme.test"
+         *       ],
+         *       "just_in_time": true
+         *     }
+         */
         NewIssuer: {
             audience: string;
             default_role?: ("viewer" | "member" | "admin") | null;
@@ -2310,6 +3206,15 @@ export interface components {
                 [key: string]: "viewer" | "member" | "admin";
             };
         };
+        /**
+         * @example {
+         *       "name": "Acme",
+         *       "slug": "acme",
+         *       "plan": "solo",
+         *       "owner_email": "grace@acme.test",
+         *       "reason": "The customer asked for it"
+         *     }
+         */
         NewOperatedTenant: {
             /** @example Acme */
             name: string;
@@ -2320,12 +3225,26 @@ export interface components {
             reason?: string;
             slug: string;
         };
+        /**
+         * @example {
+         *       "name": "Acme",
+         *       "description": "What is left to do before spring",
+         *       "status": "active"
+         *     }
+         */
         NewProject: {
             description?: string | null;
             /** @example Acme */
             name: string;
             status?: ("active" | "archived") | null;
         };
+        /**
+         * @example {
+         *       "reason": "The customer asked for it",
+         *       "minutes": 30,
+         *       "write": false
+         *     }
+         */
         NewSupportSession: {
             /** Format: int32 */
             minutes: number;
@@ -2333,6 +3252,15 @@ export interface components {
             /** @default false */
             write: boolean;
         };
+        /**
+         * @example {
+         *       "title": "Order the tiles",
+         *       "notes": "The grey ones, as in the kitchen",
+         *       "status": "todo",
+         *       "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "due_on": "2026-12-24"
+         *     }
+         */
         NewTask: {
             assignee_id?: string | null;
             due_on?: string | null;
@@ -2341,6 +3269,34 @@ export interface components {
             /** @example Order the tiles */
             title: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "slug": "acme",
+         *       "name": "Acme",
+         *       "plan": "solo",
+         *       "status": "active",
+         *       "placement": {
+         *         "kind": "shared",
+         *         "region": "eu-central-1"
+         *       },
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "closes_at": "2026-11-23T09:30:00.000Z",
+         *       "limits": [
+         *         {
+         *           "name": "minute",
+         *           "limit": 3000,
+         *           "window": "month"
+         *         }
+         *       ],
+         *       "members": 8,
+         *       "job": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "kind": "move",
+         *         "started_at": "2026-11-23T09:30:00.000Z"
+         *       }
+         *     }
+         */
         OperatedTenant: {
             closes_at: string | null;
             /**
@@ -2388,6 +3344,24 @@ export interface components {
             /** @enum {string} */
             status: "active" | "read_only" | "suspended" | "closing" | "erasing";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "actor": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "name": "Acme"
+         *       },
+         *       "action": "insert",
+         *       "tenant": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "slug": "acme"
+         *       },
+         *       "reason": "The customer asked for it",
+         *       "change": {},
+         *       "request_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+         *     }
+         */
         OperatorEvent: {
             action: string;
             actor: {
@@ -2423,6 +3397,13 @@ export interface components {
                 slug: string | null;
             } | null;
         };
+        /**
+         * @example {
+         *       "current_password": "correct horse battery staple",
+         *       "code": "492039",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         OperatorPasswordChange: {
             code: string;
             current_password: string;
@@ -2432,6 +3413,17 @@ export interface components {
              */
             password: string;
         };
+        /**
+         * @example {
+         *       "access_token": "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYXQrand0In0.eyJzdWIiOiIwMTk3NmYyZSJ9.c2lnbmF0dXJl",
+         *       "expires_in": 600,
+         *       "operator": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "email": "ada@acme.test",
+         *         "role": "viewer"
+         *       }
+         *     }
+         */
         OperatorSession: {
             access_token: string;
             expires_in: number;
@@ -2450,6 +3442,13 @@ export interface components {
                 role: "viewer" | "support" | "admin";
             };
         };
+        /**
+         * @example {
+         *       "email": "ada@acme.test",
+         *       "password": "correct horse battery staple",
+         *       "code": "492039"
+         *     }
+         */
         OperatorSignIn: {
             code?: string;
             /**
@@ -2463,12 +3462,36 @@ export interface components {
              */
             password: string;
         };
+        /**
+         * @example {
+         *       "challenge": "3q2-7w8mQ0m0pX0b5l1Zy2m7o1o0b1Jm",
+         *       "options": {}
+         *     }
+         */
         PasskeyChallenge: {
             challenge: string;
             options: {
                 [key: string]: unknown;
             };
         };
+        /**
+         * @example {
+         *       "challenge": "3q2-7w8mQ0m0pX0b5l1Zy2m7o1o0b1Jm",
+         *       "response": {
+         *         "id": "KEDetxZcUfinhVi6Za5nZQ",
+         *         "rawId": "KEDetxZcUfinhVi6Za5nZQ",
+         *         "type": "public-key",
+         *         "response": {
+         *           "clientDataJSON": "eyJ0eXBlIjoid2ViYXV0aG4uZ2V0In0",
+         *           "authenticatorData": "SZYN5YgOjGh0NBcPZHZgW4_krrmihjLHmVzzuoMdl2M",
+         *           "signature": "MEUCIQDx1b7Zl0v3r2p9K4mJ8w",
+         *           "userHandle": "AZdvLmpLfMOaMV0vix4MRw"
+         *         },
+         *         "clientExtensionResults": {}
+         *       },
+         *       "tenant": "acme"
+         *     }
+         */
         PasskeySignIn: {
             challenge: string;
             response: {
@@ -2487,6 +3510,12 @@ export interface components {
             };
             tenant?: string;
         };
+        /**
+         * @example {
+         *       "current_password": "correct horse battery staple",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         PasswordChange: {
             current_password: string;
             /**
@@ -2495,6 +3524,11 @@ export interface components {
              */
             password: string;
         };
+        /**
+         * @example {
+         *       "email": "ada@acme.test"
+         *     }
+         */
         PasswordReset: {
             /**
              * Format: email
@@ -2502,6 +3536,12 @@ export interface components {
              */
             email: string;
         };
+        /**
+         * @example {
+         *       "token": "pt_7LhKdPz3Gu9Ea5Ti6Co4fTq0Yb1RrW2vN8sJmXc",
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         PasswordResetConfirmation: {
             /**
              * Format: password
@@ -2510,6 +3550,47 @@ export interface components {
             password: string;
             token: string;
         };
+        /**
+         * @example {
+         *       "user": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "email": "ada@acme.test",
+         *         "name": "Acme",
+         *         "locale": "en",
+         *         "email_verified_at": "2026-11-23T09:30:00.000Z",
+         *         "created_at": "2026-11-23T09:30:00.000Z"
+         *       },
+         *       "memberships": [
+         *         {
+         *           "tenant_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *           "slug": "acme",
+         *           "name": "Acme",
+         *           "role": "viewer",
+         *           "created_at": "2026-11-23T09:30:00.000Z"
+         *         }
+         *       ],
+         *       "sessions": [
+         *         {
+         *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *           "tenant_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+         *           "country": "DE",
+         *           "created_at": "2026-11-23T09:30:00.000Z",
+         *           "last_used_at": "2026-11-23T09:30:00.000Z",
+         *           "expires_at": "2026-11-23T09:30:00.000Z"
+         *         }
+         *       ],
+         *       "factors": [
+         *         {
+         *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *           "type": "totp",
+         *           "name": "Acme",
+         *           "created_at": "2026-11-23T09:30:00.000Z",
+         *           "last_used_at": "2026-11-23T09:30:00.000Z"
+         *         }
+         *       ]
+         *     }
+         */
         PersonalData: {
             factors: components["schemas"]["Factor"][];
             memberships: {
@@ -2580,7 +3661,39 @@ export interface components {
                 name: string | null;
             };
         };
-        /** @description What went wrong (RFC 9457). */
+        /**
+         * @description What went wrong (RFC 9457).
+         * @example {
+         *       "code": "not_found",
+         *       "type": "/problems/not_found",
+         *       "title": "Not found",
+         *       "status": 404,
+         *       "detail": "There is no such thing here. Check the path and the id.",
+         *       "instance": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "errors": [
+         *         {
+         *           "pointer": "/name",
+         *           "detail": "Required."
+         *         }
+         *       ],
+         *       "violated-policies": [
+         *         "minute"
+         *       ],
+         *       "challenge": "3q2-7w8mQ0m0pX0b5l1Zy2m7o1o0b1Jm",
+         *       "methods": [
+         *         "totp"
+         *       ],
+         *       "options": {},
+         *       "tenants": [
+         *         {
+         *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *           "slug": "acme",
+         *           "name": "Acme"
+         *         }
+         *       ],
+         *       "error": "invalid_grant"
+         *     }
+         */
         Problem: {
             /** @description What to send back with the proof of a second factor. */
             challenge?: string;
@@ -2643,6 +3756,17 @@ export interface components {
             /** @description The limits that are used up. */
             "violated-policies"?: string[];
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "name": "Acme",
+         *       "description": "What is left to do before spring",
+         *       "status": "active",
+         *       "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "updated_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Project: {
             /**
              * Format: date-time
@@ -2667,18 +3791,58 @@ export interface components {
              */
             updated_at: string;
         };
+        /**
+         * @example {
+         *       "name": "Acme",
+         *       "description": "What is left to do before spring",
+         *       "status": "active"
+         *     }
+         */
         ProjectPatch: {
             description?: string | null;
             /** @example Acme */
             name?: string;
             status?: ("active" | "archived") | null;
         };
+        /**
+         * @example {
+         *       "recovery_codes": [
+         *         "7q4m-k2xv-9d3t"
+         *       ]
+         *     }
+         */
         RecoveryCodes: {
             recovery_codes: string[];
         };
+        /**
+         * @example {
+         *       "refresh_token": "pr_Yb1RrW2vN8sJmXc7LhKdPz3Gu9Ea5Ti6Co4fTq0"
+         *     }
+         */
         Refresh: {
             refresh_token?: string;
         };
+        /**
+         * @example {
+         *       "access_token": "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYXQrand0In0.eyJzdWIiOiIwMTk3NmYyZSJ9.c2lnbmF0dXJl",
+         *       "token_type": "Bearer",
+         *       "expires_in": 600,
+         *       "refresh_token": "pr_Yb1RrW2vN8sJmXc7LhKdPz3Gu9Ea5Ti6Co4fTq0",
+         *       "session": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+         *       },
+         *       "user": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "email": "ada@acme.test"
+         *       },
+         *       "tenant": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "slug": "acme",
+         *         "name": "Acme",
+         *         "role": "viewer"
+         *       }
+         *     }
+         */
         Session: {
             access_token: string;
             expires_in: number;
@@ -2718,6 +3882,13 @@ export interface components {
                 id: string;
             };
         };
+        /**
+         * @example {
+         *       "email": "ada@acme.test",
+         *       "password": "correct horse battery staple",
+         *       "tenant": "acme"
+         *     }
+         */
         SignIn: {
             /**
              * Format: email
@@ -2731,6 +3902,16 @@ export interface components {
             password: string;
             tenant?: string;
         };
+        /**
+         * @example {
+         *       "email": "ada@acme.test",
+         *       "password": "correct horse battery staple",
+         *       "tenant": {
+         *         "name": "Acme",
+         *         "slug": "acme"
+         *       }
+         *     }
+         */
         SignUp: {
             /**
              * Format: email
@@ -2748,6 +3929,11 @@ export interface components {
                 slug: string;
             };
         };
+        /**
+         * @example {
+         *       "password": "correct horse battery staple"
+         *     }
+         */
         StepUp: {
             challenge?: string;
             code?: string;
@@ -2772,14 +3958,50 @@ export interface components {
                 type: "public-key";
             };
         };
+        /**
+         * @example {
+         *       "mode": "off"
+         *     }
+         */
         SupportAccess: {
             /** @enum {string} */
             mode: "off" | "ask" | "on";
         };
+        /**
+         * @example {
+         *       "mode": "off"
+         *     }
+         */
         SupportAccessPatch: {
             /** @enum {string} */
             mode?: "off" | "ask" | "on";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "status": "asked",
+         *       "operator": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "name": "Acme"
+         *       },
+         *       "reason": "The customer asked for it",
+         *       "minutes": 30,
+         *       "write": true,
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "approved_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "started_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z",
+         *       "ended_at": "2026-11-23T09:30:00.000Z",
+         *       "end_reason": "ended",
+         *       "ended_by": {
+         *         "type": "user",
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+         *       },
+         *       "access_token": "eyJhbGciOiJFZDI1NTE5IiwidHlwIjoiYXQrand0In0.eyJzdWIiOiIwMTk3NmYyZSJ9.c2lnbmF0dXJl",
+         *       "token_type": "Bearer",
+         *       "expires_in": 600
+         *     }
+         */
         SupportGrant: {
             access_token: string;
             approved_by: string | null;
@@ -2824,6 +4046,29 @@ export interface components {
             token_type: "Bearer";
             write: boolean;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "status": "asked",
+         *       "operator": {
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *         "name": "Acme"
+         *       },
+         *       "reason": "The customer asked for it",
+         *       "minutes": 30,
+         *       "write": true,
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "approved_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "started_at": "2026-11-23T09:30:00.000Z",
+         *       "expires_at": "2026-11-23T09:30:00.000Z",
+         *       "ended_at": "2026-11-23T09:30:00.000Z",
+         *       "end_reason": "ended",
+         *       "ended_by": {
+         *         "type": "user",
+         *         "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+         *       }
+         *     }
+         */
         SupportSession: {
             approved_by: string | null;
             /**
@@ -2864,9 +4109,28 @@ export interface components {
             status: "asked" | "active" | "ended";
             write: boolean;
         };
+        /**
+         * @example {
+         *       "tenant": "acme"
+         *     }
+         */
         Switch: {
             tenant: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "project_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "title": "Order the tiles",
+         *       "notes": "The grey ones, as in the kitchen",
+         *       "status": "todo",
+         *       "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "due_on": "2026-12-24",
+         *       "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "updated_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Task: {
             assignee_id: string | null;
             /**
@@ -2898,6 +4162,15 @@ export interface components {
              */
             updated_at: string;
         };
+        /**
+         * @example {
+         *       "title": "Order the tiles",
+         *       "notes": "The grey ones, as in the kitchen",
+         *       "status": "todo",
+         *       "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "due_on": "2026-12-24"
+         *     }
+         */
         TaskPatch: {
             assignee_id?: string | null;
             due_on?: string | null;
@@ -2906,6 +4179,23 @@ export interface components {
             /** @example Order the tiles */
             title?: string;
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "slug": "acme",
+         *       "name": "Acme",
+         *       "plan": "solo",
+         *       "status": "active",
+         *       "closes_at": "2026-11-23T09:30:00.000Z",
+         *       "require_second_factor": true,
+         *       "placement": {
+         *         "kind": "shared",
+         *         "region": "eu-central-1"
+         *       },
+         *       "created_at": "2026-11-23T09:30:00.000Z",
+         *       "updated_at": "2026-11-23T09:30:00.000Z"
+         *     }
+         */
         Tenant: {
             closes_at: string | null;
             /**
@@ -2938,6 +4228,20 @@ export interface components {
              */
             updated_at: string;
         };
+        /**
+         * @example {
+         *       "plan": "solo",
+         *       "status": "active",
+         *       "limits": [
+         *         {
+         *           "name": "minute",
+         *           "limit": 3000,
+         *           "window": "month"
+         *         }
+         *       ],
+         *       "reason": "The customer asked for it"
+         *     }
+         */
         TenantChange: {
             limits?: {
                 /** Format: int64 */
@@ -2951,6 +4255,14 @@ export interface components {
             /** @enum {string} */
             status?: "active" | "read_only" | "suspended" | "closing";
         };
+        /**
+         * @example {
+         *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+         *       "slug": "acme",
+         *       "name": "Acme",
+         *       "role": "viewer"
+         *     }
+         */
         TenantMembership: {
             /**
              * Format: uuid
@@ -2964,12 +4276,28 @@ export interface components {
             /** @example acme */
             slug: string;
         };
+        /**
+         * @example {
+         *       "name": "Acme",
+         *       "slug": "acme",
+         *       "require_second_factor": true
+         *     }
+         */
         TenantPatch: {
             /** @example Acme */
             name?: string;
             require_second_factor?: boolean;
             slug?: string;
         };
+        /**
+         * @example {
+         *       "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+         *       "subject_token": "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lkLmFjbWUudGVzdCJ9.c2lnbmF0dXJl",
+         *       "subject_token_type": "urn:ietf:params:oauth:token-type:jwt",
+         *       "requested_token_type": "urn:ietf:params:oauth:token-type:access_token",
+         *       "audience": "acme"
+         *     }
+         */
         TokenRequest: {
             actor_token?: unknown;
             audience?: string;
@@ -2981,6 +4309,22 @@ export interface components {
             /** @enum {string} */
             subject_token_type: "urn:ietf:params:oauth:token-type:jwt" | "urn:ietf:params:oauth:token-type:id_token" | "urn:ietf:params:oauth:token-type:access_token";
         };
+        /**
+         * @example {
+         *       "data": [
+         *         {
+         *           "start": "2026-11-23T00:00:00.000Z",
+         *           "requests": 1204,
+         *           "refused": 3,
+         *           "units": 1310,
+         *           "errors": 0,
+         *           "bytes_out": 1048576,
+         *           "rows": 4210,
+         *           "bytes_stored": 20971520
+         *         }
+         *       ]
+         *     }
+         */
         UsageReport: {
             data: {
                 bytes_out: number;
@@ -2993,6 +4337,20 @@ export interface components {
                 units: number;
             }[];
         };
+        /**
+         * @example {
+         *       "start": "2026-11-23T00:00:00.000Z",
+         *       "tenants": 42,
+         *       "active": 12,
+         *       "requests": 1204,
+         *       "refused": 3,
+         *       "units": 1310,
+         *       "errors": 0,
+         *       "bytes_out": 1048576,
+         *       "rows": 4210,
+         *       "bytes_stored": 20971520
+         *     }
+         */
         UsageTotal: {
             active: number;
             bytes_out: number;
@@ -3005,6 +4363,11 @@ export interface components {
             tenants: number;
             units: number;
         };
+        /**
+         * @example {
+         *       "reason": "The customer asked for it"
+         *     }
+         */
         WithReason: {
             reason: string;
         };
@@ -4289,6 +5652,47 @@ export interface operations {
             503: components["responses"]["unavailable"];
         };
     };
+    getAccountFile: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path: {
+                file: "account.css" | "account.js";
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A script or stylesheet of the page at /account */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/css": string;
+                    "text/javascript": string;
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: components["responses"]["not_found"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
     getDocs: {
         parameters: {
             query?: never;
@@ -4321,13 +5725,13 @@ export interface operations {
                 "If-None-Match"?: components["parameters"]["If-None-Match"];
             };
             path: {
-                file: "swagger-ui-5.35.0.js" | "swagger-ui-5.35.0.css";
+                file: "page.js" | "scalar.js";
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description A script or stylesheet of the page */
+            /** @description A script of the page at /docs */
             200: {
                 headers: {
                     ETag: components["headers"]["ETag"];
@@ -4335,7 +5739,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/css": string;
                     "text/javascript": string;
                 };
             };
@@ -4398,6 +5801,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /** @example {} */
                     "application/json": {
                         [key: string]: unknown;
                     };
@@ -4444,10 +5848,12 @@ export interface operations {
     getConsoleFile: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
             path: {
-                file: string;
-                version: string;
+                file: "console.css" | "console.js" | "uplot.js";
             };
             cookie?: never;
         };
@@ -4456,6 +5862,7 @@ export interface operations {
             /** @description A script or stylesheet of the console */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
                     "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
@@ -4463,6 +5870,15 @@ export interface operations {
                     "text/css": string;
                     "text/javascript": string;
                 };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             404: components["responses"]["not_found"];
             429: components["responses"]["too_many_attempts"];
@@ -4570,6 +5986,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "name": "Nightly import",
+                     *           "scopes": [
+                     *             "projects:read"
+                     *           ],
+                     *           "hint": "pw_live_4fTq",
+                     *           "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z",
+                     *           "last_used_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["ApiKey"][];
                         next_cursor: string | null;
@@ -4789,6 +6224,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "actor": {
+                     *             "type": "user",
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *             "name": "Acme"
+                     *           },
+                     *           "action": "create",
+                     *           "resource": "projects",
+                     *           "resource_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "changed": [
+                     *             "name"
+                     *           ],
+                     *           "request_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "reason": "The customer asked for it",
+                     *           "created_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["AuditEvent"][];
                         next_cursor: string | null;
@@ -4953,6 +6412,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *       "receipt": "eyJhbGciOiJFZDI1NTE5In0.eyJlcmFzZWQiOnRydWV9.c2lnbmF0dXJl"
+                     *     }
+                     */
                     "application/json": {
                         /**
                          * Format: uuid
@@ -4992,6 +6457,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "email": "ada@acme.test",
+                     *           "role": "viewer",
+                     *           "invited_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Invitation"][];
                         next_cursor: string | null;
@@ -5191,6 +6672,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "issuer": "https://id.acme.test",
+                     *           "audience": "acme",
+                     *           "role_claim": "groups",
+                     *           "role_map": {},
+                     *           "default_role": "viewer",
+                     *           "email_domains": [
+                     *             "acme.test"
+                     *           ],
+                     *           "just_in_time": true,
+                     *           "registered_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "status": "active",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Issuer"][];
                         next_cursor: string | null;
@@ -5561,6 +7065,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "type": "totp",
+                     *           "name": "Acme",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "last_used_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Factor"][];
                         next_cursor: null;
@@ -5819,6 +7337,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "user_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "email": "ada@acme.test",
+                     *           "role": "viewer",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Member"][];
                         next_cursor: string | null;
@@ -6020,6 +7552,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "receipt": "eyJhbGciOiJFZDI1NTE5In0.eyJlcmFzZWQiOnRydWV9.c2lnbmF0dXJl",
+                     *           "requested_at": "2026-11-23T09:30:00.000Z",
+                     *           "finished_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Erasure"][];
                         next_cursor: string | null;
@@ -6058,6 +7603,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "actor": {
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *             "name": "Acme"
+                     *           },
+                     *           "action": "insert",
+                     *           "tenant": {
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *             "slug": "acme"
+                     *           },
+                     *           "reason": "The customer asked for it",
+                     *           "change": {},
+                     *           "request_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["OperatorEvent"][];
                         next_cursor: string | null;
@@ -6094,6 +7662,30 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "tenant": {
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *             "slug": "acme",
+                     *             "name": "Acme",
+                     *             "plan": "startup",
+                     *             "status": "active"
+                     *           },
+                     *           "requests": 1204,
+                     *           "refused": 3,
+                     *           "units": 1310,
+                     *           "errors": 0,
+                     *           "bytes_out": 1048576,
+                     *           "db_ms": 4810,
+                     *           "rows": 4210,
+                     *           "bytes_stored": 20971520,
+                     *           "cost": "0.42"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["HeavyTenant"][];
                     };
@@ -6163,6 +7755,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "tenant": {
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *             "slug": "acme"
+                     *           },
+                     *           "kind": "move",
+                     *           "source": "shared",
+                     *           "target": "eu-dedicated",
+                     *           "outcome": "done",
+                     *           "progress": {
+                     *             "phase": "copying",
+                     *             "rows": 4210,
+                     *             "bytes": 524288,
+                     *             "total": 8420
+                     *           },
+                     *           "started_at": "2026-11-23T09:30:00.000Z",
+                     *           "worked_at": "2026-11-23T09:30:00.000Z",
+                     *           "finished_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Move"][];
                         next_cursor: string | null;
@@ -6173,6 +7792,48 @@ export interface operations {
             401: components["responses"]["unauthenticated"];
             403: components["responses"]["insufficient_scope"];
             422: components["responses"]["invalid_input"];
+            429: components["responses"]["too_many_attempts"];
+            500: components["responses"]["internal"];
+            503: components["responses"]["unavailable"];
+        };
+    };
+    getOperatorOpenapiJson: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Answers 304, without a body, while this is the ETag. */
+                "If-None-Match"?: components["parameters"]["If-None-Match"];
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The OpenAPI document of the operators' routes */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /** @example {} */
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description It has not changed */
+            304: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: components["responses"]["unauthenticated"];
+            403: components["responses"]["insufficient_scope"];
             429: components["responses"]["too_many_attempts"];
             500: components["responses"]["internal"];
             503: components["responses"]["unavailable"];
@@ -6199,6 +7860,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "email": "ada@acme.test",
+                     *           "role": "viewer",
+                     *           "signed_in_at": "2026-11-23T09:30:00.000Z",
+                     *           "disabled_at": "2026-11-23T09:30:00.000Z",
+                     *           "created_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["ListedOperator"][];
                         next_cursor: string | null;
@@ -6301,6 +7977,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "slug": "acme",
+                     *           "name": "Acme",
+                     *           "plan": "solo",
+                     *           "status": "active",
+                     *           "placement": {
+                     *             "kind": "shared",
+                     *             "region": "eu-central-1"
+                     *           },
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "closes_at": "2026-11-23T09:30:00.000Z",
+                     *           "requests": 1204,
+                     *           "refused": 3,
+                     *           "rows": 4210,
+                     *           "bytes_stored": 20971520,
+                     *           "cost": "0.42"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["ListedTenant"][];
                         next_cursor: string | null;
@@ -6580,6 +8281,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "status": "queued",
+                     *           "rows": 4210,
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "finished_at": "2026-11-23T09:30:00.000Z",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["ArchiveJob"][];
                         next_cursor: string | null;
@@ -6660,6 +8376,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "status": "queued",
+                     *           "rows": 4210,
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "finished_at": "2026-11-23T09:30:00.000Z",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["ArchiveJob"][];
                         next_cursor: string | null;
@@ -6985,6 +8716,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "start": "2026-11-23T00:00:00.000Z",
+                     *           "tenants": 42,
+                     *           "active": 12,
+                     *           "requests": 1204,
+                     *           "refused": 3,
+                     *           "units": 1310,
+                     *           "errors": 0,
+                     *           "bytes_out": 1048576,
+                     *           "rows": 4210,
+                     *           "bytes_stored": 20971520
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["UsageTotal"][];
                     };
@@ -7114,6 +8863,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "name": "Acme",
+                     *           "description": "What is left to do before spring",
+                     *           "status": "active",
+                     *           "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Project"][];
                         next_cursor: string | null;
@@ -7337,6 +9102,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "project_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "title": "Order the tiles",
+                     *           "notes": "The grey ones, as in the kitchen",
+                     *           "status": "todo",
+                     *           "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "due_on": "2026-12-24",
+                     *           "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Task"][];
                         next_cursor: string | null;
@@ -7419,6 +9203,19 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "tasks": [
+                 *         {
+                 *           "title": "Order the tiles",
+                 *           "notes": "The grey ones, as in the kitchen",
+                 *           "status": "todo",
+                 *           "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                 *           "due_on": "2026-12-24"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": {
                     tasks: components["schemas"]["NewTask"][];
                 };
@@ -7435,6 +9232,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "project_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "title": "Order the tiles",
+                     *           "notes": "The grey ones, as in the kitchen",
+                     *           "status": "todo",
+                     *           "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "due_on": "2026-12-24",
+                     *           "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Task"][];
                     };
@@ -7477,6 +9292,23 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "current": true,
+                     *           "device": "Firefox on Linux",
+                     *           "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:143.0) Gecko/20100101 Firefox/143.0",
+                     *           "country": "DE",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "last_used_at": "2026-11-23T09:30:00.000Z",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["ListedSession"][];
                         next_cursor: string | null;
@@ -7879,6 +9711,25 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "project_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "title": "Order the tiles",
+                     *           "notes": "The grey ones, as in the kitchen",
+                     *           "status": "todo",
+                     *           "assignee_id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "due_on": "2026-12-24",
+                     *           "created_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "updated_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Task"][];
                         next_cursor: string | null;
@@ -8169,6 +10020,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "status": "queued",
+                     *           "rows": 4210,
+                     *           "bytes": 524288,
+                     *           "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z"
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["Export"][];
                         next_cursor: string | null;
@@ -8564,6 +10431,34 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data": [
+                     *         {
+                     *           "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "status": "asked",
+                     *           "operator": {
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *             "name": "Acme"
+                     *           },
+                     *           "reason": "The customer asked for it",
+                     *           "minutes": 30,
+                     *           "write": true,
+                     *           "created_at": "2026-11-23T09:30:00.000Z",
+                     *           "approved_by": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47",
+                     *           "started_at": "2026-11-23T09:30:00.000Z",
+                     *           "expires_at": "2026-11-23T09:30:00.000Z",
+                     *           "ended_at": "2026-11-23T09:30:00.000Z",
+                     *           "end_reason": "ended",
+                     *           "ended_by": {
+                     *             "type": "user",
+                     *             "id": "01976f2e-6a4b-7cc3-9a31-5d2f8b1e0c47"
+                     *           }
+                     *         }
+                     *       ],
+                     *       "next_cursor": "b3BhcXVlIGFuZCBzaWduZWQ"
+                     *     }
+                     */
                     "application/json": {
                         data: components["schemas"]["SupportSession"][];
                         next_cursor: string | null;

@@ -1,20 +1,15 @@
 import { html, raw } from "hono/html";
-import script from "./account.client.js" with { type: "text" };
-import stylesheet from "./account.client.css" with { type: "text" };
 import { linkViews } from "./links.ts";
 import { ownViews } from "./own.ts";
 import { email, field, newPassword, password, status, view } from "./parts.ts";
 import { secondStepViews } from "./second-step.ts";
 import { FIELD_TEXTS, GONE_TEXTS, PROBLEM_TEXTS } from "./texts.ts";
 
-/** What the browser gets of a file: lines without comments and indentation. So no template literal may span lines. */
-const sent = (text: string) => text.replaceAll(/^ *(\/\*[^]*?\*\/|\/\/.*)\n|^ +/gm, "");
-
 /** Data for the script. Nothing in it ends its element. */
 const texts = JSON.stringify({ PROBLEM_TEXTS, FIELD_TEXTS, GONE_TEXTS }).replaceAll("<", "\\u003c");
 
-/** `name` is the product's; `nonce` is the Content-Security-Policy's; `hasCookie` is BROWSER_SESSIONS. */
-type Page = { name: string; nonce: string; hasCookie: boolean };
+/** `name` is the product's; `hasCookie` is BROWSER_SESSIONS. */
+type Page = { name: string; hasCookie: boolean };
 
 /** What somebody sees who is not signed in. */
 const entryViews = () => html`
@@ -58,31 +53,19 @@ const entryViews = () => html`
 `;
 
 /** The page at /account: all its views. Without its script it shows none of them. */
-export const accountPage = ({ name, nonce, hasCookie }: Page) =>
-  html`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="color-scheme" content="light dark" />
-        <title>${name}</title>
-        <link rel="icon" href="data:," />
-        <style nonce="${nonce}">
-          ${raw(sent(stylesheet))}
-        </style>
-      </head>
-      <body ${hasCookie ? raw("data-cookie") : ""}>
-        <header>${name}</header>
-        <noscript><p>This page needs JavaScript. Switch it on, and load the page again.</p></noscript>
-        <main>
-          <p id="problem" class="fault" role="alert"></p>
-          ${status()} ${entryViews()} ${linkViews()} ${secondStepViews()} ${ownViews()}
-        </main>
-        <script type="application/json" id="texts">
-          ${raw(texts)}
-        </script>
-        <script type="module" nonce="${nonce}">
-          ${raw(sent(script))};
-        </script>
-      </body>
-    </html>`;
+export const accountPage = ({ name, hasCookie }: Page) => ({
+  title: name,
+  script: "/account/account.js",
+  stylesheet: "/account/account.css",
+  body: html`<body ${hasCookie ? raw("data-cookie") : ""}>
+    <header>${name}</header>
+    <noscript><p>This page needs JavaScript. Switch it on, and load the page again.</p></noscript>
+    <main>
+      <p id="problem" class="fault" role="alert"></p>
+      ${status()} ${entryViews()} ${linkViews()} ${secondStepViews()} ${ownViews()}
+    </main>
+    <script type="application/json" id="texts">
+      ${raw(texts)}
+    </script>
+  </body>`,
+});

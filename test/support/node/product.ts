@@ -44,7 +44,15 @@ export function withMigrations(folder: string, ...more: string[][]): string {
 
 /** Copies what a bundle of the Worker is made of to an empty folder, with the tests' product in the sample's place. */
 export function copyWithTestsProduct(to: string): void {
-  for (const name of ["src", "test/support/product", "wrangler.toml", "package.json", "tsconfig.json"])
+  const build = ["drizzle/wrangler-alone.cjs", "drizzle/own-node.cjs", "drizzle/assets.ts"];
+  for (const name of [
+    "src",
+    "test/support/product",
+    ...build,
+    "wrangler.toml",
+    "package.json",
+    "tsconfig.json",
+  ])
     cpSync(join(root, name), join(to, name), { recursive: true });
   symlinkSync(join(root, "node_modules"), join(to, "node_modules"));
   const product = join(to, "src/product");
