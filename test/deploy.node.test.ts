@@ -201,18 +201,14 @@ describe("wrangler alone", () => {
     ["dev", "Run `npm run dev` instead"],
     ["deploy --dry-run", "Run `npm run deploy -- --env-file production.env` instead"],
     ["versions upload --dry-run", "Run `npm run deploy -- --env-file production.env` instead"],
-  ])(
-    "ends `wrangler %s` with a sentence that says what to run",
-    async (command, sentence) => {
-      const { code, out, error } = await run([WRANGLER, ...command.split(" ")], {}, copy);
-      expect(out + error).toContain(`\`wrangler ${command.replace(" --dry-run", "")}\` alone `);
-      expect(out + error).toContain(sentence);
-      // The last word of wrangler's is the command, which says it too.
-      expect(error).toMatch(/Running custom build `.*npm run dev and npm run deploy start wrangler` failed/);
-      expect(code).toBe(1);
-    },
-    60_000,
-  );
+  ])("ends `wrangler %s` with a sentence that says what to run", async (command, sentence) => {
+    const { code, out, error } = await run([WRANGLER, ...command.split(" ")], {}, copy);
+    expect(out + error).toContain(`\`wrangler ${command.replace(" --dry-run", "")}\` alone `);
+    expect(out + error).toContain(sentence);
+    // The last word of wrangler's is the command, which says it too.
+    expect(error).toMatch(/Running custom build `.*npm run dev and npm run deploy start wrangler` failed/);
+    expect(code).toBe(1);
+  });
 
   it.each([
     ["of `npm run dev`", "127.0.0.1:8789", "SIGTERM"],

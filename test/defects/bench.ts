@@ -9,7 +9,16 @@ import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
 import type { Outcome, Watcher } from "./tests.ts";
 
 export const root = join(import.meta.dirname, "../..");
-const COPIED = ["src", "drizzle", "test", "package.json", "tsconfig.json", "wrangler.toml", ".oxlintrc.json"];
+const COPIED = [
+  "src",
+  "drizzle",
+  "test",
+  "package.json",
+  "tsconfig.json",
+  "wrangler.toml",
+  ".oxlintrc.json",
+  "LICENSE",
+];
 /** Of one watcher. */
 const TIMEOUT_MS = 180_000;
 
