@@ -13,7 +13,7 @@ export type Command = {
 const NO_REASON = "by the command line";
 
 /** Who runs this command, as far as this machine knows. */
-export function runBy(): string | undefined {
+function runBy(): string | undefined {
   try {
     return userInfo().username;
   } catch {

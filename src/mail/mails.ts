@@ -42,7 +42,7 @@ export type Mails = {
 };
 
 /** What a tenant's owners hear of an operator who looks in, or asks to. */
-export type SupportNews = {
+type SupportNews = {
   email: string;
   tenant: string;
   operator: string;
