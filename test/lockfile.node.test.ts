@@ -28,7 +28,7 @@ it("names the hash of every package, also of those for systems that are not this
 });
 
 it("installs no programs of another C library", () => {
-  const musl = installed.filter(([path]) => /-musl$/.test(path));
+  const musl = installed.filter(([path]) => path.endsWith("-musl"));
   expect(musl.length).toBeGreaterThan(5);
   expect(musl.filter(([, { libc }]) => libc?.join() !== "musl").map(([path]) => path)).toEqual([]);
 });
