@@ -4,7 +4,7 @@ import { defineConfig, type Plugin } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { unstable_readConfig } from "wrangler";
 import { makeAssets } from "../drizzle/assets.ts";
-import { OFFLINE } from "../drizzle/wrangler.ts";
+import { OFFLINE, STARTED } from "../drizzle/wrangler.ts";
 import { testsProduct } from "./support/node/product.ts";
 
 /** What starts processes or reads folders; all else runs inside workerd. */
@@ -19,7 +19,8 @@ const AT_SITES = [
 const root = join(import.meta.dirname, "..");
 const configPath = join(root, "wrangler.toml");
 
-Object.assign(process.env, OFFLINE);
+// STARTED, for the harness of wrangler runs the [build] of wrangler.toml.
+Object.assign(process.env, OFFLINE, STARTED);
 // The Vitest pool does not run wrangler.toml's [build].
 await makeAssets();
 // Tests start many a Node: what it compiles is kept for the next one.

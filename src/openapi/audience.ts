@@ -30,11 +30,10 @@ export function partFor(audience: Audience, whole: unknown): object {
 }
 
 function groupsOf(tags: string[]): { name: string; tags: string[] }[] {
-  const grouped = Object.values(GROUPS).flat();
+  const grouped = new Set(Object.values(GROUPS).flat());
   return Object.entries(GROUPS).map(([name, own]) => ({
     name,
-    tags:
-      own.length > 0 ? own.filter((tag) => tags.includes(tag)) : tags.filter((tag) => !grouped.includes(tag)),
+    tags: own.length > 0 ? own.filter((tag) => tags.includes(tag)) : tags.filter((tag) => !grouped.has(tag)),
   }));
 }
 

@@ -10,8 +10,11 @@
  */
 
 const nonce = document.querySelector("script")?.nonce ?? "";
-const { createElement } = Document.prototype;
-const { setAttribute } = Element.prototype;
+/** What the browser has of this name, before it is changed below. @param {object} of @param {string} name */
+const native = (of, name) => Object.getOwnPropertyDescriptor(of, name) ?? {};
+const createElement = native(Document.prototype, "createElement").value;
+const setAttribute = native(Element.prototype, "setAttribute").value;
+const markup = native(Element.prototype, "innerHTML");
 
 /** @param {string} name @param {ElementCreationOptions} [options] */
 Document.prototype.createElement = function withNonce(name, options) {
@@ -25,7 +28,6 @@ Element.prototype.setAttribute = function byObjectModel(name, value) {
     this.style.cssText = value;
   else setAttribute.call(this, name, value);
 };
-const markup = Object.getOwnPropertyDescriptor(Element.prototype, "innerHTML") ?? {};
 Object.defineProperty(Element.prototype, "innerHTML", {
   ...markup,
   /** @this {Element} @param {unknown} given Text, or a TrustedHTML. */
@@ -33,9 +35,8 @@ Object.defineProperty(Element.prototype, "innerHTML", {
     const text = String(given);
     // Code comes as markup whose style says how wide the numbers of its lines are.
     const [, before, style = ""] = /^((?:<pre>)?<code[^>]*?) style="([^"]*)"/.exec(text) ?? [];
-    if (before === undefined) return markup.set?.call(this, given);
-    markup.set?.call(this, text.replace(` style="${style}"`, ""));
-    this.querySelector("code")?.setAttribute("style", style);
+    markup.set?.call(this, before === undefined ? given : text.replace(` style="${style}"`, ""));
+    if (before !== undefined) this.querySelector("code")?.setAttribute("style", style);
   },
 });
 // Its validator would try whether it may compile code: it may not.
