@@ -17,6 +17,8 @@ const AT_SITES = [
   "test/{erasures,exports,imports,isolation,moves,site,sites,storage}.test.ts",
 ];
 const root = join(import.meta.dirname, "..");
+/** Whoever runs one file after another, as test/defects/tests.ts does, sets the stage for each by himself. */
+const setupOf = (file: string) => (process.env["TEST_STACK"] ? [] : `test/support/node/${file}`);
 const configPath = join(root, "wrangler.toml");
 
 // STARTED, for the harness of wrangler runs the [build] of wrangler.toml.
@@ -79,7 +81,7 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
       ...PRODUCT_NODE_TESTS,
       ...(name === "workers" ? ["test/{moves,sites}.test.ts"] : []),
     ],
-    globalSetup: "test/support/node/postgres.ts",
+    globalSetup: setupOf("postgres.ts"),
     testTimeout: 20_000,
     env: {
       PRODUCT: product,
@@ -99,7 +101,7 @@ const inNode = (name: string, include: string[], plugins: Plugin[] = []) => ({
     name,
     root,
     include,
-    globalSetup: "test/support/node/folder.ts",
+    globalSetup: setupOf("folder.ts"),
     environment: "node" as const,
     isolate: false,
     testTimeout: 30_000,

@@ -3,10 +3,10 @@ import { once } from "node:events";
 import { chmod, cp, mkdtemp, rm, symlink } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import pg from "pg";
-import { startStack, type Stack } from "../../drizzle/local/stack.ts";
+import { startStack } from "../../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../../drizzle/variables.ts";
-import type { Outcome, Watcher } from "./tests.ts";
+import { empty, end, endStage, isThere, provided, type Bench } from "./stage.ts";
+import type { Outcome, Order } from "./tests.ts";
 
 export const root = join(import.meta.dirname, "../..");
 const COPIED = [
@@ -22,8 +22,8 @@ const COPIED = [
 /** Of one watcher. */
 const TIMEOUT_MS = 180_000;
 
-/** A copy of the project, a Postgres, and once tests have run a process for them: one defect after another is looked for in it. */
-export type Bench = { path: string; stack: Stack; tests?: ChildProcess };
+/** A file of tests, and the project of vitest's that runs it. */
+type Watcher = Pick<Order, "project" | "file">;
 
 /** Copies the project into a new folder, where the packages are linked, and starts a Postgres. */
 export async function makeBench(resources: AsyncDisposableStack): Promise<Bench> {
@@ -36,35 +36,21 @@ export async function makeBench(resources: AsyncDisposableStack): Promise<Bench>
   const stack = await startStack({ dir: join(path, "database"), ephemeral: true });
   resources.defer(() => stack.stop());
   const bench: Bench = { path, stack };
+  resources.defer(() => endStage(bench));
   resources.defer(() => endTests(bench));
   return bench;
 }
 
-/** What the watcher says; undefined if it notices nothing. */
-export function look(bench: Bench, watcher: string): Promise<string | undefined> {
+/** What the watcher says; undefined if it notices nothing. `edited` are the files of the copy that a defect is in. */
+export function look(bench: Bench, watcher: string, edited: string[]): Promise<string | undefined> {
   if (watcher === "doctor") return doctor(bench);
-  return watcher === "lint" ? lint(bench.path) : test(bench, testsOf(watcher));
+  return watcher === "lint" ? lint(bench.path) : test(bench, testsOf(watcher), edited);
 }
 
 /** The tests that a watcher's name means, such as `wall`, or `dedicated:sites` in another project of vitest's. */
 function testsOf(name: string): Watcher {
   const [project, file] = name.includes(":") ? name.split(":") : ["workers", name];
   return { project: project ?? "", file: `test/${file}.test.ts` };
-}
-
-/** Leaves nothing in Postgres of what was there before: no database, no role, no setting. */
-async function empty({ superuserUrl }: Stack): Promise<void> {
-  const client = new pg.Client({ connectionString: superuserUrl });
-  await client.connect();
-  try {
-    await client.query("drop database if exists partywall with (force)");
-    const { rows } = await client.query<{ name: string }>(
-      "select quote_ident(rolname) as name from pg_roles where rolname <> current_user and rolname !~ '^pg_'",
-    );
-    for (const { name } of rows) await client.query(`drop role ${name}`);
-  } finally {
-    await client.end();
-  }
 }
 
 /** Runs Node in the copy to its end: its exit code and what it printed. */
@@ -92,20 +78,33 @@ async function run(
  * The name of the first test of the file that fails; undefined if all pass. Throws if none runs, twice: that is no
  * test that notices, and a busy machine may have been the reason.
  */
-async function test(bench: Bench, watcher: Watcher, attempts = 2): Promise<string | undefined> {
+async function test(
+  bench: Bench,
+  watcher: Watcher,
+  edited: string[],
+  attempts = 2,
+): Promise<string | undefined> {
   const { file } = watcher;
-  await empty(bench.stack);
-  const { failed, error } = await outcome(bench, watcher);
+  const { failed, error } = await outcome(bench, watcher, edited);
   if (failed !== undefined) return `${file}: ${failed}`;
   if (error === undefined) return undefined;
   // The process may be the reason as well.
-  await endTests(bench);
-  if (attempts > 1) return test(bench, watcher, attempts - 1);
+  await Promise.all([endTests(bench), endStage(bench)]);
+  if (attempts > 1) return test(bench, watcher, edited, attempts - 1);
   throw new Error(`${file} does not run: ${error.split("\n")[0] ?? ""}`);
 }
 
-/** What the bench's process for tests says of these, or how that process has ended. Starts one if none is there. */
-async function outcome(bench: Bench, watcher: Watcher): Promise<Outcome> {
+/** What the bench's process for tests says of these, or why it cannot. Starts one if none is there. */
+async function outcome(bench: Bench, watcher: Watcher, edited: string[]): Promise<Outcome> {
+  await using resources = new AsyncDisposableStack();
+  const given = await provided(bench, watcher.project, edited, resources).catch(
+    ({ message }: Error): Outcome => ({ error: message }),
+  );
+  return "error" in given ? given : order(bench, { ...watcher, edited, provided: given });
+}
+
+/** The answer of the bench's process for tests, or how that process has ended. */
+async function order(bench: Bench, what: Order): Promise<Outcome> {
   const tests = isThere(bench.tests) ? bench.tests : startTests(bench);
   bench.tests = tests;
   const late = AbortSignal.timeout(TIMEOUT_MS);
@@ -113,7 +112,7 @@ async function outcome(bench: Bench, watcher: Watcher): Promise<Outcome> {
   const { signal } = over;
   late.addEventListener("abort", () => tests.kill(), { signal });
   // Without a callback, a process that has just ended would be an error of this one.
-  tests.send(watcher, () => undefined);
+  tests.send(what, () => undefined);
   try {
     return await Promise.race([
       once(tests, "message", { signal }).then(([answer]) => answer as Outcome),
@@ -126,11 +125,7 @@ async function outcome(bench: Bench, watcher: Watcher): Promise<Outcome> {
   }
 }
 
-const isThere = (tests: ChildProcess | undefined): tests is ChildProcess =>
-  tests !== undefined && tests.connected && tests.exitCode === null && tests.signalCode === null;
-
-function startTests({ path, stack }: Bench): ChildProcess {
-  const { endpoint, postgresPort, superuserUrl } = stack;
+function startTests({ path }: Bench): ChildProcess {
   return fork(join(import.meta.dirname, "tests.ts"), {
     cwd: path,
     env: {
@@ -140,7 +135,7 @@ function startTests({ path, stack }: Bench): ChildProcess {
       TEST: "true",
       VITEST: "true",
       PWD: path,
-      TEST_STACK: JSON.stringify({ endpoint, postgresPort, superuserUrl }),
+      TEST_STACK: "set by the bench",
     },
     stdio: ["ignore", "ignore", "ignore", "ipc"],
   });
@@ -148,10 +143,7 @@ function startTests({ path, stack }: Bench): ChildProcess {
 
 /** Resolves when the bench's process for tests has ended. */
 async function endTests({ tests }: Bench): Promise<void> {
-  if (!isThere(tests)) return;
-  const ended = once(tests, "exit");
-  tests.disconnect();
-  await ended;
+  if (tests) await end(tests);
 }
 
 /** What the linter says first; undefined if nothing. */
@@ -174,7 +166,9 @@ const EXAMINE = `
 type Finding = { code: string; object: string; severity: string };
 
 /** What the doctor finds in a database made from the copy, or why none can be made; undefined if nothing. */
-async function doctor({ path, stack }: Bench): Promise<string | undefined> {
+async function doctor(bench: Bench): Promise<string | undefined> {
+  const { path, stack } = bench;
+  await endStage(bench);
   await empty(stack);
   const variables = { ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`), ...(await makeSecrets()) };
   const examine = ["--input-type=module", "--eval", EXAMINE, "--", "--json", variables.OPERATOR_DATABASE_URL];

@@ -22,7 +22,7 @@ import { TESTS_MIGRATIONS } from "./product.ts";
 
 type Served = Pick<Stack, "endpoint" | "postgresPort" | "superuserUrl" | "stop">;
 
-/** A stack of the run's own, or the one in TEST_STACK, which whoever starts one run after another keeps and empties. */
+/** A stack of the run's own, or the one in TEST_STACK, which whoever sets one stage after another keeps and empties. */
 async function stackOf(given: string | undefined): Promise<Served> {
   if (given) return { ...(JSON.parse(given) as Served), stop: async () => undefined };
   const dir = mkdtempSync(join(tmpdir(), "partywall-test-"));
@@ -77,7 +77,7 @@ async function makeSite(
 }
 
 /** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
-export default async function setup(project: TestProject) {
+export default async function setup(project: Pick<TestProject, "name" | "provide">) {
   leaveOutWhatIsMeant();
   const stack = await stackOf(process.env["TEST_STACK"]);
   const kind = kindOf(project.name);
