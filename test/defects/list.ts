@@ -1734,18 +1734,4 @@ export const DEFECTS: Defect[] = [
     ["node:offline-neon.node"],
     edit("drizzle/local/stack.ts", "`main${extname(import.meta.filename)}`", '"main.ts"'),
   ),
-  broken(
-    "deploy: wrangler alone deploys",
-    ["node:deploy.node"],
-    edit(
-      "drizzle/wrangler-alone.cjs",
-      "sentence && !PARTYWALL_STARTS_WRANGLER",
-      'sentence && WRANGLER_COMMAND === "dev"',
-    ),
-  ),
-  broken(
-    "deploy: connection strings may lead to different databases",
-    ["node:deploy.node"],
-    edit("drizzle/configuration.ts", "if (placeOf(text) === place) return [];", "if (place) return [];"),
-  ),
 ];
