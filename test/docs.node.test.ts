@@ -105,7 +105,7 @@ describe.skipIf(!browser)("in a browser", () => {
       await picture(page, device);
       expect(complaints).toEqual([]);
     },
-    60_000,
+    120_000,
   );
 
   it("lists every operation of the document, grouped as people think", async () => {
@@ -124,7 +124,7 @@ describe.skipIf(!browser)("in a browser", () => {
     const listed = links.flatMap((link) => /#tag\/[^/]+\/([A-Z]+\/.*)$/.exec(link)?.[1] ?? []);
     expect(listed.toSorted()).toEqual(described.toSorted());
     expect(complaints).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
   it("sends a real request with a token, which it keeps nowhere", async () => {
     await using context = await browser?.newContext({ viewport: { width: 1280, height: 900 } });
@@ -141,7 +141,7 @@ describe.skipIf(!browser)("in a browser", () => {
     );
     expect(kept).not.toContain(token);
     expect(complaints).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 });
 
 /** The page, once it shows the reference, and what is wrong with it. */
