@@ -98,7 +98,7 @@ async function test(
 async function outcome(bench: Bench, watcher: Watcher, edited: string[]): Promise<Outcome> {
   await using resources = new AsyncDisposableStack();
   const given = await provided(bench, watcher.project, edited, resources).catch(
-    ({ message }: Error): Outcome => ({ error: message }),
+    ({ message }: Error): { error: string } => ({ error: message }),
   );
   return "error" in given ? given : order(bench, { ...watcher, edited, provided: given });
 }
