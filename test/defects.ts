@@ -2,6 +2,7 @@
  * Breaks the wall on purpose, one way at a time, in a temporary copy of the project, and prints what notices:
  * `node test/defects.ts [part of a name]`. Fails if a defect passes unseen, or if a text to replace is not there. With
  * `--quick`, for a project whose tests have just passed, one who notices is enough; `--check` only looks for the texts.
+ * With `--record`, which plants all and runs each file whole, it writes down for later runs which tests have noticed.
  */
 import { existsSync } from "node:fs";
 import { cp, readdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -11,6 +12,7 @@ import { parseArgs } from "node:util";
 import { look, makeBench, root } from "./defects/bench.ts";
 import { DEFECTS, type Defect, type Edit } from "./defects/list.ts";
 import type { Bench } from "./defects/stage.ts";
+import { testsToRunFirst, record } from "./defects/noticed.ts";
 
 /** The function of a migration that its text up to here is in, or comes after. */
 const functionAt = (text: string) => [...text.matchAll(/FUNCTION ([\w.]+\()/g)].at(-1)?.[1];
@@ -41,16 +43,19 @@ async function edited(path: string, { file, from, to }: Edit, name: string): Pro
 async function hunt(bench: Bench, watch: string[], defect?: Defect): Promise<string[]> {
   const { path } = bench;
   const edits = defect?.edits ?? [];
+  const files = edits.map(({ file }) => file);
+  const names = new Map<string, string[]>();
+  if (options.quick && !options.record)
+    for (const watcher of watch) names.set(watcher, await testsToRunFirst(bench, watcher));
   try {
     for (const change of edits)
       await writeFile(join(path, change.file), await edited(path, change, defect?.name ?? ""));
     const seen: string[] = [];
     for (const watcher of watch) {
-      const line = await look(
-        bench,
-        watcher,
-        edits.map(({ file }) => file),
-      );
+      const known = names.get(watcher) ?? [];
+      const line =
+        (known.length > 0 ? await look(bench, watcher, files, known) : undefined) ??
+        (await look(bench, watcher, files));
       if (line !== undefined) seen.push(line);
       if (line !== undefined && options.quick) break;
     }
@@ -65,10 +70,14 @@ async function hunt(bench: Bench, watch: string[], defect?: Defect): Promise<str
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
-  options: { quick: { type: "boolean", default: false }, check: { type: "boolean", default: false } },
+  options: {
+    quick: { type: "boolean", default: false },
+    check: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
+  },
 });
 const [wanted = ""] = positionals;
-const chosen = DEFECTS.filter(({ name }) => name.includes(wanted));
+const chosen = options.record ? DEFECTS : DEFECTS.filter(({ name }) => name.includes(wanted));
 const stale = await Promise.allSettled(
   chosen.flatMap(({ name, edits }) => edits.map((each) => edited(root, each, name))),
 );
@@ -88,6 +97,7 @@ const alarms = options.quick || !firstBench ? [] : await hunt(firstBench, watche
 if (alarms.length > 0) throw new Error(`without any defect this is reported already: ${alarms.join("; ")}`);
 
 let unseen = 0;
+const noticed: { watch: string[]; seen: string[] }[] = [];
 /** Those first whose tests find the database as it is without them, by the project that runs these: the stage stays. */
 const order = ({ watch: [watcher = ""], edits }: Defect) =>
   `${edits.every(({ file }) => file.startsWith("src/")) ? 0 : 1} ${watcher.includes(":") ? watcher : ""}`;
@@ -100,6 +110,7 @@ async function work(bench: Bench): Promise<void> {
       return [`FAULT: ${error instanceof Error ? error.message : String(error)}`];
     });
     if (seen.length === 0) unseen += 1;
+    noticed.push({ watch: next.watch, seen });
     const [first = "NOTHING", ...others] = seen;
     const seconds = Math.round((performance.now() - began) / 1000);
     console.log(`${`${seconds} s`.padStart(6)}  ${next.name.padEnd(54)}  ${first}`);
@@ -107,5 +118,6 @@ async function work(bench: Bench): Promise<void> {
   }
 }
 await Promise.all(benches.map(work));
+if (options.record) record(noticed);
 console.log(`${chosen.length} defects, ${unseen} unseen`);
 if (unseen > 0) process.exitCode = 1;

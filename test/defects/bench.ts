@@ -23,7 +23,7 @@ const COPIED = [
 const TIMEOUT_MS = 180_000;
 
 /** A file of tests, and the project of vitest's that runs it. */
-type Watcher = Pick<Order, "project" | "file">;
+type Watcher = Pick<Order, "project" | "file" | "names">;
 
 /** Copies the project into a new folder, where the packages are linked, and starts a Postgres. */
 export async function makeBench(resources: AsyncDisposableStack): Promise<Bench> {
@@ -41,10 +41,19 @@ export async function makeBench(resources: AsyncDisposableStack): Promise<Bench>
   return bench;
 }
 
-/** What the watcher says; undefined if it notices nothing. `edited` are the files of the copy that a defect is in. */
-export function look(bench: Bench, watcher: string, edited: string[]): Promise<string | undefined> {
+/**
+ * What the watcher says; undefined if it notices nothing. `edited` are the files of the copy that a defect is in; `names` the
+ * tests of a watcher's that are run alone.
+ */
+export function look(
+  bench: Bench,
+  watcher: string,
+  edited: string[],
+  names?: string[],
+): Promise<string | undefined> {
   if (watcher === "doctor") return doctor(bench);
-  return watcher === "lint" ? lint(bench.path) : test(bench, testsOf(watcher), edited);
+  if (watcher === "lint") return lint(bench.path);
+  return test(bench, { ...testsOf(watcher), ...(names && { names }) }, edited);
 }
 
 /** The tests that a watcher's name means, such as `wall`, or `dedicated:sites` in another project of vitest's. */

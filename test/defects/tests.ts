@@ -10,7 +10,14 @@ import type { Provided } from "./setup.ts";
  * A file of tests, the project of vitest's that runs it, what its tests are given, and the files that are others now than
  * they were before, and will be after.
  */
-export type Order = { project: string; file: string; edited: string[]; provided: Provided };
+export type Order = {
+  project: string;
+  file: string;
+  edited: string[];
+  provided: Provided;
+  /** Runs the tests with these full names alone. */
+  names?: string[];
+};
 /** The first test that fails, or why the file does not run; neither when all its tests pass. */
 export type Outcome = { failed?: string; error?: string };
 
@@ -24,7 +31,7 @@ const options = {
 
 let kept: { project: string; vitest: Vitest; edited: string[] } | undefined;
 
-async function run({ project, file, edited, provided }: Order): Promise<Outcome> {
+async function run({ project, file, edited, provided, names }: Order): Promise<Outcome> {
   const vitest = await vitestFor(project, edited);
   for (const { name, provide } of vitest.projects)
     if (name === project)
@@ -32,6 +39,8 @@ async function run({ project, file, edited, provided }: Order): Promise<Outcome>
   // A failure before this run is no reason to bail out of it.
   vitest.state.idMap.clear();
   vitest.state.filesMap.clear();
+  if (names) vitest.setGlobalTestNamePattern(new RegExp(`^(?:${names.map(patternOf).join("|")})$`));
+  else vitest.resetGlobalTestNamePattern();
   const specifications = await vitest.globTestSpecifications([file]);
   const { testModules, unhandledErrors } = await vitest.runTestSpecifications(specifications);
   // Once what ran them has ended: it would write into the database of the next ones.
@@ -39,10 +48,17 @@ async function run({ project, file, edited, provided }: Order): Promise<Outcome>
   const [failed] = testModules.flatMap(({ children }) => [...children.allTests("failed")]);
   if (failed) return { failed: failed.fullName.replaceAll(" > ", " ") };
   const [module] = testModules;
-  if (module?.state() === "passed" && unhandledErrors.length === 0) return {};
+  if (
+    (module?.state() === "passed" || (names && module?.state() === "skipped")) &&
+    unhandledErrors.length === 0
+  )
+    return {};
   const [error] = [...(module?.errors() ?? []), ...unhandledErrors];
   return { error: messageOf(error) };
 }
+
+/** Matches a name as it is written down, which does not say where a suite's own ends. */
+const patternOf = (name: string) => name.split(" ").map(RegExp.escape).join("(?: > | )");
 
 /** The instance for the project, which knows that these files are edited, and that those before are not any more. */
 async function vitestFor(project: string, edited: string[]): Promise<Vitest> {
