@@ -6,11 +6,12 @@ import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type pg from "pg";
 import { connect, connected } from "../../../drizzle/connected.ts";
-import { localDatabase, prepareLocalDatabase } from "../../../drizzle/local-database.ts";
+import { localDatabase } from "../../../drizzle/local-database.ts";
 import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
 import { addSite } from "../../../drizzle/site-add.ts";
-import { makeDatabaseUrls, makeSecrets } from "../../../drizzle/variables.ts";
+import type { Migrated } from "../../bench/bed.ts";
 import { serve, type Served } from "../../bench/workerd.ts";
+import { startMigrated } from "./cluster.ts";
 import { deployedBundle } from "./deployed.ts";
 import { TESTS_MIGRATIONS } from "./product.ts";
 
@@ -21,6 +22,7 @@ const quiet = { ...TESTS_MIGRATIONS, say: () => undefined };
 const withoutSync = ({ superuserUrl }: Stack) =>
   connected(superuserUrl, async (client) => {
     for (const name of ["fsync", "full_page_writes"]) await client.query(`alter system set ${name} = off`);
+    await client.query("alter system set synchronous_commit = on");
     await client.query("select pg_reload_conf()");
   });
 
@@ -33,7 +35,7 @@ export class House implements AsyncDisposable {
   readonly dir: string;
   readonly first: Stack;
   second: Stack;
-  readonly variables: ReturnType<typeof makeDatabaseUrls> & Awaited<ReturnType<typeof makeSecrets>>;
+  readonly variables: Migrated["variables"];
   /** The superuser, in the control plane's database. */
   root: pg.Client;
   #worker: Served | undefined;
@@ -58,13 +60,11 @@ export class House implements AsyncDisposable {
     // As root, Postgres runs as another user, who then reaches its data here.
     chmodSync(dir, 0o711);
     for (const name of ["first", "second"]) mkdirSync(join(dir, name));
-    const [first, second] = await Promise.all([
-      startStack({ dir: join(dir, "first") }),
+    const [{ stack: first, variables }, second] = await Promise.all([
+      startMigrated({ dir: join(dir, "first") }),
       startStack({ dir: join(dir, "second") }),
     ]);
     await Promise.all([first, second].map(withoutSync));
-    const variables = { ...makeDatabaseUrls(`127.0.0.1:${first.postgresPort}`), ...(await makeSecrets()) };
-    await prepareLocalDatabase(first.superuserUrl, variables, TESTS_MIGRATIONS);
     const root = await connect(first.superuserUrl.replace(/[^/]*$/, "partywall"));
     const house = new House({ first, second, variables, root }, dir, new AsyncDisposableStack());
     await addSite({ name: "own-schema", schema: true }, variables, quiet);
