@@ -38,12 +38,13 @@ export function exampleOf(schema: Schema, known: Record<string, Schema>, name = 
     VALUES[`${name} ${String(type)}`] ??
     VALUES[name] ??
     schema["default"] ??
-    typical(schema)
+    typical(schema, name)
   );
 }
 
-/** The plainest value of a schema whose name says nothing. */
-function typical({ type, minimum = 0 }: Schema): unknown {
+/** The plainest value of a schema of which nothing more is known: of a text, what its member is called. */
+function typical({ type, minimum = 0 }: Schema, name: string): unknown {
   if (type === "boolean") return true;
-  return type === "integer" || type === "number" ? minimum : "…";
+  if (type === "integer" || type === "number") return minimum;
+  return name === "" ? "…" : name.slice(0, 1).toUpperCase() + name.slice(1).replaceAll("_", " ");
 }
