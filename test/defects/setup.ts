@@ -3,19 +3,18 @@
  * parent what the tests are given and what it has read, and stays there for as long as its parent wants it to.
  */
 import { registerHooks } from "node:module";
-import { fileURLToPath } from "node:url";
 import type { ProvidedContext } from "vitest";
 
 /** What tests are given. */
 export type Provided = Partial<ProvidedContext>;
-/** `files` are the modules, of the folder and of packages, that took part. */
+/** `files` are the URLs of the modules, of the folder and of packages, that took part. */
 export type SetUp = { provided: Provided; files: string[] } | { error: string };
 
 const [name = ""] = process.argv.slice(2);
 const files: string[] = [];
 registerHooks({
   load(url, context, next) {
-    if (url.startsWith("file:")) files.push(fileURLToPath(url));
+    files.push(url);
     return next(url, context);
   },
 });

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { chmod, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pathToFileURL } from "node:url";
 import type pg from "pg";
 import { connected } from "../../drizzle/connected.ts";
 import type { Stack } from "../../drizzle/local/stack.ts";
@@ -81,7 +82,9 @@ export const empty = ({ superuserUrl }: Stack): Promise<void> =>
 
 /** Whether these files are code, which no SQL depends on, and whoever set the stage has loaded none of them. */
 const tookNoPart = ({ path }: Bench, { files }: Stage, edited: string[]): boolean =>
-  edited.every((name) => /^(src|test)\/.*\.ts$/.test(name) && !files.has(join(path, name)));
+  edited.every(
+    (name) => /^(src|test)\/.*\.ts$/.test(name) && !files.has(pathToFileURL(join(path, name)).href),
+  );
 
 async function setStage({ path, stack }: Bench, project: string): Promise<Stage> {
   const { endpoint, postgresPort, superuserUrl } = stack;
