@@ -109,7 +109,8 @@ async function outcome(bench: Bench, watcher: Watcher, edited: string[]): Promis
   const given = await provided(bench, watcher.project, edited, resources).catch(
     ({ message }: Error): { error: string } => ({ error: message }),
   );
-  return "error" in given ? given : order(bench, { ...watcher, edited, provided: given });
+  // Awaited here: what is given goes when this returns.
+  return "error" in given ? given : await order(bench, { ...watcher, edited, provided: given });
 }
 
 /** The answer of the bench's process for tests, or how that process has ended. */
