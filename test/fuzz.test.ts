@@ -417,6 +417,8 @@ const UNREACHED = new Set([
   "createSupportToken",
   "approveSupportSession",
   "deleteSupportSession",
+  "deleteOperatorSession",
+  "changeOperatorPassword",
   // The version of the console that is served.
   "getConsoleFile",
 ]);

@@ -30,10 +30,13 @@ beforeAll(async () => {
 /** The subjects of an owner's mails once there are so many. */
 const subjects = async ({ user }: SignedIn, least: number) =>
   (await mailsTo(user.email, least)).map(({ body }) => body.subject);
-/** All of them: nothing more comes, as what there is to mail has been mailed by then. */
-const allSubjects = async (owner: SignedIn, mail = mailAll) => {
+/**
+ * All of them, once there is nothing left to mail and there are so many: a sweep of another file's may have taken some, and
+ * still be at it.
+ */
+const allSubjects = async (owner: SignedIn, least = 0, mail = mailAll) => {
   await mail();
-  return subjects(owner, 0);
+  return subjects(owner, least);
 };
 const mailAll = async () => {
   await mailSupportNews(null);
@@ -91,7 +94,7 @@ describe("of an operator who looks in, a tenant's owners are mailed", () => {
       await enterTenant(gone, ada);
       await subjects(ada, 1);
       await over(gone, ada);
-      expect(await allSubjects(ada, () => sweep(Date.now()))).toEqual([started(ada), ended(ada)]);
+      expect(await allSubjects(ada, 2, () => sweep(Date.now()))).toEqual([started(ada), ended(ada)]);
       expect(await allSubjects(ada)).toHaveLength(2);
     }
   });
@@ -112,7 +115,7 @@ describe("of an operator who looks in, a tenant's owners are mailed", () => {
     await enterTenant(operator, ada);
     Object.assign(settings, begun);
     await Promise.all(Array.from({ length: 5 }, () => mailSupportNews(ada.tenant.id)));
-    expect(await allSubjects(ada)).toEqual([started(ada)]);
+    expect(await allSubjects(ada, 1)).toEqual([started(ada)]);
   });
 });
 
@@ -126,10 +129,10 @@ describe("of a month's limit, a tenant's owners are mailed", () => {
   it("that 80 and 100 % are used, once each, by the next sweep", async () => {
     const ada = await newTenant();
     await warned(ada, 80);
-    expect(await allSubjects(ada, () => sweep(Date.now()))).toEqual([subject(ada, 80)]);
+    expect(await allSubjects(ada, 1, () => sweep(Date.now()))).toEqual([subject(ada, 80)]);
     await warned(ada, 100);
     for (let again = 0; again < 2; again++)
-      expect(await allSubjects(ada)).toEqual([subject(ada, 80), subject(ada, 100)]);
+      expect(await allSubjects(ada, 2)).toEqual([subject(ada, 80), subject(ada, 100)]);
     const [first] = await mailsTo(ada.user.email);
     expect(first?.body.text).toContain("In 2026-11,");
     expect(first?.body.text).toContain("80,000 of the 100,000 units");
@@ -140,7 +143,7 @@ describe("of a month's limit, a tenant's owners are mailed", () => {
     await warned(ada, 80);
     await warned(ada, 100);
     await warned(bob, 80, "25 hours");
-    expect(await allSubjects(ada)).toEqual([subject(ada, 100)]);
+    expect(await allSubjects(ada, 1)).toEqual([subject(ada, 100)]);
     expect(await allSubjects(bob)).toEqual([]);
   });
 
@@ -150,6 +153,6 @@ describe("of a month's limit, a tenant's owners are mailed", () => {
     settings.MAIL_URL = "";
     await mailAll();
     Object.assign(settings, begun);
-    expect(await allSubjects(ada)).toEqual([subject(ada, 80)]);
+    expect(await allSubjects(ada, 1)).toEqual([subject(ada, 80)]);
   });
 });

@@ -59,10 +59,14 @@ it(
     await addOld(owner.tenant.id, owner.user.id, 100, 5000);
     // Not old enough, of some kinds.
     await addOld(owner.tenant.id, owner.user.id, 0, 3);
-    await othersAreSwept(owner, other);
-    await sweep(Date.now());
+    const sessions = (usual["sessions"] ?? 0) + 6;
+    // A sweep of another file's may be at the same rows, and what it holds is left to it: the next one finds what it leaves.
+    for (let sweeps = 0; sweeps < 4 && (await rowsOf(owner.tenant.id))["sessions"] !== sessions; sweeps++) {
+      await othersAreSwept(owner, other);
+      await sweep(Date.now());
+    }
     expect(await rowsOf(owner.tenant.id)).toEqual({
-      sessions: (usual["sessions"] ?? 0) + 6,
+      sessions,
       invitations: 3,
       api_keys: usual["api_keys"],
       // The latest stays, and what has ended lately.
