@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestHarness } from "wrangler";
 import { makeBed } from "./bench/bed.ts";
 import { makeFolder } from "./bench/workerd.ts";
+import { barriers } from "./support/node/barriers.ts";
 import { openBrowser } from "./support/node/browser.ts";
 import { startMigrated } from "./support/node/cluster.ts";
 
@@ -104,8 +105,21 @@ describe.skipIf(!browser)("in a browser", () => {
       expect(await widthOf(page)).toBe(size.viewport.width);
       await picture(page, device);
       expect(complaints).toEqual([]);
+      expect(await barriers(page)).toEqual([]);
     },
     120_000,
+  );
+
+  it.each(["light", "dark"] as const)(
+    "%s where the device is, / has no barrier either",
+    async (colorScheme) => {
+      await using context = await browser?.newContext({ colorScheme, viewport: { width: 320, height: 640 } });
+      const page = await context?.newPage();
+      if (!page) throw new Error("There is no browser.");
+      await page.goto(origin);
+      expect(await barriers(page)).toEqual([]);
+      expect(await widthOf(page)).toBe(320);
+    },
   );
 
   it("lists every operation of the document, grouped as people think", async () => {

@@ -5,7 +5,8 @@ import { html, raw } from "hono/html";
 import { SECURE_HEADERS } from "./gateway.ts";
 
 const STYLE =
-  ":root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}body{max-width:40rem;margin:4rem auto;padding:0 1rem}";
+  ":root{color-scheme:light dark;background:light-dark(#fff,#121212);font:1rem/1.5 system-ui,sans-serif}body{max-width:40rem;margin:4rem auto;padding:0 1rem}" +
+  "a{color:light-dark(#0550ae,#79c0ff)}";
 const styleHash = createHash("sha256").update(STYLE).digest("base64");
 const CONTENT_SECURITY_POLICY = `${SECURE_HEADERS["Content-Security-Policy"]}; style-src 'sha256-${styleHash}'`;
 
@@ -34,8 +35,10 @@ export function answerPage(
           ${raw(`<style>${STYLE}</style>`)}
         </head>
         <body>
-          <h1>${title}</h1>
-          ${content}
+          <main>
+            <h1>${title}</h1>
+            ${content}
+          </main>
         </body>
       </html>`,
   );

@@ -37,6 +37,8 @@ Object.defineProperty(Element.prototype, "innerHTML", {
     const [, before, style = ""] = /^((?:<pre>)?<code[^>]*?) style="([^"]*)"/.exec(text) ?? [];
     markup.set?.call(this, before === undefined ? given : text.replace(` style="${style}"`, ""));
     if (before !== undefined) this.querySelector("code")?.setAttribute("style", style);
+    // Who has no mouse scrolls it as well.
+    for (const code of this.querySelectorAll("pre > code")) code.setAttribute("tabindex", "0");
   },
 });
 // Its validator would try whether it may compile code: it may not.
@@ -55,8 +57,14 @@ const SETTINGS = {
   persistAuth: false,
   defaultHttpClient: { targetKey: "shell", clientKey: "curl" },
   authentication: { preferredSecurityScheme: "accessToken" },
-  customCss:
-    ":root{--scalar-font:system-ui,sans-serif;--scalar-font-code:ui-monospace,SFMono-Regular,Menlo,monospace}",
+  // Scalar's own greys and colours of methods are too close to what is behind them.
+  customCss: `
+    :root { --scalar-font: system-ui, sans-serif; --scalar-font-code: ui-monospace, SFMono-Regular, Menlo, monospace; }
+    .light-mode {
+      --scalar-color-2: #3d3d3d; --scalar-color-3: #595959; --scalar-color-blue: #0b5cad; --scalar-color-green: #0a6b3d;
+      --scalar-color-orange: #8f4400; --scalar-color-yellow: #6f5200; --scalar-color-red: #b3261e;
+    }
+    .dark-mode { --scalar-color-2: #d0d0d0; --scalar-color-3: #b0b0b0; --scalar-color-red: #ff8a80; }`,
 };
 
 /** What an operation is called with, by the client in src/client/client.ts. @param {Operation} operation @param {Api} api */
