@@ -20,7 +20,7 @@ const COPIED = [
   "LICENSE",
 ];
 /** Of one watcher. */
-const TIMEOUT_MS = 180_000;
+const TIMEOUT_MS = 600_000;
 
 /** A file of tests, and the project of vitest's that runs it. */
 type Watcher = Pick<Order, "project" | "file" | "names">;
