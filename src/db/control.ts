@@ -794,7 +794,7 @@ export const operators = control.table(
   ],
 );
 
-/** The sessions of operators: a token names its own, and is worth nothing once that has ended. sign_out_operator() says what else ends. */
+/** The sessions of operators: a token names its own, and is refused once that has ended. end_operator_session() ends more with it. */
 export const operatorSessions = control.table(
   "operator_sessions",
   {

@@ -2,7 +2,7 @@ import { sql, type SQL } from "drizzle-orm";
 import type { Operator, OperatorRole } from "../operator.ts";
 import { operatorDb, rethrow } from "./client.ts";
 
-// What partywall_operator asks by the functions of drizzle/control/0016_operator_functions.sql and 0020_operator_session_functions.sql.
+// What partywall_operator asks by functions: drizzle/control/0016_operator_functions.sql, 0020_operator_session_functions.sql.
 
 /** Who operates, why, and in which request: written down with what is done. `reason` is null where none is asked for. */
 export type Act = { operator: Operator; reason: string | null; requestId: string | null };

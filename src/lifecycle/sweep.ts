@@ -31,7 +31,8 @@ const Due = v.tuple([
 /**
  * Does what is due for tenants without a request of theirs: erases those whose grace period is over, has jobs worked on that
  * have stopped, deletes archives, links and rows whose time is over, erases again who came back from a backup, measures what
- * tenants store, once a day each, adds up what they use, and mails owners what they have to know. One tenant's failure keeps no other waiting; what failed is due the next time.
+ * tenants store, once a day each, adds up what they use, and mails owners of support and of their limits. One tenant's failure
+ * keeps no other waiting; what failed is due the next time.
  */
 export async function sweep(now: number): Promise<void> {
   const [{ closed, stopped, erasing, expired }] = v.parse(Due, await dueWork(IDLE_MINUTES));

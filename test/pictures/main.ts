@@ -5,8 +5,8 @@ import { requestPicture } from "./request.ts";
 import { THEMES } from "./svg.ts";
 import { record, tourPicture, type Scene } from "./tour.ts";
 
-// `node test/pictures/main.ts` draws README's pictures into docs/images/. With `--record http://127.0.0.1:8787` it does the tour first,
-// with a fresh `npm run dev`; `--check` says whether the pictures are what it would draw.
+// `node test/pictures/main.ts` draws README's pictures into docs/images/. With `--record http://127.0.0.1:8787` it first does
+// the tour, which needs a fresh `npm run dev`. `--check` fails when the pictures are not what it would draw.
 
 const root = join(import.meta.dirname, "../..");
 const images = join(root, "docs/images");

@@ -18,7 +18,7 @@ import { TESTS_MIGRATIONS } from "./product.ts";
 const PASSWORD = "correct horse battery staple";
 const quiet = { ...TESTS_MIGRATIONS, say: () => undefined };
 
-/** A killed Postgres loses nothing by it: no test outlives a crash of the machine. */
+/** Does not wait for the disk, which only a crash of the machine needs. Commits are still written: tests kill Postgres. */
 const withoutSync = ({ superuserUrl }: Stack) =>
   connected(superuserUrl, async (client) => {
     for (const name of ["fsync", "full_page_writes"]) await client.query(`alter system set ${name} = off`);
