@@ -2,6 +2,7 @@ import { createHash, type Hash } from "node:crypto";
 import { Readable } from "node:stream";
 import yazl from "yazl";
 import { bindings } from "../env.ts";
+import { takingTurns } from "./steps.ts";
 
 // Archives lie in R2 under their tenant's id, so that all of a tenant's are found when it is erased.
 
@@ -64,7 +65,7 @@ async function* readParts(tenant: string, job: string, name: string, parts: numb
   for (let part = 0; part < parts; part++) {
     const object = await bindings.ARCHIVES.get(partKey(tenant, job, name, part));
     if (!object) throw new Error(`part ${part} of ${name} is not there`);
-    yield* object.body;
+    yield* takingTurns(object.body);
   }
 }
 

@@ -35,6 +35,21 @@ export class Pace {
   }
 }
 
+/** Bytes that are compressed, unpacked or summed up in one go: for some tens of ms, nothing else happens in the isolate. */
+const BYTES_IN_ONE_GO = 2 << 20;
+
+/** Passes the chunks on, and lets whoever shares this isolate have their turn now and then: chunks that are there take no turn. */
+export async function* takingTurns(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    yield chunk;
+    if (bytes < BYTES_IN_ONE_GO) continue;
+    bytes = 0;
+    await scheduler.wait(1);
+  }
+}
+
 /** How often a fence is tried to be set while the tenant's writers keep its lock. */
 const MAX_FLIPS = 20;
 const FLIP_PAUSE_MS = 100;

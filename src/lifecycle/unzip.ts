@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { Readable } from "node:stream";
 import yauzl from "yauzl";
 import { bindings } from "../env.ts";
+import { takingTurns } from "./steps.ts";
 
 /** Reads an object of R2 as yauzl asks for it, in ranges. */
 class ObjectReader extends yauzl.RandomAccessReader {
@@ -89,7 +90,7 @@ export class Archive {
       const stream = await new Promise<Readable>((resolve, reject) =>
         this.#zip.openReadStream(entry, (error, opened) => (error ? reject(error) : resolve(opened))),
       );
-      for await (const chunk of stream) yield chunk as Buffer;
+      for await (const chunk of takingTurns(stream)) yield chunk as Buffer;
     } catch (error) {
       if (error instanceof OutOfReach) throw error;
       throw new BadArchive(`The file ${name} in the archive is damaged.`, { cause: error });
@@ -105,13 +106,14 @@ export class Archive {
     return Buffer.concat(chunks).toString("utf8");
   }
 
-  /** The lines of a file. Throws BadArchive where one has more bytes than `most`. */
-  async *lines(name: string, most: number): AsyncGenerator<string> {
+  /** The lines of a file but for the first so many. Throws BadArchive where one has more bytes than `most`. */
+  async *lines(name: string, most: number, skipped = 0): AsyncGenerator<string> {
     let rest = Buffer.alloc(0);
+    let at = 0;
     for await (const chunk of this.read(name)) {
       let whole = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       for (let end = whole.indexOf(10); end >= 0; end = whole.indexOf(10)) {
-        yield whole.toString("utf8", 0, end);
+        if (at++ >= skipped) yield whole.toString("utf8", 0, end);
         whole = whole.subarray(end + 1);
       }
       if (whole.length > most) throw new BadArchive(`A line of ${name} is too long.`);

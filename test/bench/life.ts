@@ -1,3 +1,4 @@
+import { constants, setPriority } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
 import { aimsTable } from "./aims.ts";
 import { ask, makeFleetBed, makeTenant, signIn } from "./bed.ts";
@@ -39,7 +40,8 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
   const bundle = await bundleDeployed(bench);
   const variables = { ...bed.variables, LOG_REQUESTS: "off" };
   const worker = await serveWhole(bench, bundle, variables, makeFolder(bench));
-  // Where it is deployed, a Workflow does not run in the isolates that serve requests.
+  // Where it is deployed, a Workflow and R2 are at other machines than the neighbours' requests.
+  setPriority(worker.pid, constants.priority.PRIORITY_LOW);
   const neighbours = await serve(bench, bundle, variables);
   const first = await connect(bench, bed.superuserUrl);
   const ground: Ground = {
@@ -142,7 +144,7 @@ export async function life(bench: AsyncDisposableStack, options: Options): Promi
     },
     text: [
       `A tenant of ${shown(rows)} rows is exported, imported into another tenant, and erased, by the Workflows and the R2 that wrangler`,
-      `simulates; the archive has ${shown(archive.byteLength / 1e6, 1)} MB. Another tenant reads and writes 100 times a second meanwhile; its p99 is`,
+      `simulates, in a process of low priority; the archive has ${shown(archive.byteLength / 1e6, 1)} MB. Another tenant reads and writes 100 times a second meanwhile; its p99 is`,
       `${shown(calm, 1)} ms before. The isolate's heap had ${shown(idle.heap)} MiB before, garbage included, and its process, which has the`,
       `simulators too, ${shown(idle.process)} MiB.`,
       "",

@@ -1336,6 +1336,11 @@ export const DEFECTS: Defect[] = [
     edit("src/lifecycle/export.ts", 'if (outcome !== "done") await', 'if (outcome === "failed") await'),
   ),
   broken(
+    "an export keeps the isolate to itself while it compresses",
+    ["exports"],
+    edit("src/lifecycle/steps.ts", "    await scheduler.wait(1);\n", ""),
+  ),
+  broken(
     "an import that is refused takes the tenant's rows along",
     ["imports"],
     edit(
