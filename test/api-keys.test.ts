@@ -432,8 +432,7 @@ describe("last_used_at", () => {
         ([, init]) =>
           String(init?.body).includes("set last_used_at =") && String(init?.body).includes(tenant.id),
       ).length;
-  const untilWritten = (owner: SignedIn, times: number) =>
-    vi.waitFor(() => expect(writes(owner)).toBe(times), 5_000);
+  const untilWritten = (owner: SignedIn, times: number) => expect.poll(() => writes(owner)).toBe(times);
 
   it("is written for all keys at once, and changes neither the ETag nor the audit trail", async () => {
     const owner = await newTenant();
@@ -453,7 +452,7 @@ describe("last_used_at", () => {
       const { last_used_at } = await answered<ApiKey>(200, show(owner, id));
       return last_used_at && Math.abs(Date.now() - Date.parse(last_used_at)) < 10_000;
     };
-    await vi.waitFor(async () => expect(await lastUse(used)).toBe(true), 5_000);
+    await expect.poll(() => lastUse(used)).toBe(true);
     expect(await lastUse(also)).toBe(true);
     expect(await lastUse(unused)).toBeNull();
     expect(writes(owner)).toBe(1);
@@ -482,16 +481,15 @@ describe("last_used_at", () => {
         const { message, tenant } = line as { message: string; tenant?: string };
         return message === "use of API keys not written" && tenant === owner.tenant.id;
       });
-    await vi.waitFor(() => expect(logged()).toHaveLength(1));
+    await expect.poll(logged).toHaveLength(1);
     neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
     expect(await status(second.key)).toBe(200);
-    await vi.waitFor(
-      async () =>
-        expect(
-          await identity`select from api_keys where tenant_id = ${owner.tenant.id} and last_used_at is not null`,
-        ).toHaveLength(2),
-      5_000,
-    );
+    await expect
+      .poll(
+        () =>
+          identity`select from api_keys where tenant_id = ${owner.tenant.id} and last_used_at is not null`,
+      )
+      .toHaveLength(2);
     expect(logged()).toHaveLength(1);
   });
 

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import type { ActingAs } from "../src/authority.ts";
 import { SHARED_PLACE } from "../src/db/places.ts";
 import { makeInvitation } from "../src/identity/invitation.ts";
+import { whileAsleep } from "./support/asleep.ts";
 import {
   ACCOUNT,
   attempt,
@@ -159,29 +160,17 @@ describe("authority: nobody lets in, changes or removes a member whom they may n
 describe("lock_outbox()", () => {
   /** Whether another connection can lock the tenant's head while Bob holds what this call locks. */
   async function isFree(locked: Target): Promise<boolean> {
-    const name = `holder-${crypto.randomUUID()}`;
-    const holding = insideOf(
-      ACCOUNT,
-      bob,
-      `select lock_outbox('${locked.tenant}')`,
-      `select pg_sleep(1), '${name}'`,
-    );
-    await expect
-      .poll(
-        () =>
-          stage.query(
-            `select 1 as there from pg_stat_activity where query like '%${name}%' and wait_event = 'PgSleep'`,
-          ),
-        { interval: 20 },
-      )
-      .toEqual([{ there: 1 }]);
-    const outcome = await attempt(
+    const outcome = await whileAsleep(
       stage,
-      "",
-      [`select head from outbox_heads where tenant_id = '${locked.tenant}' for update nowait`],
-      place,
+      (sleep) => insideOf(ACCOUNT, bob, `select lock_outbox('${locked.tenant}')`, `select ${sleep}`),
+      () =>
+        attempt(
+          stage,
+          "",
+          [`select head from outbox_heads where tenant_id = '${locked.tenant}' for update nowait`],
+          place,
+        ),
     );
-    expect((await holding).error).toBeUndefined();
     if (codeOf(outcome) === "55P03") return false;
     expect(lastRows(outcome)).toHaveLength(1);
     return true;

@@ -1,4 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import { whileAsleep } from "./support/asleep.ts";
+import { AT_SITE } from "./support/site.ts";
 import {
   app,
   asOwner,
@@ -98,33 +100,29 @@ describe("known and said: what is visible of other tenants", () => {
   });
 
   it("the text of a statement that runs, with its literals; a parameter never", async () => {
-    const running = app.transaction([
-      app`select set_config('app.tenant', ${contextOf(ada)}, true)`,
-      app.query(`select pg_sleep(0.6), 'literal of ada', $1::text`, [ada.marker]),
-    ]);
-    const look =
-      "select query from pg_stat_activity where usename = 'partywall_app' and pid <> pg_backend_pid()";
-    let seen = "";
-    await expect
-      .poll(
-        async () => {
-          const outcome = await inside(bob, look);
-          seen += JSON.stringify(outcome);
-          return seen;
-        },
-        { interval: 20 },
-      )
-      .toContain("literal of ada");
+    const look = async () =>
+      JSON.stringify(
+        await inside(
+          bob,
+          "select query from pg_stat_activity where usename = 'partywall_app' and pid <> pg_backend_pid()",
+        ),
+      );
+    const seen = await whileAsleep(
+      AT_SITE.stage,
+      (sleep) =>
+        app.transaction([
+          app`select set_config('app.tenant', ${contextOf(ada)}, true)`,
+          app.query(`select ${sleep}, 'literal of ada', $1::text`, [ada.marker]),
+        ]),
+      look,
+    );
+    expect(seen).toContain("literal of ada");
     expect(seen).not.toContain(ada.marker);
     expect(seen).not.toContain(contextOf(ada).slice(0, 95));
-    await running;
     // Which is why the context is a parameter: as a literal it could be read, and used.
-    const careless = app.query(`select set_config('app.tenant', '${contextOf(carol)}', true), pg_sleep(0.6)`);
-    const done = careless.then(() => undefined);
-    await expect
-      .poll(async () => JSON.stringify(await inside(bob, look)), { interval: 20 })
-      .toContain(contextOf(carol).slice(0, 95));
-    await done;
+    const careless = (sleep: string) =>
+      app.query(`select set_config('app.tenant', '${contextOf(carol)}', true), ${sleep}`);
+    expect(await whileAsleep(AT_SITE.stage, careless, look)).toContain(contextOf(carol).slice(0, 95));
   });
 
   it("the text of another role's statement is hidden", async () => {

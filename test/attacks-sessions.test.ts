@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from "vitest";
+import { whileAsleep } from "./support/asleep.ts";
 import {
   app,
   asOwner,
@@ -224,7 +225,7 @@ describe("a pooled connection that served Ada, then Bob", () => {
 });
 
 describe("timing", () => {
-  const SLEEP_MS = 300;
+  const SLEEP_MS = 1_000;
   /** How long a statement takes inside Postgres, in ms. */
   async function took(t: Target, statement: string): Promise<number> {
     const now = "select extract(epoch from clock_timestamp()) * 1000 as ms";
@@ -241,21 +242,20 @@ describe("timing", () => {
       "a predicate that sleeps",
       // Of a column: what looks at none may run once for each row of the table, and tells their number alone.
       (t) =>
-        `select from projects where tenant_id = '${t.tenant}' and pg_sleep(0.3 + 0 * length(name)) is null`,
+        `select from projects where tenant_id = '${t.tenant}' and pg_sleep(1 + 0 * length(name)) is null`,
     ],
-    ["a sleep for each of the rows", (t) => `select pg_sleep(0.3) from projects where id = '${t.project}'`],
+    ["a sleep for each of the rows", (t) => `select pg_sleep(1) from projects where id = '${t.project}'`],
     [
       "a sleep if a guess is right",
-      (t) =>
-        `select case when exists (select from projects where name = '${t.marker}') then pg_sleep(0.3) end`,
+      (t) => `select case when exists (select from projects where name = '${t.marker}') then pg_sleep(1) end`,
     ],
     [
       "a sleep for each first letter",
-      (t) => `select pg_sleep(0.3) from tasks where title like '${t.marker.slice(0, 12)}%' limit 1`,
+      (t) => `select pg_sleep(1) from tasks where title like '${t.marker.slice(0, 12)}%' limit 1`,
     ],
     [
       "a sleep in a join",
-      (t) => `select from tasks, lateral (select pg_sleep(0.3)) s where project_id = '${t.project}'`,
+      (t) => `select from tasks, lateral (select pg_sleep(1)) s where project_id = '${t.project}'`,
     ],
   ])("%s takes no time for another tenant's rows, and its time for one's own", async (_, statement) => {
     expect(await took(bob, statement(ada))).toBeLessThan(SLEEP_MS);
@@ -294,22 +294,13 @@ describe("denial of service", () => {
   });
 
   it("cuts a wait for a lock when its time is up", async () => {
-    const holder = inside(
-      bob,
-      `select from projects where id = '${bob.project}' for update`,
-      "select pg_sleep(1)",
+    const lock = `select from projects where id = '${bob.project}' for update`;
+    const waiter = await whileAsleep(
+      AT_SITE.stage,
+      (sleep) => inside(bob, lock, `select ${sleep}`),
+      () => inside(bob, "set local lock_timeout = '20ms'", lock),
     );
-    await expect
-      .poll(async () => {
-        const waiter = await inside(
-          bob,
-          "set local lock_timeout = '20ms'",
-          `select from projects where id = '${bob.project}' for update`,
-        );
-        return codeOf(waiter);
-      })
-      .toBe("55P03");
-    expect((await holder).error).toBeUndefined();
+    expect(codeOf(waiter)).toBe("55P03");
   });
 
   it("keeps no advisory lock beyond its request", async () => {
@@ -358,14 +349,17 @@ describe("denial of service", () => {
   });
 
   it("lets no session of another role be cancelled or ended", async () => {
-    // The driver sends a query only when somebody waits for it.
-    const sleeping = AT_SITE.courier`select pg_sleep(2), 'sleeper'`.then((rows) => rows);
     const find = "select pid from pg_stat_activity where usename = 'partywall_account' limit 1";
-    await expect.poll(async () => lastRows(await inside(bob, find)), { timeout: 10_000 }).toHaveLength(1);
-    for (const how of ["pg_cancel_backend", "pg_terminate_backend"])
-      expect(await inside(bob, `select ${how}(pid) from (${find}) s`)).toMatchObject({
-        error: { code: "42501" },
-      });
-    await expect(sleeping).resolves.toHaveLength(1);
+    await whileAsleep(
+      AT_SITE.stage,
+      (sleep) => AT_SITE.courier.query(`select ${sleep}`),
+      async () => {
+        expect(lastRows(await inside(bob, find))).toHaveLength(1);
+        for (const how of ["pg_cancel_backend", "pg_terminate_backend"])
+          expect(await inside(bob, `select ${how}(pid) from (${find}) s`)).toMatchObject({
+            error: { code: "42501" },
+          });
+      },
+    );
   });
 });

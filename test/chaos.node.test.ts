@@ -12,10 +12,11 @@ import { faultsOf, type History } from "./support/node/history.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
 
 // The whole Worker on bare workerd with a real Postgres, both killed and stalled while clients go on, and answers lost
-// between them. CHAOS_SECONDS=600 npm test -- test/chaos.node.test.ts goes on for longer.
+// between them, for as long as it takes until enough was done that could be lost.
+// CHAOS_SECONDS=600 npm test -- test/chaos.node.test.ts goes on for longer.
 
 const SECONDS = Number(process.env["CHAOS_SECONDS"] ?? 20);
-/** Between one fault and the next, and for how long a stall lasts. */
+/** Between one fault and the next, at least; and for how long a stall lasts. */
 const CALM_MS = 700;
 const STALL_MS = 1_000;
 /** A client asks again after so long. */
@@ -25,6 +26,9 @@ const RENEWED_MS = 300_000;
 /** A refresh whose answer was lost is good again for 20 s; a repeat that comes later may be refused. */
 const GRACE_MS = 15_000;
 const LIMIT = { units: 60, ms: 2_000 };
+/** What clients must have done before it is over. */
+const ENOUGH: Done = { written: 20, admitted: 2 * LIMIT.units, signedOut: 2 };
+type Done = Record<"written" | "admitted" | "signedOut", number>;
 
 const resources = new AsyncDisposableStack();
 const agent = new Agent({ keepAlive: true, maxSockets: 200 });
@@ -54,7 +58,8 @@ beforeAll(
     ]);
     history = await live();
   },
-  120_000 + SECONDS * 1000,
+  // A machine that is busy with other tests has time.
+  300_000 + SECONDS * 1000,
 );
 afterAll(() => resources.disposeAsync());
 
@@ -139,7 +144,7 @@ async function live(): Promise<History> {
   // Everybody is signed in before anything breaks.
   for (const token of Object.values(tokens)) await token();
   const until = Date.now() + SECONDS * 1000;
-  const goesOn = () => Date.now() < until;
+  const goesOn = () => Date.now() < until || !isEveryFaultMade() || !isMore(doneIn(lived), ENOUGH);
   const keep = async (act: (turn: number) => Promise<void>, who: number) => {
     for (let turn = 0; goesOn(); turn++) await act(turn * 100 + who);
   };
@@ -149,7 +154,7 @@ async function live(): Promise<History> {
     ...[0, 1, 2, 3].map((who) => keep(() => beLimited(lived, tokens.limited), who)),
     ...[0, 1, 2].map((who) => keep(() => haveSession(lived, tokens.signs, goesOn), who)),
   ];
-  await breakThings(goesOn);
+  await breakThings(lived, goesOn);
   await Promise.all(clients);
 
   const token = await tokens.writes();
@@ -163,6 +168,15 @@ async function live(): Promise<History> {
   await useEnded(lived);
   return lived;
 }
+
+const doneIn = ({ writes, admitted, signOuts }: History): Done => ({
+  written: writes.filter(({ acknowledged }) => acknowledged).length,
+  admitted: admitted.length,
+  signedOut: signOuts.length,
+});
+
+const isMore = (done: Done, than: Done): boolean =>
+  done.written > than.written && done.admitted > than.admitted && done.signedOut > than.signedOut;
 
 async function write(lived: History, token: () => Promise<string>, name: string, goesOn: () => boolean) {
   const entry = { name, acknowledged: false };
@@ -299,12 +313,16 @@ const FAULTS: Record<string, () => Promise<void>> = {
   },
 };
 
-/** One fault after the other, all of them at least once. */
-async function breakThings(goesOn: () => boolean): Promise<void> {
-  for (let round = 0; goesOn() || round === 0; round++)
+const isEveryFaultMade = (): boolean => Object.keys(FAULTS).every((name) => made[name] !== undefined);
+
+/** One fault after the other; between two, clients get something of each kind done. */
+async function breakThings(lived: History, goesOn: () => boolean): Promise<void> {
+  while (goesOn())
     for (const [name, make] of Object.entries(FAULTS)) {
-      if (round > 0 && !goesOn()) return;
+      const before = doneIn(lived);
       await delay(CALM_MS);
+      while (goesOn() && !isMore(doneIn(lived), before)) await delay(AGAIN_MS);
+      if (!goesOn()) return;
       await make();
       made[name] = (made[name] ?? 0) + 1;
     }
@@ -315,12 +333,10 @@ it("loses no acknowledged write, writes none twice, admits nothing over a limit 
 });
 
 it("control: every fault was made, and clients noticed", () => {
-  expect(Object.keys(made)).toEqual(Object.keys(FAULTS));
+  expect(isEveryFaultMade()).toBe(true);
   expect(heard[0]).toBeGreaterThan(0);
   expect(heard[503]).toBeGreaterThan(0);
-  expect(history.writes.filter(({ acknowledged }) => acknowledged).length).toBeGreaterThan(20);
-  expect(history.admitted.length).toBeGreaterThan(2 * LIMIT.units);
-  expect(history.signOuts.length).toBeGreaterThan(2);
+  expect(isMore(doneIn(history), ENOUGH)).toBe(true);
 });
 
 describe("control: it would be noticed", () => {

@@ -5,6 +5,7 @@ import { Deadline } from "../src/deadline.ts";
 import { auditEvents, idempotencyKeys } from "../src/db/site.ts";
 import { projects } from "./support/product/schema.ts";
 import type { TenantDb } from "../src/tenant-db.ts";
+import { whileAsleep } from "./support/asleep.ts";
 import { countCalls } from "./support/calls.ts";
 import {
   answered,
@@ -15,6 +16,7 @@ import {
   type Row,
   type SignedIn,
 } from "./support/client.ts";
+import { AT_SITE } from "./support/site.ts";
 
 let ada: SignedIn;
 beforeEach(async () => {
@@ -262,21 +264,16 @@ describe("a key", () => {
 
   it("whose first request is not done for long is answered with 409", async () => {
     const key = newKey();
-    const holding = rowsOf(ada).write((db) => ({
-      key: db.insert(idempotencyKeys).values({ key, request_hash: new Uint8Array(32) }),
-      held: db.execute(sql`select pg_sleep(6)`),
-    }));
-    const sleeping = sql`select from pg_stat_activity where wait_event = 'PgSleep'`;
-    await vi.waitUntil(
-      async () => {
-        const { sleepers } = await rowsOf(ada).read((db) => ({ sleepers: db.execute(sleeping) }));
-        return sleepers.rows.length > 0;
-      },
-      { timeout: 5000 },
+    const response = await whileAsleep(
+      AT_SITE.stage,
+      (sleep) =>
+        rowsOf(ada).write((db) => ({
+          key: db.insert(idempotencyKeys).values({ key, request_hash: new Uint8Array(32) }),
+          held: db.execute(sql.raw(`select ${sleep}`)),
+        })),
+      () => post(key),
     );
-    const response = await post(key);
     expect(response.headers.get("retry-after")).toBe("1");
     expect(await answered(409, response)).toMatchObject({ type: "/problems/idempotency_key_in_use" });
-    await holding;
   });
 });

@@ -82,7 +82,7 @@ describe("a tenant's outbox", () => {
     expect(kept.length).toBeGreaterThan(0);
     await crash(ada.tenant.id);
     expect(await statusOf(ada.token)).toBe(200);
-    await vi.waitFor(async () => expect(await entries()).toEqual([]));
+    await expect.poll(entries).toEqual([]);
   });
 
   it("is read in pages, whole, by an object that was away for long", async () => {
@@ -152,7 +152,7 @@ describe("a tenant's object", () => {
     await db`update memberships set role = role where tenant_id = ${ada.tenant.id} and user_id = ${bea.user.id}`;
     // Its first reading finds that the database is older.
     expect(await statusOf(ada.token)).toBe(200);
-    await vi.waitFor(async () => expect(await statusOf(bea.token)).toBe(401));
+    await expect.poll(() => statusOf(bea.token)).toBe(401);
     const { token } = await anotherSession(bea);
     await answered(204, request("DELETE", "/v1/sessions/current", { token }));
     expect(await statusOf(token)).toBe(401);

@@ -152,10 +152,7 @@ describe("a rotation under load", () => {
     /** Lets the load go on for a while, under what has just changed. */
     const served = async () => {
       const enough = statuses.length + 15;
-      await vi.waitFor(() => expect(statuses.length).toBeGreaterThan(enough), {
-        timeout: 5000,
-        interval: 10,
-      });
+      await expect.poll(() => statuses.length, { interval: 10 }).toBeGreaterThan(enough);
     };
     const used = async (key: NamedKey) => (await opened(key)).error === undefined;
     try {

@@ -18,6 +18,8 @@ const AT_SITES = [
 ];
 const root = join(import.meta.dirname, "..");
 /** Whoever runs one file after another, as test/defects/tests.ts does, sets the stage for each by himself. */
+/** A slow machine has time for what a test waits for; what never comes fails the test all the same. */
+const patience = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } };
 const setupOf = (file: string) => (process.env["TEST_STACK"] ? [] : `test/support/node/${file}`);
 const configPath = join(root, "wrangler.toml");
 
@@ -82,7 +84,7 @@ const inWorkerd = (name: string, include: string[], product: string, plugins: Pl
       ...(name === "workers" ? ["test/{moves,sites}.test.ts"] : []),
     ],
     globalSetup: setupOf("postgres.ts"),
-    testTimeout: 20_000,
+    ...patience,
     env: {
       PRODUCT: product,
       // The same properties hold at every site: what runs again with tenants elsewhere looks for what is different there.
@@ -104,7 +106,7 @@ const inNode = (name: string, include: string[], plugins: Plugin[] = []) => ({
     globalSetup: setupOf("folder.ts"),
     environment: "node" as const,
     isolate: false,
-    testTimeout: 30_000,
+    ...patience,
   },
 });
 
