@@ -66,6 +66,8 @@ const page = (title: string, body: ReturnType<typeof html>) =>
     </html>`;
 
 const STYLE = `
+:root { color-scheme: light dark; background: light-dark(#fff, #121212); }
+a { color: light-dark(#0550ae, #79c0ff); }
 body { margin: 0; font-family: system-ui, sans-serif; line-height: 1.5; overflow-wrap: anywhere; }
 main { max-width: 44rem; margin: 0 auto; padding: 16px; }
 h1 { font-size: 1.4rem; } h2 { font-size: 1rem; }

@@ -5,6 +5,7 @@ import type { Browser } from "playwright-core";
 import { afterAll, expect, it, onTestFinished } from "vitest";
 import { startMailbox } from "../drizzle/mailbox.ts";
 import { makeFolder } from "./bench/workerd.ts";
+import { barriers } from "./support/node/barriers.ts";
 import { openBrowser } from "./support/node/browser.ts";
 
 // The mailbox of `npm run dev`.
@@ -107,3 +108,23 @@ it.skipIf(!browser)("opens the link in the HTML from a phone, and is no wider th
     await (await opened).waitForURL(target);
   }
 });
+
+it.skipIf(!browser).each(["light", "dark"] as const)(
+  "keeps nobody out where the device is %s, and its policy stops nothing that it needs",
+  async (colorScheme) => {
+    const { url, post } = await mailbox();
+    await post(MAIL);
+    await using context = await browser?.newContext({ colorScheme });
+    const page = await context?.newPage();
+    if (!page) throw new Error("There is no browser.");
+    const complaints: string[] = [];
+    page.on("console", (message) => complaints.push(message.text()));
+    for (const path of ["", "1"]) {
+      await page.goto(url + path);
+      expect(complaints.splice(0)).toEqual([]);
+      expect(await barriers(page)).toEqual([]);
+      // axe-core itself cannot speak to the mail's frame.
+      complaints.length = 0;
+    }
+  },
+);
