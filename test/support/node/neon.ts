@@ -89,7 +89,7 @@ async function answer(
   if (authorization !== `Bearer ${key}`) return refuse(401, "UNAUTHORIZED");
   if (query["org_id"] !== org) return refuse(404, "ORG_NOT_FOUND");
   const granularity = query["granularity"] as Granularity;
-  const [from = NaN, to = NaN] = ["from", "to"].map((name) => rounded(query[name] ?? "", granularity));
+  const [from = NaN, to = NaN] = ["from", "to"].map((end) => rounded(query[end] ?? "", granularity));
   const metrics = (query["metrics"] ?? "").split(",");
   if (!(from < to) || !(granularity in LOOKBACK_MS) || !metrics.every((metric) => METRICS.has(metric)))
     return refuse(400, "BAD_REQUEST");
