@@ -57,11 +57,12 @@ export function readConfiguration({ env, envFile }: Sources): Configuration {
     ...faultsOfSettings({ ...vars, ...values, ...(bound && { EMAIL: "bound" }) }),
     ...faultsOfMigration(variables),
   ];
-  if (vars["NEON_FETCH_ENDPOINT"])
-    faults.push({
-      name: "NEON_FETCH_ENDPOINT",
-      sentence: "NEON_FETCH_ENDPOINT is set, and a deployed Worker asks Neon itself. Leave it empty.",
-    });
+  for (const name of ["NEON_FETCH_ENDPOINT", "NEON_API_URL"])
+    if (vars[name])
+      faults.push({
+        name,
+        sentence: `${name} is set, and a deployed Worker asks Neon itself. Leave it empty.`,
+      });
   if (faults.length === 0) faults.push(...faultsOfLogins(variables));
   if (faults.length > 0) throw new Error(describe(faults, sourceOf));
   return { secrets: values, variables, sourceOf, notes: notesOn(file, envFile, [...required, ...OWN]) };

@@ -3,6 +3,7 @@ import { SHARED_SITE } from "../src/db/places.ts";
 import { bringUpToDate, FleetError, withFleet, type FleetOptions } from "./fleet.ts";
 import { schemaOf } from "./lineage.ts";
 import { connected } from "./connected.ts";
+import { neonProjectOf, writeNeonProject } from "./site-project.ts";
 import {
   MIGRATOR,
   directHost,
@@ -22,6 +23,8 @@ export type NewSite = {
   /** A schema of its own, beside others in the database. */
   schema: boolean;
   region?: string | undefined;
+  /** The id of the Neon project that it is in; "none" for none; what was said before unless it is given. */
+  neonProject?: string | undefined;
 };
 
 /** Which server a role's comment names: roles belong to a whole Postgres server, and so do their passwords. */
@@ -43,7 +46,10 @@ export const addSite = (of: NewSite, variables: SiteVariables, options: FleetOpt
       throw new Error(
         `The site ${neighbour.name} is there already: ${whereIs(site)}. Give --schema for another one beside it.`,
       );
+    const { neonProject } = of;
+    const project = neonProject === undefined ? undefined : neonProjectOf(neonProject, site.server);
     if (!known) await insert(control, site);
+    if (project !== undefined) await writeNeonProject(control, site.name, project);
     if (of.databaseUrl !== undefined && site.host !== null)
       await enter(of.databaseUrl, known ?? site, variables);
     const failures = await bringUpToDate([known ?? site], variables, options);

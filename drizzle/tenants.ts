@@ -22,6 +22,7 @@ import {
   restoreTenant,
   resumeMove,
 } from "./moves/commands.ts";
+import { setNeonProject } from "./site-project.ts";
 import { rotateSite } from "./site-rotate.ts";
 import { whereIs } from "./sites.ts";
 import { loadVariables, readDevVars, siteVariables } from "./variables.ts";
@@ -35,6 +36,8 @@ const USAGE = `npm run tenants -- <command>
            [--schema]                     a schema of its own instead; without a URL in the control plane's database
            [--region <region>]            where it is, if its host does not say so
            [--local]                      instead of a URL: a new database at the second local server of \`npm run dev\`
+           [--neon-project <id>]          the Neon project that it is in, for what its tenant costs
+  site set <name> --neon-project <id>     says later which Neon project a site is in, or none
   site list                               all sites
   site rotate <name>                      new passwords and context keys for a site's server
   move <slug> --to shared|schema|<site>   moves a tenant while it works: to the shared site, to a schema of its own in
@@ -59,6 +62,7 @@ const TEXTS = [
   "owner",
   "database-url",
   "region",
+  "neon-project",
   "to",
   "rate",
   "from",
@@ -110,6 +114,7 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
         databaseUrl: flags.local ? await localDatabase(name ?? "") : flags["database-url"],
         schema: flags.schema,
         region: flags.region,
+        neonProject: flags["neon-project"],
       },
       variables(),
       { say: (line) => flags.json || console.log(`· ${line}`) },
@@ -128,10 +133,25 @@ const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> 
       },
     };
   },
+  "site set": async ([name], { "neon-project": project }) => {
+    if (!name || !project)
+      throw new Error("Say which site and what of it: site set <name> --neon-project <id>|none");
+    const done = await setNeonProject(name, project, variables());
+    return { lines: [done], data: { done } };
+  },
   "site list": async () => {
     const found = await read((client) => client.query<Record<string, unknown>>(SITES));
     return {
-      lines: table(found.rows, ["name", "kind", "region", "host", "database", "schema", "tenants"]),
+      lines: table(found.rows, [
+        "name",
+        "kind",
+        "region",
+        "host",
+        "database",
+        "schema",
+        "neon_project",
+        "tenants",
+      ]),
       data: found.rows,
     };
   },
@@ -245,7 +265,7 @@ select t.id, t.slug, t.name, t.plan, t.status, t.site, s.kind, s.region, s.host,
 from control.tenants t join control.sites s on s.name = t.site`;
 
 const SITES = `
-select s.name, s.kind, s.region, s.host, s.database, s.schema, s.generation, s.rotated_at,
+select s.name, s.kind, s.region, s.host, s.database, s.schema, s.neon_project, s.generation, s.rotated_at,
   (select count(*)::int from control.tenants t where t.site = s.name) as tenants
 from control.sites s order by s.kind <> 'shared', s.name`;
 

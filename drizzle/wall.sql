@@ -47,8 +47,10 @@ GRANT SELECT, INSERT (issuer, audience, role_claim, role_map, default_role, emai
 	suspended_at, updated_at), DELETE ON control.issuers TO partywall_account;
 GRANT SELECT (id, email, issuer_id, subject, version, email_verified_at), INSERT (email, issuer_id, subject), UPDATE (email)
 	ON control.users TO partywall_account;
--- tell() and drop_outbox() write them, as their owner. A tenant sees where its own content is.
-GRANT SELECT ON control.outbox, control.outbox_heads, control.sites TO partywall_account;
+-- tell() and drop_outbox() write them, as their owner. A tenant sees where its own content is, and not what that is billed as.
+GRANT SELECT ON control.outbox, control.outbox_heads TO partywall_account;
+GRANT SELECT (name, kind, schema, server, host, database, secret, generation, region)
+	ON control.sites TO partywall_account, partywall_identity;
 GRANT EXECUTE ON FUNCTION control.drop_outbox(bigint), control.commit_move(uuid, integer) TO partywall_account;
 -- Exports and imports: a tenant sees its own, and begin_job() and what follows it write them.
 GRANT SELECT (id, tenant_id, kind, progress, result, started_at, finished_at, outcome, kept_until)
@@ -81,7 +83,7 @@ GRANT EXECUTE ON FUNCTION control.is_own_session(uuid, uuid), control.keep_link(
 	control.end_account(uuid, uuid, text), control.reset_factors(uuid) TO partywall_identity;
 GRANT SELECT, INSERT, UPDATE ON control.sessions TO partywall_identity;
 GRANT SELECT, DELETE ON control.invitations TO partywall_identity;
-GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads, control.sites TO partywall_identity;
+GRANT SELECT ON control.issuers, control.api_keys, control.outbox, control.outbox_heads TO partywall_identity;
 -- What has to be done for tenants without a request of theirs, and the erasures that are done.
 GRANT SELECT ON control.jobs, control.erasures TO partywall_identity;
 GRANT EXECUTE ON FUNCTION control.begin_erasure(uuid), control.erase_tenant(uuid), control.note_erasure(uuid, text, jsonb),

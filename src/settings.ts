@@ -100,6 +100,19 @@ export const VARIABLES = {
     v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url())])),
     "the URL of a local Neon endpoint, or nothing for Neon itself",
   ],
+  NEON_API_KEY: [
+    v.pipe(v.optional(v.string(), ""), v.regex(/^[!-~]*$/)),
+    "a key of Neon's API, for what tenants' own projects use, or nothing",
+  ],
+  NEON_ORG_ID: [
+    v.pipe(v.optional(v.string(), ""), v.regex(/^[a-z0-9-]*$/)),
+    "the id of the Neon organization with tenants' own projects, such as org-ocean-art-12345678; nothing without NEON_API_KEY",
+  ],
+  // Loopback alone: to any other address the key would be given away.
+  NEON_API_URL: [
+    v.pipe(v.optional(v.string(), ""), v.regex(/^(http:\/\/(127\.0\.0\.1|localhost)(:\d+)?)?$/)),
+    "an http origin on this machine that answers as Neon's API, for tests only, or nothing for Neon itself",
+  ],
   TENANT_CONTEXT_KEYS: [keyRing, KEY_RING],
   SITE_KEYS: [keyRing, KEY_RING],
   SIGNUP_SITE: [
@@ -217,8 +230,8 @@ const Settings = v.object(
 );
 
 /**
- * A service that sends mail has to be told from whom, only tests hash passwords cheaply, and a team lets people through to more
- * than this API.
+ * A service that sends mail has to be told from whom, only tests hash passwords cheaply, a team lets people through to more
+ * than this API, and Neon's API asks for the organization.
  */
 const Consistent = v.pipe(
   Settings,
@@ -243,6 +256,13 @@ const Consistent = v.pipe(
       ({ ACCESS_TEAM_URL, ACCESS_AUD }) => (ACCESS_TEAM_URL === "") === (ACCESS_AUD === ""),
     ),
     ["ACCESS_AUD"],
+  ),
+  v.forward(
+    v.partialCheck(
+      [["NEON_API_KEY"], ["NEON_ORG_ID"]],
+      ({ NEON_API_KEY, NEON_ORG_ID }) => NEON_API_KEY === "" || NEON_ORG_ID !== "",
+    ),
+    ["NEON_ORG_ID"],
   ),
 );
 

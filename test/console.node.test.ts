@@ -14,6 +14,7 @@ import { openBrowser } from "./support/node/browser.ts";
 import { startMigrated } from "./support/node/cluster.ts";
 import { deployedBundle } from "./support/node/deployed.ts";
 import { startMail } from "./support/node/mail.ts";
+import { startNeon } from "./support/node/neon.ts";
 
 // The operators' console in a real browser, on the Worker as it would be deployed and tenants that have lived for months.
 
@@ -28,10 +29,11 @@ let worker: Served;
 let origin: string;
 let variables: Migrated["variables"];
 let mail: Awaited<ReturnType<typeof startMail>>;
+let neon: Awaited<ReturnType<typeof startNeon>>;
 
 beforeAll(async () => {
-  mail = await startMail();
-  resources.defer(() => mail.stop());
+  [mail, neon] = await Promise.all([startMail(), startNeon()]);
+  for (const service of [mail, neon]) resources.defer(() => service.stop());
   const bed = await makeBed(resources, 8, async (options) => {
     const migrated = await startMigrated(options);
     ({ variables } = migrated);
@@ -39,7 +41,13 @@ beforeAll(async () => {
   });
   await seedLife(variables);
   const bundle = await deployedBundle();
-  const settings = { MAIL_URL: mail.url, MAIL_FROM: "accounts@console.test" };
+  const settings = {
+    MAIL_URL: mail.url,
+    MAIL_FROM: "accounts@console.test",
+    NEON_API_URL: neon.origin,
+    NEON_API_KEY: neon.key,
+    NEON_ORG_ID: neon.org,
+  };
   worker = await serve(resources, bundle, { ...bed.variables, ...settings });
   origin = `http://127.0.0.1:${worker.port}`;
 }, 120_000);
@@ -367,6 +375,39 @@ describe.skipIf(!browser)("in a browser", { timeout: 60_000 }, () => {
     expect(amounts.length).toBeGreaterThan(4);
     const total = money(await cost.locator(".total b").innerText());
     expect(amounts.reduce((sum, amount) => sum + money(amount), 0)).toBeCloseTo(total, 2);
+  });
+
+  it("says of a cost by Neon's figures which those are, and why they are not there", async () => {
+    const billed = await signUp(worker, "billed");
+    const today = new Date().toISOString().slice(0, 10);
+    const post = (action: string, body: string) =>
+      fetch(`${neon.origin}/quiet-dawn-1/${action}`, { method: "POST", body });
+    await post("use", JSON.stringify({ [today]: { compute_unit_seconds: 7200 } }));
+    await connected(variables.MIGRATION_DATABASE_URL, (control) =>
+      control.query(`set role partywall_owner;
+        insert into control.sites (name, kind, schema, server, host, database, secret, neon_project)
+          values ('billed', 'dedicated', 'public', 'billed', '127.0.0.1:1', 'billed', 'aaaaaaaa', 'quiet-dawn-1');
+        update control.tenants set site = 'billed' where slug = 'billed'`),
+    );
+    await using visitor = await enter("viewer", `/tenants/${billed.tenantId}`);
+    const { page } = visitor;
+    await at(page, "billed");
+    const cost = page.getByRole("region", { name: "Cost" });
+    await cost.getByText("What Neon bills is by its own figures of the project quiet-dawn-1").waitFor();
+    const compute = cost.getByRole("row", { name: /^Database compute/ });
+    expect(await compute.getByRole("cell").allInnerTexts()).toEqual(
+      expect.arrayContaining(["Neon's", "2 CU-hour", "$0.212"]),
+    );
+    expect(await cost.getByRole("row", { name: /^Workers requests/ }).innerText()).toContain("Own");
+    await connected(variables.MIGRATION_DATABASE_URL, (control) =>
+      control.query(`set role partywall_owner;
+        update control.sites set neon_project = 'quiet-dawn-2' where name = 'billed'`),
+    );
+    await page.reload();
+    await signIn(page, await newOperator("viewer"));
+    await at(page, "billed");
+    await cost.getByText("are not in it: it knows no such project, or nothing that it used.").waitFor();
+    expect(await cost.getByText("Neon's", { exact: true }).count()).toBe(0);
   });
 
   it("closes a tenant only when its slug is typed, and restores it", async () => {

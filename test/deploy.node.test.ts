@@ -131,10 +131,9 @@ describe("what is wrong with the configuration", () => {
     const copy = copyProject();
     try {
       const path = join(copy, "wrangler.toml");
-      const changed = readFileSync(path, "utf8").replaceAll(
-        /^(TENANT_LOCATION_HINT|NEON_FETCH_ENDPOINT) = .*$/gm,
-        '$1 = "http://here"',
-      );
+      const changed = readFileSync(path, "utf8")
+        .replaceAll(/^(TENANT_LOCATION_HINT|NEON_FETCH_ENDPOINT) = .*$/gm, '$1 = "http://here"')
+        .replaceAll(/^NEON_ORG_ID = .*$/gm, '$&\nNEON_API_URL = "http://127.0.0.1:9"');
       writeFileSync(path, changed);
       const { code, error } = await deploy(variables, { cwd: copy, args: ["--env", "staging"] });
       expect(code).toBe(1);
@@ -142,9 +141,10 @@ describe("what is wrong with the configuration", () => {
       expect(error).toContain(
         `TENANT_LOCATION_HINT is not well formed. Set it to a location hint of Durable Objects, such as weur. ${source}`,
       );
-      expect(error).toContain(
-        `NEON_FETCH_ENDPOINT is set, and a deployed Worker asks Neon itself. Leave it empty. ${source}`,
-      );
+      for (const name of ["NEON_FETCH_ENDPOINT", "NEON_API_URL"])
+        expect(error).toContain(
+          `${name} is set, and a deployed Worker asks Neon itself. Leave it empty. ${source}`,
+        );
     } finally {
       rmSync(dirname(copy), { recursive: true, force: true });
     }

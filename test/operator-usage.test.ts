@@ -4,6 +4,7 @@ import { PRICES } from "../src/product/prices.ts";
 import { totalUsage } from "../src/db/across-tenants.ts";
 import { DAY_MS } from "../src/usage-figures.ts";
 import { answered, login, newTenant, request, stage, type SignedIn } from "./support/client.ts";
+import { used } from "./support/usage.ts";
 
 const TENANTS = Number(import.meta.env.USAGE_TENANTS);
 const DAYS = Number(import.meta.env.USAGE_DAYS);
@@ -17,18 +18,16 @@ const today = dayOf(Date.now());
 type Cost = {
   currency: string;
   total: string;
-  parts: { what: string; quantity: string; unit: string; unit_price: string; amount: string }[];
+  parts: {
+    what: string;
+    quantity: string;
+    unit: string;
+    unit_price: string;
+    amount: string;
+    figures: string;
+  }[];
+  neon: object | null;
 };
-
-/** What a tenant used on a day; what is stored is measured on it if `bytes` are given. */
-const used = (tenant: string, day: string, figures: Record<string, number>) =>
-  stage.query(
-    `insert into control.usage_days (tenant_id, day, ${Object.keys(figures).join(", ")})
-     values ($1, $2, ${Object.keys(figures)
-       .map((_, index) => `$${index + 3}`)
-       .join(", ")})`,
-    [tenant, day, ...Object.values(figures)],
-  );
 
 describe("the cost of a tenant", () => {
   it("is what the same figures give by hand, part by part and in all", async () => {
@@ -52,7 +51,7 @@ describe("the cost of a tenant", () => {
       archive_bytes: 0,
     });
     await used(tenant.id, "2026-04-01", { requests: 999_999_999 });
-    const { currency, total, parts } = await ask<Cost>(
+    const { currency, total, parts, neon } = await ask<Cost>(
       `/tenants/${tenant.id}/cost?from=2026-03-01&to=2026-03-10`,
     );
     // 1,500,007 requests at $0.30 a million: 0.4500021. 1,200,007 × 2 ms at $0.02: 0.04800028. And so on; the first
@@ -67,6 +66,8 @@ describe("the cost of a tenant", () => {
       ["database_compute", "0.500000", "0.053000"],
       ["database_storage", "1.700000", "0.595000"],
     ]);
+    expect(parts.every(({ figures }) => figures === "own")).toBe(true);
+    expect(neon).toBe(null);
     expect(currency).toBe("USD");
     expect(total).toBe("1.557151");
     for (const { what, unit, unit_price } of parts)

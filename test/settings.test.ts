@@ -65,6 +65,27 @@ it.each(["https://api.example.com", "https://api.partywall.test.example.com", "h
   },
 );
 
+it("asks of which organization a key of Neon's API is", () => {
+  const start = (NEON_ORG_ID: string) => () =>
+    readSettings({ ...whole(), NEON_API_KEY: "napi_s3cret", NEON_ORG_ID });
+  expect(start("")).toThrow("NEON_ORG_ID is missing. Set it to ");
+  expect(start("")).not.toThrow(/s3cret/);
+  expect(start("org-ocean-art-12345678")).not.toThrow();
+});
+
+it.each([
+  "https://console.neon.tech",
+  "https://127.0.0.1:8443",
+  "http://console.neon.tech.example.com",
+  "http://127.0.0.1.example.com",
+  "http://localhost@example.com",
+  "http://localhost:80@example.com",
+  "http://127.0.0.1/api",
+])("refuses to send the key of Neon's API to %s", (NEON_API_URL) => {
+  const start = () => readSettings({ ...whole(), NEON_API_URL });
+  expect(start).toThrow("NEON_API_URL is not well formed. Set it to ");
+});
+
 it("refuses to start without the binding EMAIL where that is to send mail", () => {
   const start = () => readSettings({ ...whole(), MAIL_URL: "cloudflare" });
   expect(start).toThrow("the binding EMAIL is missing");

@@ -395,3 +395,39 @@ describe("a site's server", () => {
     await expect.poll(() => status(there), { timeout: 20_000 }).toBe(200);
   }, 60_000);
 });
+
+describe("a site's Neon project", () => {
+  const project = async (site: string) => {
+    const sites = await told<{ name: string; neon_project: string | null }[]>("site", "list");
+    return sites.find(({ name }) => name === site)?.neon_project;
+  };
+
+  it("is said when it is added or later, and taken back", async () => {
+    const databaseUrl = await localDatabase("billed", second.superuserUrl);
+    const neonProject = "quiet-dawn-1";
+    await addSite({ name: "billed", schema: false, databaseUrl, neonProject }, variables, quiet);
+    expect(await project("billed")).toBe("quiet-dawn-1");
+    // To add it again says nothing about it.
+    await addSite({ name: "billed", schema: false, databaseUrl }, variables, quiet);
+    expect(await project("billed")).toBe("quiet-dawn-1");
+    await told("site", "set", "billed", "--neon-project", "quiet-dawn-2");
+    expect((await tenants("site", "list")).out).toMatch(/^billed .* quiet-dawn-2 +0$/m);
+    await told("site", "set", "billed", "--neon-project", "none");
+    expect(await project("billed")).toBe(null);
+  });
+
+  it.each([
+    [["own-database", "--neon-project", "No Id"], "No Id is no id of a Neon project"],
+    [["own-schema", "--neon-project", "quiet-dawn-1"], "at the control plane's own server"],
+    [["nowhere", "--neon-project", "quiet-dawn-1"], "There is no site nowhere"],
+    [["own-database"], "site set <name> --neon-project <id>"],
+  ])("is refused in a sentence where it makes no sense: %j", async (args, sentence) => {
+    const { code, error } = await tenants("site", "set", ...args);
+    expect(error).toContain(sentence);
+    expect(code).toBe(1);
+    await expect(
+      addSite({ name: "never", schema: true, neonProject: "quiet-dawn-1" }, variables, quiet),
+    ).rejects.toThrow("at the control plane's own server");
+    expect(await project("never")).toBe(undefined);
+  });
+});

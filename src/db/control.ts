@@ -72,10 +72,14 @@ export const sites = control.table(
     rotated_at: instant("rotated_at"),
     /** Where it is, such as `aws-eu-central-1`; null where nobody has said. */
     region: text("region"),
+    /** The Neon project that its server is in: operators read it, for what Neon bills. Null where nobody has said. */
+    neon_project: text("neon_project"),
     created_at: instant("created_at").notNull().defaultNow(),
   },
   (t) => [
     oneOf("kind", SITE_KINDS),
+    // The control plane's own server is of all tenants.
+    check("project_of_another_server", sql`neon_project is null or server is not null`),
     check("name_is_short", sql`name ~ '^[a-z][a-z0-9-]{0,39}$'`),
     check(
       "server_has_a_host",

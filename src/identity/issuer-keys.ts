@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { CAN_JOIN, settings } from "../env.ts";
 import { remembers } from "../memory.ts";
 import { Problem } from "../problem.ts";
+import { fetchSmallJson } from "../small-json.ts";
 import { within } from "../within.ts";
 import { isFetchable } from "./issuer-url.ts";
 
@@ -167,25 +168,8 @@ async function fetchJwks(issuer: string): Promise<v.InferOutput<typeof Jwks>> {
   return v.parse(Jwks, await fetchJson(discovery.jwks_uri));
 }
 
-/** A small JSON document from a host that a tenant named. Follows no redirect: it would lead anywhere. */
+/** A small JSON document from a host that a tenant named. */
 async function fetchJson(url: string): Promise<unknown> {
   if (!isFetchable(url)) throw new Error(`${url} is not to be fetched`);
-  const answer = await fetch(url, {
-    redirect: "manual",
-    headers: { accept: "application/json" },
-    signal: AbortSignal.timeout(FETCH_TIMEOUT_MS),
-  });
-  if (answer.status !== 200 || !answer.body) {
-    await answer.body?.cancel();
-    throw new Error(`${url} answered ${answer.status}`);
-  }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of answer.body) {
-    size += chunk.byteLength;
-    // Leaving the loop ends the transfer.
-    if (size > MAX_DOCUMENT_BYTES) throw new Error(`${url} is larger than ${MAX_DOCUMENT_BYTES} bytes`);
-    chunks.push(chunk);
-  }
-  return JSON.parse(Buffer.concat(chunks).toString()) as unknown;
+  return fetchSmallJson(url, { timeoutMs: FETCH_TIMEOUT_MS, maxBytes: MAX_DOCUMENT_BYTES });
 }

@@ -1,6 +1,6 @@
 import type { Context } from "hono";
 import * as v from "valibot";
-import { factory, timed, type Edge } from "../context.ts";
+import { factory, forRequest, timed, type Edge } from "../context.ts";
 import { floodGuard } from "../edge/flood-guard.ts";
 import { operatorOnly } from "../edge/operator-only.ts";
 import { ById, valid } from "../http/valid.ts";
@@ -9,8 +9,8 @@ import { TAKES } from "../operator.ts";
 import { Cost } from "../usage/cost.ts";
 import { DaysQuery, monthOf, periodsOf, PeriodsQuery } from "../usage/periods.ts";
 import { UsageReport } from "../usage/report.ts";
+import { costOfTenant } from "../usage/tenant-cost.ts";
 import {
-  costOfTenant,
   HEAVY_BY,
   HEAVY_PERIODS,
   heavyTenants,
@@ -67,6 +67,8 @@ export const operatorUsageRoutes = factory
     operatorOnly(TAKES.read),
     operation("getOperatorTenantCost", {
       summary: "What a tenant costs by published prices, part by part; of this month unless days are named",
+      description:
+        "Where the tenant is alone in a Neon project that is known, what Neon bills is by Neon's own figures of that project: `neon` says of which days, or why not, and each part whose figures it is by.",
       tag,
       answers: { 200: Cost },
       token: "operator",
@@ -77,7 +79,7 @@ export const operatorUsageRoutes = factory
       const { from, to } = c.req.valid("query");
       const now = Date.now();
       const periods = periodsOf({ to, from: from ?? (to === undefined ? monthOf(now) : undefined) }, now);
-      return c.json(await timedAnswer(c, costOfTenant(c.req.valid("param").id, periods)));
+      return c.json(await costOfTenant(c.req.valid("param").id, periods, { now, ...forRequest(c) }));
     },
   )
   .get(

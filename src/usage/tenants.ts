@@ -3,9 +3,9 @@ import * as v from "valibot";
 import { operatorDb, rethrow } from "../db/client.ts";
 import { Problem } from "../problem.ts";
 import { DAY_MS, FIGURES, HOUR_MS } from "../usage-figures.ts";
-import { costOf, costSql } from "./cost.ts";
+import { costSql } from "./cost.ts";
 import { monthOf, type Periods } from "./periods.ts";
-import { Quantities, quantitiesOf, SHOWN_FIGURES, SHOWN_STORAGE, UsageReport, usageOf } from "./report.ts";
+import { SHOWN_FIGURES, SHOWN_STORAGE, UsageReport, usageOf } from "./report.ts";
 
 // What an operator sees of all tenants, as partywall_operator. It has no tenant, so these name theirs.
 
@@ -66,12 +66,6 @@ async function ofTenant(tenant: string, query: SQL): Promise<unknown[]> {
 /** A tenant's usage in each period. Throws `not_found`. */
 export const usageOfTenant = async (tenant: string, periods: Periods) =>
   v.parse(UsageReport.entries.data, await ofTenant(tenant, usageOf(periods, { tenant })));
-
-/** What a tenant's usage on these days costs. Throws `not_found`. */
-export async function costOfTenant(tenant: string, periods: Periods) {
-  const [used] = v.parse(Quantities, await ofTenant(tenant, quantitiesOf(periods, tenant)));
-  return costOf(used);
-}
 
 const sums = (alias: SQL) =>
   sql.join(

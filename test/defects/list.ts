@@ -1692,6 +1692,39 @@ export const DEFECTS: Defect[] = [
     ),
   ),
   broken(
+    "usage: the key of Neon's API goes to whoever an answer redirects to",
+    ["neon-cost"],
+    edit("src/small-json.ts", 'redirect: "manual"', 'redirect: "follow"'),
+  ),
+  broken(
+    "usage: the key of Neon's API goes to any host that NEON_API_URL names",
+    ["settings"],
+    edit(
+      "src/settings.ts",
+      "/^(http:\\/\\/(127\\.0\\.0\\.1|localhost)(:\\d+)?)?$/",
+      "/^(https?:\\/\\/.+)?$/",
+    ),
+  ),
+  broken(
+    "usage: a tenant pays for the others in its Neon project",
+    ["neon-cost"],
+    edit("src/usage/tenant-cost.ts", '  if (!is_alone) return "several_tenants";\n', ""),
+  ),
+  broken(
+    "usage: what a tenant cost before Neon's figures begin is left out",
+    ["neon-cost"],
+    edit("src/usage/tenant-cost.ts", "figures: told.figures, before }", "figures: told.figures }"),
+  ),
+  broken(
+    "usage: every login reads which Neon project a site is in",
+    ["neon-cost"],
+    edit(
+      WALL,
+      "host, database, secret, generation, region)",
+      "host, database, secret, generation, region, neon_project)",
+    ),
+  ),
+  broken(
     "console: the page runs whatever script somebody gets into it",
     ["console"],
     edit("src/edge/scripted-page.ts", "script-src 'nonce-${nonce}'", "script-src 'unsafe-inline'"),

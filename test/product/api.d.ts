@@ -1054,7 +1054,7 @@ export interface paths {
         };
         /**
          * What a tenant costs by published prices, part by part
-         * @description Of this month unless days are named. Takes an operator of the role viewer, or of a greater one.
+         * @description Of this month unless days are named. Where the tenant is alone in a Neon project that is known, what Neon bills is by Neon's own figures of that project: `neon` says of which days, or why not, and each part whose figures it is by. Takes an operator of the role viewer, or of a greater one.
          */
         get: operations["getOperatorTenantCost"];
         put?: never;
@@ -2180,16 +2180,50 @@ export interface components {
          *           "quantity": "1204000",
          *           "unit": "request",
          *           "unit_price": "0.0000003",
-         *           "amount": "0.42"
+         *           "amount": "0.42",
+         *           "figures": "own"
          *         }
-         *       ]
+         *       ],
+         *       "neon": {
+         *         "project": "delicate-dawn-54854667",
+         *         "why_not": null,
+         *         "from": "2026-11-01",
+         *         "to": "2026-11-30",
+         *         "figures": {
+         *           "compute_unit_seconds": "500000",
+         *           "root_branch_bytes_month": "2500000000000",
+         *           "child_branch_bytes_month": "0",
+         *           "instant_restore_bytes_month": "98344000",
+         *           "snapshot_storage_bytes_month": "0",
+         *           "public_network_transfer_bytes": "2184000",
+         *           "private_network_transfer_bytes": "0"
+         *         }
+         *       }
          *     }
          */
         Cost: {
             as_of: string;
             currency: string;
+            neon: {
+                figures: {
+                    child_branch_bytes_month: string;
+                    compute_unit_seconds: string;
+                    instant_restore_bytes_month: string;
+                    private_network_transfer_bytes: string;
+                    public_network_transfer_bytes: string;
+                    root_branch_bytes_month: string;
+                    snapshot_storage_bytes_month: string;
+                } | null;
+                from: string | null;
+                project: string;
+                to: string | null;
+                /** @example null */
+                why_not: ("not_set_up" | "no_prices" | "several_tenants" | "no_days" | "unknown_project" | "no_answer") | null;
+            } | null;
             parts: {
                 amount: string;
+                /** @enum {string} */
+                figures: "own" | "neon";
                 quantity: string;
                 unit: string;
                 unit_price: string;

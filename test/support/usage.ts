@@ -35,6 +35,16 @@ export function flush(tenantId: string): Promise<boolean> {
   return runDurableObjectAlarm(tenantObject(tenantId));
 }
 
+/** Has the tenant have used so much on a day; what is stored is measured on it if `bytes_stored` is given. */
+export const used = (tenantId: string, day: string, figures: Record<string, number>) =>
+  stage.query(
+    `insert into control.usage_days (tenant_id, day, ${Object.keys(figures).join(", ")})
+     values ($1, $2, ${Object.keys(figures)
+       .map((_, index) => `$${index + 3}`)
+       .join(", ")})`,
+    [tenantId, day, ...Object.values(figures)],
+  );
+
 /** What Postgres has of the tenant's days, hours or keys, summed up. */
 export async function recorded(
   tenantId: string,

@@ -17,6 +17,7 @@ import { makeDatabaseUrls, makeSecrets, namedSecret } from "../../../drizzle/var
 import { SITE_KINDS } from "../../../src/db/places.ts";
 import { startIssuers } from "./issuers.ts";
 import { startMail } from "./mail.ts";
+import { startNeon } from "./neon.ts";
 import { leaveOutWhatIsMeant } from "./quiet.ts";
 import { TESTS_MIGRATIONS } from "./product.ts";
 
@@ -76,7 +77,7 @@ async function makeSite(
   return { site, app, courier, migrator, stage: databaseUrl ? await makeStage(databaseUrl) : stage };
 }
 
-/** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and a mail service. */
+/** Starts a real Postgres and its Neon endpoint for the whole run, migrated, with secrets of its own, and what it asks: a mail service, issuers, Neon's API. */
 export default async function setup(project: Pick<TestProject, "name" | "provide">) {
   leaveOutWhatIsMeant();
   const stack = await stackOf(process.env["TEST_STACK"]);
@@ -84,9 +85,9 @@ export default async function setup(project: Pick<TestProject, "name" | "provide
   const second = kind === "dedicated" ? await stackOf(undefined) : undefined;
   const mail = await startMail();
   const issuers = await startIssuers();
+  const neon = await startNeon();
   const stop = () => {
-    mail.stop();
-    issuers.stop();
+    for (const asked of [mail, issuers, neon]) asked.stop();
     return Promise.all([stack.stop(), second?.stop()]);
   };
   try {
@@ -108,6 +109,9 @@ export default async function setup(project: Pick<TestProject, "name" | "provide
       MAIL_URL: mail.url,
       MAIL_FROM: "partywall <no-reply@partywall.test>",
       MAIL_TOKEN: "the mail service's token",
+      NEON_API_URL: neon.origin,
+      NEON_API_KEY: neon.key,
+      NEON_ORG_ID: neon.org,
     };
     const options = project.name.includes("product") ? {} : TESTS_MIGRATIONS;
     await prepareLocalDatabase(stack.superuserUrl, variables, options);

@@ -1,0 +1,2 @@
+ALTER TABLE "control"."sites" ADD COLUMN "neon_project" text;--> statement-breakpoint
+ALTER TABLE "control"."sites" ADD CONSTRAINT "project_of_another_server" CHECK (neon_project is null or server is not null);
