@@ -1,11 +1,12 @@
 import { once } from "node:events";
 import { connect, createServer, type AddressInfo } from "node:net";
 import { join } from "node:path";
-import { Secret, TOTP } from "otpauth";
+import { Secret, TOTP, URI } from "otpauth";
 import type { Browser, Locator, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createTestHarness } from "wrangler";
-import { makeBed, runSql, type Bed } from "../bench/bed.ts";
+import { newSecrets } from "../../drizzle/operator-people.ts";
+import { makeBed, runSql, type Bed, type Migrated } from "../bench/bed.ts";
 import { makeFolder } from "../bench/workerd.ts";
 import { barriers } from "../support/node/barriers.ts";
 import { openBrowser } from "../support/node/browser.ts";
@@ -24,13 +25,18 @@ const browser: Browser | undefined = await openBrowser(makeFolder(resources));
 if (browser) resources.defer(() => browser.close());
 
 let bed: Bed;
+let variables: Migrated["variables"];
 let mail: Awaited<ReturnType<typeof startMail>>;
 /** Where sign-up is immediate, and a page that is loaded again is signed out. */
 let origin: string;
 /** Where sign-up verifies first, and a cookie keeps browsers signed in: SIGN_UP and BROWSER_SESSIONS. */
 let lasting: string;
 beforeAll(async () => {
-  bed = await makeBed(resources, 8, startMigrated);
+  bed = await makeBed(resources, 8, async (options) => {
+    const migrated = await startMigrated(options);
+    ({ variables } = migrated);
+    return migrated;
+  });
   mail = await startMail();
   resources.defer(() => mail.stop());
   [origin, lasting] = await Promise.all([
@@ -81,7 +87,11 @@ async function openGate() {
   };
 }
 
-type Session = { access_token: string; user: { id: string; email: string }; tenant: { slug: string } };
+type Session = {
+  access_token: string;
+  user: { id: string; email: string };
+  tenant: { id: string; slug: string };
+};
 
 /** The JSON answered to a request of a program's. */
 async function send<T>(method: string, path: string, body?: object, token?: string): Promise<T> {
@@ -217,8 +227,8 @@ const notice = (page: Page, text: string) => page.getByRole("status").getByText(
 
 /** Names of what is pressed or filled in that a notice or an alert lies on, as the page is laid out. */
 const COVERED = `(() => {
-  const boxes = (selector) => [...document.querySelectorAll(selector)].map((each) => [each, each.getBoundingClientRect()])
-    .filter(([, { width, height }]) => width > 1 && height > 1);
+  const boxes = (selector) => [...document.querySelectorAll(selector)].filter((each) => each.checkVisibility())
+    .map((each) => [each, each.getBoundingClientRect()]).filter(([, { width, height }]) => width > 1 && height > 1);
   return boxes("[role=status], [role=alert]").flatMap(([, a]) => boxes("button, input, select, a, summary")
     .filter(([, b]) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom)
     .map(([each]) => each.outerHTML));
@@ -387,6 +397,52 @@ describe.skipIf(!browser)("in a browser", { timeout: 120_000 }, () => {
     expect(await page.locator("#session-list li").count()).toBe(1);
     const me = await fetch(`${origin}/v1/me`, { headers: { authorization: `Bearer ${owner.access_token}` } });
     expect(me.status).toBe(401);
+  });
+
+  it("lets the owner say whether operators may look in, let one in, and have them out at once", async () => {
+    const slug = "looked-into";
+    const owner = await newOwner(slug);
+    const email = "support@pages.test";
+    const { password, uri } = await newSecrets(variables, { email, role: "support", reason: "a test" });
+    const code = URI.parse(uri).generate();
+    const operator = await send<Session>("POST", "/v1/operator/sessions", { email, password, code });
+    const support = `/v1/operator/tenants/${owner.tenant.id}/support-sessions`;
+
+    await using visitor = await visit("", PHONE);
+    const { page } = visitor;
+    await signIn(page, `${slug}@pages.test`);
+    await at(page, "Your account");
+    await page.getByText("Change who may look in").click();
+    await page
+      .getByRole("combobox", { name: "The people who run this service may look in", exact: true })
+      .selectOption("ask");
+    await press(page, "Save");
+    await notice(page, "It is saved.");
+    await page.getByText("until an owner lets them in.").waitFor();
+
+    const reason = "Ticket 4711: tasks are missing";
+    const { id } = await send<{ id: string }>(
+      "POST",
+      support,
+      { reason, minutes: 30, write: false },
+      operator.access_token,
+    );
+    // Nobody has to load the page again.
+    await page.getByText(`Asks to look in for 30 minutes, to read: ${reason}`).waitFor();
+    await look(page, "support");
+    await page.getByRole("button", { name: `Let in: ${email}` }).click();
+    await notice(page, `${email} is let in.`);
+    await page.getByText(/^Is in until .*, to read: Ticket 4711/).waitFor();
+
+    const path = `${support}/${id}/token`;
+    const { access_token } = await send<Session>("POST", path, {}, operator.access_token);
+    const lookIn = async () =>
+      (await fetch(`${origin}/v1/projects`, { headers: { authorization: `Bearer ${access_token}` } })).status;
+    expect(await lookIn()).toBe(200);
+    await page.getByRole("button", { name: `End: ${email}` }).click();
+    await notice(page, `${email} is out.`);
+    expect(await page.locator("#support-list li").count()).toBe(0);
+    expect(await lookIn()).toBe(401);
   });
 
   it("goes on with a new access token when the one that it has is over", async () => {

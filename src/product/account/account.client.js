@@ -7,6 +7,8 @@
  * @typedef {{ id: string, type: "passkey" | "totp", name: string, created_at: string, last_used_at: string | null }} Factor
  * @typedef {{ id: string, current: boolean, device: string, country?: string | null, last_used_at: string }} Listed
  * @typedef {{ user: { email: string, email_verified?: boolean }, tenant: Tenant, other_tenants: Tenant[] }} Me
+ * @typedef {{ id: string, status: "asked" | "active" | "ended", operator: { name: string }, reason: string, minutes: number,
+ *   write: boolean, expires_at: string | null }} Support
  * @typedef {{ id?: string, secret?: string, uri?: string, options?: PublicKeyCredentialCreationOptionsJSON }} Enrolment
  * @typedef {{ challenge: string, options: PublicKeyCredentialRequestOptionsJSON }} Challenge
  * @typedef {{ code?: string, detail?: string, instance?: string, errors?: { pointer: string, detail: string }[],
@@ -316,6 +318,7 @@ async function resumeOrLeave() {
 function leave(notice) {
   session = undefined;
   factors = [];
+  shownSupport = "";
   show("sign-in", notice);
 }
 
@@ -429,7 +432,9 @@ async function home(notice = "") {
   if (!session) return;
   showWho(me);
   show("account", notice);
-  await Promise.all([showFactors(), showSessions()]).catch((error) => report(document.body, error));
+  await Promise.all([showFactors(), showSessions(), showSupport()]).catch((error) =>
+    report(document.body, error),
+  );
 }
 
 // --- The account ---
@@ -589,6 +594,76 @@ async function showSessions(cursor) {
   at("more-sessions").hidden = page.next_cursor === null;
   nextSessions = page.next_cursor ?? undefined;
 }
+
+// --- Support: the people who run the service, where the workspace lets them in ---
+
+/** How often it is looked who is in, where somebody may be. */
+const SUPPORT_EVERY_MS = 10_000;
+/** @type {Record<string, string>} */
+const SUPPORT_MODES = {
+  off: "The people who run this service see nothing of your workspace.",
+  ask: "The people who run this service see nothing of your workspace until an owner lets them in.",
+  on: "The people who run this service may look into your workspace. You see here who does.",
+};
+let supportMode = "off";
+/** What is shown: it is made anew when it is another one, so that nobody loses their place in it. */
+let shownSupport = "";
+
+/** Shows who asks to look in, and who is in. */
+async function showSupport() {
+  /** @type {[{ mode: string }, { data: Support[] }] | undefined} */
+  const answers = await Promise.all([
+    ask("GET", "/v1/tenant/support-access"),
+    ask("GET", "/v1/tenant/support-sessions"),
+  ]).catch((error) => {
+    // A deployment may let nobody do anything before their address is confirmed.
+    if (error instanceof Problem && error.code === "email_not_verified") return undefined;
+    throw error;
+  });
+  const role = session?.tenant.role;
+  if (!answers) return void (at("support").hidden = true);
+  const [{ mode }, { data }] = answers;
+  const open = data.filter(({ status }) => status !== "ended");
+  at("support").hidden = mode === "off" && role !== "owner";
+  const found = JSON.stringify([role, mode, open]);
+  if (found === shownSupport) return;
+  shownSupport = found;
+  supportMode = mode;
+  at("support-mode").textContent = SUPPORT_MODES[mode] ?? "";
+  at("support-change").hidden = role !== "owner";
+  for (const option of all(at("support"), "option", HTMLOptionElement))
+    option.selected = option.defaultSelected = option.value === mode;
+  at("support-list").replaceChildren(...open.map((each) => supportRow(each, role)));
+}
+
+/** @param {Support} of @param {string | undefined} role */
+function supportRow({ id, status, operator: { name }, reason, minutes, write, expires_at }, role) {
+  const may = write ? "to read and change" : "to read";
+  const what =
+    status === "asked"
+      ? `Asks to look in for ${durationOf(minutes * 60)}, ${may}: ${reason}`
+      : `Is in until ${timeOf(expires_at ?? "")}, ${may}: ${reason}`;
+  /** @param {string} then @param {() => Promise<unknown>} act @returns {() => Promise<void>} */
+  const doing = (then, act) => async () => {
+    await act();
+    await showSupport();
+    at("support-title").focus();
+    say(`${name} ${then}.`, "#support");
+  };
+  const approve = doing("is let in", () => ask("POST", `/v1/tenant/support-sessions/${id}/approve`));
+  const end = doing("is out", () => ask("DELETE", `/v1/tenant/support-sessions/${id}`));
+  /** @type {[string, () => Promise<void>][]} */
+  const buttons = [];
+  if (status === "asked" && role === "owner") buttons.push(["Let in", approve]);
+  if (role === "owner" || role === "admin") buttons.push([status === "asked" ? "Refuse" : "End", end]);
+  return row(name, what, ...buttons);
+}
+
+setInterval(() => {
+  if (!session || document.hidden || at("account").hidden || supportMode === "off") return;
+  // What it says is shown the next time.
+  showSupport().catch(() => undefined);
+}, SUPPORT_EVERY_MS);
 
 // --- Second factors ---
 
@@ -756,6 +831,12 @@ const ACTS = {
     await home(
       `We sent a mail to ${body["email"]}. Open its link, and you sign in with this address and password.`,
     );
+  },
+  "support-mode": async (body) => {
+    await ask("PATCH", "/v1/tenant/support-access", body);
+    await showSupport();
+    at("support-title").focus();
+    say("It is saved.", "#support");
   },
   "sign-out": async () => {
     await ask("DELETE", "/v1/sessions/current");

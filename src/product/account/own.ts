@@ -52,6 +52,29 @@ const passwordAndAddress = () => html`
   </div>
 `;
 
+const support = () => html`
+  <div id="support" hidden>
+    <h2 id="support-title" tabindex="-1">Support</h2>
+    <p id="support-mode"></p>
+    ${status()}
+    <ul id="support-list" class="rows"></ul>
+    <details id="support-change">
+      <summary>Change who may look in</summary>
+      <form method="post" data-act="support-mode">
+        <label>
+          <span>The people who run this service may look in</span>
+          <select name="mode">
+            <option value="off">Never</option>
+            <option value="ask">When an owner lets them in</option>
+            <option value="on">Without asking</option>
+          </select>
+        </label>
+        <button>Save</button>
+      </form>
+    </details>
+  </div>
+`;
+
 const dialogs = () => html`
   <dialog id="rename" aria-labelledby="rename-title">
     <form method="dialog">
@@ -123,7 +146,7 @@ export const ownViews = () => html`
         <h2>Other workspaces</h2>
         <ul id="tenant-list" class="rows"></ul>
       </div>
-      ${factors()} ${passwordAndAddress()}
+      ${factors()} ${passwordAndAddress()} ${support()}
       <div id="sessions">
         <h2 id="sessions-title" tabindex="-1">Where you are signed in</h2>
         ${status()}

@@ -51,6 +51,8 @@ export const PROBLEM_TEXTS: Partial<Record<ProblemCode | At, string>> = {
   factor_required:
     "Your workspace asks for two-step sign-in, and this is your last one. Add another before you remove it.",
   too_many_factors: "You have 20 of them, which is the most. Remove one that you do not use.",
+  support_session_over: "This is over already.",
+  precondition_failed: "Somebody else has changed this just now. Load this page again.",
   quota_exceeded: "Your workspace has reached a limit of its plan. Wait {wait}, then try again.",
   too_many_attempts: "That was too often. Wait {wait}, then try again.",
   "too_many_attempts resend":
