@@ -92,6 +92,7 @@ export const changeRole = (
     );
     const [changed] = rows;
     if (!changed) throw noOperator(email);
+    if (changed.was === role) throw new Error(`${email} is ${role} already.`);
     const change = { operator: changed.id, role: { from: changed.was, to: role } };
     return { action: "operator.role", change, reason, done: undefined };
   });
