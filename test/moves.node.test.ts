@@ -576,19 +576,7 @@ describe("a restore", () => {
     async (when) => {
       const slug = `left-${when}`;
       const token = await house.newTenant(slug, "shared");
-      const { invitation } = await house.told<{ invitation: string }>(
-        "create",
-        slug,
-        "--site",
-        "shared",
-        "--owner",
-        `bob@${slug}.test`,
-      );
-      const joined = await house.ask("POST", "/v1/invitations/accept", undefined, {
-        token: invitation,
-        password: "correct horse battery staple",
-      });
-      expect(joined.status).toBe(201);
+      await house.join(slug, `bob@${slug}.test`);
       const members = async () =>
         (await rowsAt(slug, "shared")).filter((row) => row.startsWith("members")).length;
       await expect.poll(members).toBe(2);
