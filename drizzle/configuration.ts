@@ -56,6 +56,7 @@ export function readConfiguration({ env, envFile }: Sources): Configuration {
   const faults = [
     ...faultsOfSettings({ ...vars, ...values, ...(bound && { EMAIL: "bound" }) }),
     ...faultsOfMigration(variables),
+    ...faultsOfIssuer(values["ISSUER"] ?? ""),
   ];
   for (const name of ["NEON_FETCH_ENDPOINT", "NEON_API_URL"])
     if (vars[name])
@@ -87,6 +88,20 @@ function faultsOfSettings(variables: object): Fault[] {
     if (error instanceof UnusableSettings) return [...error.faults];
     throw error;
   }
+}
+
+/** An address that clients of a deployment cannot use, or that names it otherwise than they do. */
+function faultsOfIssuer(issuer: string): Fault[] {
+  const url = URL.parse(issuer);
+  // What is no URL is a fault of the settings.
+  if (!url || (url.protocol === "https:" && !issuer.endsWith("/"))) return [];
+  const why = url.protocol === "https:" ? "ends with a slash" : "is not https";
+  return [
+    {
+      name: "ISSUER",
+      sentence: `ISSUER ${why}. Set it to the URL of this API, such as https://api.example.com.`,
+    },
+  ];
 }
 
 function faultsOfMigration({ MIGRATION_DATABASE_URL, SITE_MIGRATION_KEYS }: AllVariables): Fault[] {

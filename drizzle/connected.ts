@@ -3,7 +3,15 @@ import pg from "pg";
 /** A server that takes no connection within this time is down. Neon wakes a database in less. */
 const CONNECT_TIMEOUT_MS = 15_000;
 
-/** A connection of this login, which whoever asks for it ends. */
+/** A server that takes no connection; the message says where it is, and never who asks. */
+export class Unreachable extends Error {
+  constructor(connectionString: string, cause: unknown) {
+    const { host, pathname } = new URL(connectionString);
+    super(`The database at ${host}${pathname} cannot be reached: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** A connection of this login, which whoever asks for it ends. Throws Unreachable where no server answers. */
 export async function connect(connectionString: string): Promise<pg.Client> {
   const client = new pg.Client({
     connectionString,
@@ -12,7 +20,10 @@ export async function connect(connectionString: string): Promise<pg.Client> {
   });
   // The query that finds it broken throws.
   client.on("error", () => undefined);
-  await client.connect();
+  await client.connect().catch((error: unknown) => {
+    // Postgres itself says which login or database it does not know.
+    throw error instanceof pg.DatabaseError ? error : new Unreachable(connectionString, error);
+  });
   return client;
 }
 

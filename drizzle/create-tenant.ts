@@ -7,7 +7,7 @@ import { PLAN_POLICIES, SIGNUP_PLAN } from "../src/product/plans.ts";
 import { keyRing } from "../src/settings.ts";
 import { Email, isFreeSlug, Slug } from "../src/values.ts";
 import { noteCommand } from "./command-trail.ts";
-import { behind, withFleet } from "./fleet.ts";
+import { behind, sentenceOf, withFleet } from "./fleet.ts";
 import type { SiteVariables } from "./sites.ts";
 
 export type NewTenant = { slug: string } & Partial<
@@ -24,8 +24,8 @@ export type Created = {
 };
 
 /**
- * Makes a tenant at a site, all or nothing. With an `owner`, an email, that one is invited; again, if the tenant is there
- * already. Throws a sentence.
+ * Makes a tenant at a site, all or nothing. With an `owner`, an email, that one is invited. A tenant that is there already, and
+ * that nobody has entered, invites them in the place of whoever was invited before. Throws a sentence.
  */
 export async function createTenant(
   of: NewTenant,
@@ -44,31 +44,35 @@ export async function createTenant(
   return withFleet(variables, async (control) => {
     await requireUpToDate(control, site, variables);
     await control.query("begin");
-    const { rows } = await control.query<{ id: string; site: string; is_new: boolean }>(
+    const { rows } = await control.query<{ id: string; site: string; is_new: boolean; is_entered: boolean }>(
       `with made as (
          insert into control.tenants (id, slug, name, plan, site) values ($1, $2, $3, $4, $5)
          on conflict (slug) do nothing returning id, site
        )
-       select id, site, true as is_new from made
-       union all select id, site, false from control.tenants where slug = $2 and not exists (select from made)`,
+       select id, site, true as is_new, false as is_entered from made
+       union all select id, site, false, exists (select from control.memberships m where m.tenant_id = t.id)
+         from control.tenants t where slug = $2 and not exists (select from made)`,
       [uuidv7(), slug, name, plan, site],
     );
     const [tenant] = rows;
     if (!tenant || tenant.site !== site || (!tenant.is_new && owner === undefined))
       throw new Error(`There is a tenant ${slug} already${tenant ? `, at the site ${tenant.site}` : ""}.`);
+    // Otherwise a slip of the pen makes a stranger an owner.
+    if (tenant.is_entered)
+      throw new Error(`There is a tenant ${slug} already, and it has members: its owners invite others.`);
     const invitation = owner === undefined ? undefined : newInvitation(key, tenant.id, owner);
     if (invitation)
-      await control.query(
-        `insert into control.invitations (id, tenant_id, email, role, token_hash, invited_by, expires_at)
-         values ($1, $2, $3, 'owner', $4, $2, now() + $5 * interval '1 day')
-         on conflict (tenant_id, email) do update set id = excluded.id, role = excluded.role,
-           token_hash = excluded.token_hash, invited_by = excluded.invited_by, expires_at = excluded.expires_at`,
-        [invitation.id, tenant.id, owner, Buffer.from(invitation.hash), INVITATION_TTL_DAYS],
-      );
-    if (tenant.is_new) {
-      const change = { plan: { from: null, to: plan }, site };
-      await noteCommand(control, { action: "tenant.create", tenant: tenant.id, change, reason: of.reason });
-    }
+      await control.query("select control.invite_owner($1, $2, $3, $4, $5)", [
+        tenant.id,
+        invitation.id,
+        owner,
+        Buffer.from(invitation.hash),
+        INVITATION_TTL_DAYS,
+      ]);
+    const [action, change] = tenant.is_new
+      ? ["tenant.create", { plan: { from: null, to: plan }, site }]
+      : ["tenant.invite", {}];
+    await noteCommand(control, { action, tenant: tenant.id, change, reason: of.reason });
     await control.query("commit");
     return { id: tenant.id, slug, site, isNew: tenant.is_new, invitation: invitation?.text };
   });
@@ -87,5 +91,5 @@ async function requireUpToDate(control: pg.Client, name: string, of: SiteVariabl
   if (rowCount === 0)
     throw new Error(`There is no site ${name}. \`npm run tenants -- site list\` names them.`);
   const [late] = await behind(control, of, [name]);
-  if (late) throw new Error(`The site ${name} is not up to date: ${late.why}. Run \`npm run db:migrate\`.`);
+  if (late) throw new Error(sentenceOf(late));
 }

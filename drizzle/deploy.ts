@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { readConfiguration } from "./configuration.ts";
-import { connected, messageOf } from "./connected.ts";
+import { connected, messageOf, Unreachable } from "./connected.ts";
 import { behind, inControl } from "./fleet.ts";
 import { migrateAll } from "./migrate-all.ts";
 import { STARTED, WRANGLER } from "./wrangler.ts";
@@ -72,7 +72,7 @@ async function tryLogin(url: string, source: string): Promise<void> {
   await connected(url, (client) => client.query("select")).catch((error: unknown) => {
     const { host, pathname } = new URL(url);
     throw new Error(
-      `MIGRATION_DATABASE_URL does not open ${host}${pathname}: ${messageOf(error)}. It is read from ${source}. ` +
+      `MIGRATION_DATABASE_URL does not open ${host}${pathname}: ${messageOf(error instanceof Unreachable ? error.cause : error)}. It is read from ${source}. ` +
         "Copy it again from Neon's console, with its password, and not the pooled one.",
       { cause: error },
     );

@@ -117,15 +117,24 @@ export async function bringUpToDate(
   return failures;
 }
 
-/** Of these sites, or of all but the shared one, those that are not up to date, and why. */
+/** A site that is not known to be up to date: it lacks migrations, or cannot be examined. */
+export type Late = { site: string; why: string; isKnown: boolean };
+
+/** What is to be done about a site that is late, in a sentence. */
+export const sentenceOf = ({ site, why, isKnown }: Late): string =>
+  isKnown
+    ? `The site ${site} is not up to date: ${why}. Run \`npm run db:migrate\`.`
+    : `Whether the site ${site} is up to date is not known. ${why}`;
+
+/** Of these sites, or of all but the shared one, those that are late. */
 export async function behind(
   control: pg.Client,
   variables: SiteVariables,
   only?: readonly string[],
   { content, atOnce }: FleetOptions = {},
-): Promise<{ site: string; why: string }[]> {
+): Promise<Late[]> {
   const sites = (await readSites(control)).filter(({ name }) => only === undefined || only.includes(name));
-  const late: { site: string; why: string }[] = [];
+  const late: Late[] = [];
   await inParallel(sites, atOnce, async (site) => {
     const missing = await connected(migratorUrls(site, variables)[0], async (client) => {
       await client.query("set role partywall_owner");
@@ -135,6 +144,7 @@ export async function behind(
     late.push({
       site: site.name,
       why: typeof missing === "string" ? missing : `it lacks ${missing} migration(s)`,
+      isKnown: typeof missing === "number",
     });
   });
   return late;

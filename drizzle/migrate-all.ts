@@ -1,4 +1,5 @@
 /** The command `npm run db:migrate`. */
+import { readArguments } from "./command-line.ts";
 import { messageOf } from "./connected.ts";
 import { migrateFleet, type FleetOptions } from "./fleet.ts";
 import { migrate, type MigrationVariables } from "./migrate.ts";
@@ -13,6 +14,10 @@ export async function migrateAll(variables: AllVariables, options: FleetOptions 
   await migrateFleet(variables, options);
 }
 
+const USAGE = `npm run db:migrate
+
+Brings the control plane and every site up to date. It takes no options: the variables say where.`;
+
 if (import.meta.main) {
   const names = [
     "MIGRATION_DATABASE_URL",
@@ -23,6 +28,7 @@ if (import.meta.main) {
     "TENANT_CONTEXT_KEYS",
   ] as const;
   try {
+    readArguments(USAGE, { options: {} });
     await migrateAll({ ...loadVariables(names), ...siteVariables() });
     console.log("Everything is up to date.");
   } catch (error) {

@@ -72,7 +72,7 @@ export async function newSecrets(
     const totp = totpOf(secret, variables.API_NAME ?? "partywall", email);
     return {
       action: role ? "operator.add" : "operator.reset",
-      change: { operator: id, ...(role && { role: { from: null, to: role } }) },
+      change: { operator: id, email, ...(role && { role: { from: null, to: role } }) },
       reason,
       done: { email, role: is, password, secret: totp.secret.base32, uri: totp.toString() },
     };
@@ -92,7 +92,8 @@ export const changeRole = (
     );
     const [changed] = rows;
     if (!changed) throw noOperator(email);
-    const change = { operator: changed.id, role: { from: changed.was, to: role } };
+    if (changed.was === role) throw new Error(`${email} is ${role} already.`);
+    const change = { operator: changed.id, email, role: { from: changed.was, to: role } };
     return { action: "operator.role", change, reason, done: undefined };
   });
 
@@ -105,7 +106,7 @@ export const removeOperator = (variables: Login, { email, reason }: { email: str
       [email],
     );
     if (!rows[0]) throw noOperator(email);
-    return { action: "operator.remove", change: { operator: rows[0].id }, reason, done: undefined };
+    return { action: "operator.remove", change: { operator: rows[0].id, email }, reason, done: undefined };
   });
 
 type Noted<Done> = Omit<Command, "tenant"> & { done: Done };

@@ -2,12 +2,12 @@
  * The command line for the people who run the deployment: `npm run operators -- …`, in the control plane as the migrating
  * login. USAGE says what there is.
  */
-import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { OPERATOR_ROLES, type OperatorRole } from "../src/operator.ts";
 import { Email } from "../src/values.ts";
-import { messageOf } from "./connected.ts";
+import { runCommand, type Command, type Told } from "./command-line.ts";
 import { changeRole, listOperators, newSecrets, removeOperator, type Secrets } from "./operator-people.ts";
+import { table } from "./table.ts";
 import { loadVariables, readDevVars } from "./variables.ts";
 
 const USAGE = `npm run operators -- <command>
@@ -22,38 +22,53 @@ const USAGE = `npm run operators -- <command>
 
 type Flags = { role?: string; reason?: string; json: boolean };
 
-/** What a command has done or found: lines for people, and the same for programs. */
-type Told = { lines: string[]; data: unknown };
-
-const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> = {
-  list: async () => {
-    const data = await listOperators(login());
-    return {
-      lines: data.map(({ email, role, signed_in_at, disabled_at }) =>
-        disabled_at
-          ? `${email}  removed ${disabled_at}`
-          : `${email}  ${role}  ${signed_in_at ? `signed in ${signed_in_at}` : "never signed in"}`,
-      ),
-      data,
-    };
+const COMMANDS: Record<string, Command<Flags>> = {
+  list: {
+    run: async () => {
+      const data = await listOperators(login());
+      return {
+        lines: table(
+          data.map(({ disabled_at, signed_in_at, ...each }) => ({
+            ...each,
+            state: disabled_at ? `removed ${disabled_at}` : "active",
+            signed_in: signed_in_at ?? "never",
+          })),
+          ["email", "role", "state", "signed_in"],
+        ),
+        data,
+      };
+    },
   },
-  add: async ([email], { role, reason }) => {
-    const made = await newSecrets(secretsOf(), { email: emailOf(email), role: roleOf(role), reason });
-    return shown(`${made.email} is an operator, as ${made.role}.`, made);
+  add: {
+    words: ["<email>"],
+    options: ["role"],
+    run: async ([email], { role, reason }) => {
+      const made = await newSecrets(secretsOf(), { email: emailOf(email), role: roleOf(role), reason });
+      return shown(`${made.email} is an operator, as ${made.role}.`, made);
+    },
   },
-  reset: async ([email], { reason }) => {
-    const made = await newSecrets(secretsOf(), { email: emailOf(email), reason });
-    return shown(`${made.email} has a new password and second factor.`, made);
+  reset: {
+    words: ["<email>"],
+    run: async ([email], { reason }) => {
+      const made = await newSecrets(secretsOf(), { email: emailOf(email), reason });
+      return shown(`${made.email} has a new password and second factor.`, made);
+    },
   },
-  role: async ([email, role], { reason }) => {
-    const changed = { email: emailOf(email), role: roleOf(role), reason };
-    await changeRole(login(), changed);
-    return { lines: [`${changed.email} is ${changed.role} by now.`], data: changed };
+  role: {
+    words: ["<email>", "<role>"],
+    run: async ([email, role], { reason }) => {
+      const changed = { email: emailOf(email), role: roleOf(role), reason };
+      await changeRole(login(), changed);
+      return { lines: [`${changed.email} is ${changed.role} now.`], data: changed };
+    },
   },
-  remove: async ([email], { reason }) => {
-    const removed = { email: emailOf(email), reason };
-    await removeOperator(login(), removed);
-    return { lines: [`${removed.email} is no operator any more.`], data: { email: removed.email } };
+  remove: {
+    words: ["<email>"],
+    run: async ([email], { reason }) => {
+      const removed = { email: emailOf(email), reason };
+      await removeOperator(login(), removed);
+      return { lines: [`${removed.email} is no operator any more.`], data: { email: removed.email } };
+    },
   },
 };
 
@@ -71,9 +86,9 @@ function shown(done: string, made: Secrets): Told {
   };
 }
 
-function emailOf(text: string | undefined): string {
+function emailOf(text: string | undefined = ""): string {
   const parsed = v.safeParse(Email, text);
-  if (!parsed.success) throw new Error(text ? `${text} is no email address.` : USAGE);
+  if (!parsed.success) throw new Error(`${text} is no email address.`);
   return parsed.output;
 }
 
@@ -93,21 +108,12 @@ const secretsOf = () => {
   };
 };
 
-try {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      role: { type: "string" },
-      reason: { type: "string" },
-      json: { type: "boolean", default: false },
-    },
-  });
-  const [name = "", ...args] = positionals;
-  const command = COMMANDS[name];
-  if (!command || args.length > (name === "role" ? 2 : 1)) throw new Error(USAGE);
-  const { lines, data } = await command(args, values);
-  console.log(values.json ? JSON.stringify(data, null, 2) : lines.join("\n"));
-} catch (error) {
-  console.error(messageOf(error));
-  process.exitCode = 1;
-}
+await runCommand(USAGE, {
+  commands: COMMANDS,
+  options: {
+    role: { type: "string" },
+    reason: { type: "string" },
+    json: { type: "boolean", default: false },
+  },
+  ofAll: ["json", "reason"],
+});

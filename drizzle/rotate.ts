@@ -1,7 +1,8 @@
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
-import { parseArgs, parseEnv } from "node:util";
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { parseEnv } from "node:util";
 import * as v from "valibot";
 import { keyRing, pepperRing, signingKeys } from "../src/settings.ts";
+import { readArguments } from "./command-line.ts";
 import { DEV_VARS, loadVariables, makeSigningKey, namedSecret, readDevVars } from "./variables.ts";
 
 const USAGE = `Usage: node drizzle/rotate.ts NAME [--alg Ed25519|ES256] [--file FILE | --local]
@@ -99,7 +100,10 @@ const ROTATIONS: Record<
 /** The value of this variable one step further, and what that step was. Its errors do not tell the value. */
 export async function rotate(name: string, value: string, alg: Algorithm = "Ed25519") {
   const rotation = ROTATIONS[name];
-  if (!rotation) throw new Error(`${name} does not rotate.`);
+  if (!rotation)
+    throw new Error(
+      `${name} does not rotate with this: ${Object.keys(ROTATIONS).join(", ")} do. docs/operate.md says how others are replaced.`,
+    );
   const { form, after } = rotation;
   if (!v.is(form.schema, value)) throw new Error(`${name} is not well formed.`);
   const [current = "", other, ...more] = form.split(value);
@@ -137,7 +141,7 @@ function known(name: string, file: string | undefined): string {
 }
 
 async function main(): Promise<void> {
-  const { values, positionals } = parseArgs({
+  const { values, positionals } = readArguments(USAGE, {
     allowPositionals: true,
     options: {
       alg: { type: "string", default: "Ed25519" },
@@ -149,6 +153,7 @@ async function main(): Promise<void> {
   const { alg } = values;
   if (!name || more.length > 0 || (alg !== "Ed25519" && alg !== "ES256")) throw new Error(USAGE);
   const file = values.local ? DEV_VARS : values.file;
+  if (file !== undefined && !existsSync(file)) throw new Error(`There is no file ${file}.`);
   const { value, told } = await rotate(name, known(name, file), alg);
   if (file) rewrite(file, name, value);
   else console.log(value);

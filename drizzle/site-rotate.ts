@@ -1,3 +1,4 @@
+import { SHARED_SITE } from "../src/db/places.ts";
 import { prepareDatabase } from "./migrate.ts";
 import { withFleet, type FleetOptions } from "./fleet.ts";
 import { contextKeys, loginsAt, migratorUrls, readSites, rotated, type SiteVariables } from "./sites.ts";
@@ -20,13 +21,11 @@ export const rotateSite = (
 ): Promise<string> =>
   withFleet(variables, async (control) => {
     const sites = await readSites(control);
+    if (name === SHARED_SITE.name) throw new Error(inControlsDatabase(name));
     const chosen = sites.find((site) => site.name === name);
     if (!chosen) throw new Error(`There is no site ${name}. \`npm run tenants -- site list\` names them.`);
     const { server, database } = chosen;
-    if (database === null)
-      throw new Error(
-        `The site ${name} is in the control plane's database: its passwords and keys are those of DATABASE_URL, ACCOUNT_DATABASE_URL and TENANT_CONTEXT_KEYS.`,
-      );
+    if (database === null) throw new Error(inControlsDatabase(name));
     const { rotated_at } = chosen;
     if (rotated_at && Date.now() - rotated_at.getTime() < OVERLAP_MS)
       throw new Error(
@@ -57,3 +56,6 @@ export const rotateSite = (
       ? `The keys of before open nothing any more at ${names}: the rotation is done.`
       : `New passwords and keys are in force at ${names}. Run this again in ten minutes, to end those of before.`;
   });
+
+const inControlsDatabase = (name: string): string =>
+  `The site ${name} is in the control plane's database: its passwords and keys are those of DATABASE_URL, ACCOUNT_DATABASE_URL and TENANT_CONTEXT_KEYS.`;

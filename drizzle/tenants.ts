@@ -3,10 +3,9 @@
  * migrating login, and at sites with what is derived for them. USAGE says what there is.
  */
 import { createInterface } from "node:readline/promises";
-import { parseArgs } from "node:util";
 import pg from "pg";
 import { INVITATION_TTL_DAYS } from "../src/identity/sealing.ts";
-import { messageOf } from "./connected.ts";
+import { runCommand, type Command, type Told } from "./command-line.ts";
 import { reasonWithWho } from "./command-trail.ts";
 import { createTenant } from "./create-tenant.ts";
 import { eraseTenant } from "./erase.ts";
@@ -25,6 +24,7 @@ import {
 import { setNeonProject } from "./site-project.ts";
 import { rotateSite } from "./site-rotate.ts";
 import { whereIs } from "./sites.ts";
+import { cellOf, table } from "./table.ts";
 import { loadVariables, readDevVars, siteVariables } from "./variables.ts";
 
 const USAGE = `npm run tenants -- <command>
@@ -72,152 +72,208 @@ const SWITCHES = ["json", "schema", "local", "yes", "preview"] as const;
 
 type Flags = Partial<Record<(typeof TEXTS)[number], string>> & Record<(typeof SWITCHES)[number], boolean>;
 
-/** What a command has done or found: lines for people, and the same for programs. */
-type Told = { lines: string[]; data: unknown };
-
-const COMMANDS: Record<string, (args: string[], flags: Flags) => Promise<Told>> = {
-  list: async () => {
-    const found = await read((client) => client.query<TenantRow>(`${TENANTS} order by t.slug`));
-    return { lines: table(found.rows, ["slug", "plan", "status", "site", "kind"]), data: found.rows };
+const COMMANDS: Record<string, Command<Flags>> = {
+  list: {
+    run: async () => {
+      const found = await read((client) => client.query<TenantRow>(`${TENANTS} order by t.slug`));
+      return { lines: table(found.rows, ["slug", "plan", "status", "site", "kind"]), data: found.rows };
+    },
   },
-  show: async ([slug]) => {
-    const found = await read((client) => client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]));
-    const [tenant] = found.rows;
-    if (!tenant) throw new Error(`There is no tenant ${slug ?? ""}. \`npm run tenants -- list\` names them.`);
-    return {
-      lines: Object.entries(tenant).map(([name, value]) => `${name.padEnd(12)} ${String(value ?? "–")}`),
-      data: tenant,
-    };
+  show: {
+    words: ["<slug>"],
+    run: async ([slug = ""]) => {
+      const found = await read((client) => client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]));
+      const [tenant] = found.rows;
+      if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
+      return {
+        lines: Object.entries(tenant).map(([name, value]) => `${name.padEnd(12)} ${cellOf(value)}`),
+        data: tenant,
+      };
+    },
   },
-  create: async ([slug], { site, name, plan, owner, reason }) => {
-    const { isNew, invitation, ...tenant } = await createTenant(
-      { slug: slug ?? "", site, name, plan, owner, reason },
-      variables(),
-    );
-    return {
-      lines: [
-        `The tenant ${tenant.slug} ${isNew ? "is made" : "was there already"}, at the site ${tenant.site}.`,
-        ...(invitation === undefined
-          ? ["It has no owner yet: run this again with --owner <email>."]
-          : [
-              `Its owner gets in with this, once, within ${INVITATION_TTL_DAYS} days:`,
-              `  curl -s ${apiUrl()}/v1/invitations/accept -H 'content-type: application/json' -d '{"token":"${invitation}","password":"<a password>"}'`,
-            ]),
-      ],
-      data: { ...tenant, invitation },
-    };
+  create: {
+    words: ["<slug>"],
+    options: ["site", "name", "plan", "owner"],
+    run: async ([slug = ""], { site, name, plan, owner, reason }) => {
+      const { isNew, invitation, ...tenant } = await createTenant(
+        { slug, site, name, plan, owner, reason },
+        variables(),
+      );
+      return {
+        lines: [
+          `The tenant ${tenant.slug} ${isNew ? "is made" : "was there already"}, at the site ${tenant.site}.`,
+          ...(invitation === undefined
+            ? ["It has no owner yet: run this again with --owner <email>."]
+            : [
+                `Its owner gets in with this, once, within ${INVITATION_TTL_DAYS} days:`,
+                `  curl -s ${apiUrl()}/v1/invitations/accept -H 'content-type: application/json' -d '{"token":"${invitation}","password":"<a password>"}'`,
+              ]),
+        ],
+        data: { ...tenant, invitation },
+      };
+    },
   },
-  "site add": async ([name], flags) => {
-    const site = await addSite(
-      {
-        name: name ?? "",
-        databaseUrl: flags.local ? await localDatabase(name ?? "") : flags["database-url"],
-        schema: flags.schema,
-        region: flags.region,
-        neonProject: flags["neon-project"],
-      },
-      variables(),
-      { say: (line) => flags.json || console.log(`· ${line}`) },
-    );
-    return {
-      lines: [
-        `The site ${site.name} is ready: ${whereIs(site)}.`,
-        `Make a tenant there: npm run tenants -- create <slug> --site ${site.name} --owner <email>`,
-      ],
-      data: {
-        name: site.name,
-        kind: site.kind,
-        region: site.region,
-        host: site.host,
-        database: site.database,
-      },
-    };
+  "site add": {
+    words: ["<name>"],
+    options: ["database-url", "schema", "region", "local", "neon-project"],
+    run: async ([name = ""], flags) => {
+      const site = await addSite(
+        {
+          name: name,
+          databaseUrl: flags.local ? await localDatabase(name) : flags["database-url"],
+          schema: flags.schema,
+          region: flags.region,
+          neonProject: flags["neon-project"],
+        },
+        variables(),
+        { say: (line) => flags.json || console.log(`· ${line}`) },
+      );
+      return {
+        lines: [
+          `The site ${site.name} is ready: ${whereIs(site)}.`,
+          `Make a tenant there: npm run tenants -- create <slug> --site ${site.name} --owner <email>`,
+        ],
+        data: {
+          name: site.name,
+          kind: site.kind,
+          region: site.region,
+          host: site.host,
+          database: site.database,
+        },
+      };
+    },
   },
-  "site set": async ([name], { "neon-project": project }) => {
-    if (!name || !project)
-      throw new Error("Say which site and what of it: site set <name> --neon-project <id>|none");
-    const done = await setNeonProject(name, project, variables());
-    return { lines: [done], data: { done } };
+  "site set": {
+    words: ["<name>"],
+    options: ["neon-project"],
+    run: async ([name = ""], { "neon-project": project }) => {
+      if (!project)
+        throw new Error("Say which site and what of it: site set <name> --neon-project <id>|none");
+      const done = await setNeonProject(name, project, variables());
+      return { lines: [done], data: { done } };
+    },
   },
-  "site list": async () => {
-    const found = await read((client) => client.query<Record<string, unknown>>(SITES));
-    return {
-      lines: table(found.rows, [
-        "name",
+  "site list": {
+    run: async () => {
+      const found = await read((client) => client.query<Record<string, unknown>>(SITES));
+      return {
+        lines: table(found.rows, [
+          "name",
+          "kind",
+          "region",
+          "host",
+          "database",
+          "schema",
+          "neon_project",
+          "tenants",
+        ]),
+        data: found.rows,
+      };
+    },
+  },
+  "site rotate": {
+    words: ["<name>"],
+    run: async ([name = ""]) => {
+      const done = await rotateSite(name, variables());
+      return { lines: [done], data: { done } };
+    },
+  },
+  move: {
+    words: ["<slug>"],
+    options: ["to", "rate"],
+    run: async ([slug = ""], flags) => {
+      if (!slug || !flags.to) throw new Error("Say whom and where to: move <slug> --to shared|schema|<site>");
+      const options = {
+        rate: rateOf(flags),
+        reason: flags.reason,
+        confirm: (question: string) => confirm(question, flags),
+      };
+      const { done, progress } = await moveTenant(slug, flags.to, variables(), options);
+      return { lines: [done], data: { done, ...progress } };
+    },
+  },
+  moves: {
+    run: async () => {
+      const jobs = await listJobs(variables());
+      const columns = [
+        "slug",
         "kind",
-        "region",
-        "host",
-        "database",
-        "schema",
-        "neon_project",
-        "tenants",
-      ]),
-      data: found.rows,
-    };
+        "source",
+        "target",
+        "state",
+        "rows",
+        "idle_s",
+        "worked_at",
+        "kept_until",
+      ];
+      return {
+        lines: jobs.length > 0 ? table(jobs, columns) : ["Nothing is under way, and nothing is left behind."],
+        data: jobs,
+      };
+    },
   },
-  "site rotate": async ([name]) => {
-    const done = await rotateSite(name ?? "", variables());
-    return { lines: [done], data: { done } };
+  "moves resume": {
+    words: ["<slug>"],
+    options: ["rate"],
+    run: async ([slug = ""], flags) => {
+      const { done, progress } = await resumeMove(slug, variables(), rateOf(flags), flags);
+      return { lines: [done], data: { done, ...progress } };
+    },
   },
-  move: async ([slug], flags) => {
-    if (!slug || !flags.to) throw new Error("Say whom and where to: move <slug> --to shared|schema|<site>");
-    const options = {
-      rate: rateOf(flags),
-      reason: flags.reason,
-      confirm: (question: string) => confirm(question, flags),
-    };
-    const { done, progress } = await moveTenant(slug, flags.to, variables(), options);
-    return { lines: [done], data: { done, ...progress } };
+  "moves abandon": {
+    words: ["<slug>"],
+    run: async ([slug = ""], flags) => {
+      const asked = { reason: flags.reason, confirm: (question: string) => confirm(question, flags) };
+      const done = await abandonMove(slug, variables(), asked);
+      return { lines: [done], data: { done } };
+    },
   },
-  moves: async () => {
-    const jobs = await listJobs(variables());
-    const columns = ["slug", "kind", "source", "target", "state", "rows", "worked_at", "kept_until"];
-    return {
-      lines: jobs.length > 0 ? table(jobs, columns) : ["Nothing is under way, and nothing is left behind."],
-      data: jobs,
-    };
+  restore: {
+    words: ["<slug>"],
+    options: ["from", "preview", "rate"],
+    run: async ([slug = ""], flags) => {
+      if (!slug || !flags.from)
+        throw new Error("Say whom and from what: restore <slug> --from <connection string>");
+      return setBack(slug, flags.from, flags);
+    },
   },
-  "moves resume": async ([slug], flags) => {
-    const { done, progress } = await resumeMove(slug ?? "", variables(), rateOf(flags), flags);
-    return { lines: [done], data: { done, ...progress } };
+  undo: {
+    words: ["<slug>"],
+    options: ["preview", "rate"],
+    run: async ([slug = ""], flags) => setBack(slug, undefined, flags),
   },
-  "moves abandon": async ([slug], flags) => {
-    const question = `Give up what is under way for ${slug ?? ""}? What was copied is deleted.`;
-    const done = (await confirm(question, flags))
-      ? await abandonMove(slug ?? "", variables(), flags)
-      : "Nothing was done.";
-    return { lines: [done], data: { done } };
+  erase: {
+    words: ["<slug>"],
+    run: async ([slug = ""], flags) => {
+      const found = await read((client) => client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]));
+      const [tenant] = found.rows;
+      if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
+      const question = `Erase ${tenant.slug}, with all its rows, archives and the people who are in no other tenant? Nothing brings it back.`;
+      if (!(await confirm(question, flags))) return { lines: ["Nothing was done."], data: { receipt: null } };
+      const receipt = await eraseTenant({
+        api: loadVariables(["ISSUER"]).ISSUER,
+        operatorToken: loadVariables(["OPERATOR_TOKEN"]).OPERATOR_TOKEN,
+        tenantId: tenant.id,
+        reason: reasonWithWho(flags.reason),
+      });
+      return {
+        lines: [
+          `The tenant ${tenant.slug} is erased. It was ${tenant.id}: by that id anybody finds the receipt again, at`,
+          `  ${apiUrl()}/v1/erasures/${tenant.id}`,
+          "The receipt, which the keys at /.well-known/jwks.json verify:",
+          receipt,
+        ],
+        data: { id: tenant.id, receipt },
+      };
+    },
   },
-  restore: async ([slug], flags) => {
-    if (!slug || !flags.from)
-      throw new Error("Say whom and from what: restore <slug> --from <connection string>");
-    return setBack(slug, flags.from, flags);
-  },
-  undo: async ([slug], flags) => setBack(slug ?? "", undefined, flags),
-  erase: async ([slug], flags) => {
-    const found = await read((client) => client.query<TenantRow>(`${TENANTS} where t.slug = $1`, [slug]));
-    const [tenant] = found.rows;
-    if (!tenant) throw new Error(`There is no tenant ${slug ?? ""}. \`npm run tenants -- list\` names them.`);
-    const question = `Erase ${tenant.slug}, with all its rows, archives and the people who are in no other tenant? Nothing brings it back.`;
-    if (!(await confirm(question, flags))) return { lines: ["Nothing was done."], data: { receipt: null } };
-    const receipt = await eraseTenant({
-      api: loadVariables(["ISSUER"]).ISSUER,
-      operatorToken: loadVariables(["OPERATOR_TOKEN"]).OPERATOR_TOKEN,
-      tenantId: tenant.id,
-      reason: reasonWithWho(flags.reason),
-    });
-    return {
-      lines: [
-        `The tenant ${tenant.slug} is erased. The receipt, which /.well-known/jwks.json verifies:`,
-        receipt,
-      ],
-      data: { id: tenant.id, receipt },
-    };
-  },
-  "moves clear": async (_, flags) => {
-    const cleared = await clearLeftovers(variables(), rateOf(flags), flags);
-    const lines = cleared.map(({ slug, rows }) => `deleted ${rows} rows that ${slug} has left behind`);
-    return { lines: lines.length > 0 ? lines : ["Nothing is due."], data: cleared };
+  "moves clear": {
+    options: ["rate"],
+    run: async (_, flags) => {
+      const cleared = await clearLeftovers(variables(), rateOf(flags), flags);
+      const lines = cleared.map(({ slug, rows }) => `deleted ${rows} rows that ${slug} has left behind`);
+      return { lines: lines.length > 0 ? lines : ["Nothing is due."], data: cleared };
+    },
   },
 };
 
@@ -283,36 +339,11 @@ const variables = () => ({
 const read = <Result>(work: (client: pg.Client) => Promise<Result>) =>
   inControl(loadVariables(["MIGRATION_DATABASE_URL"]), work);
 
-const cellOf = (value: unknown): string =>
-  value instanceof Date ? value.toISOString() : String(value ?? "–");
-
-/** Rows as lines of columns. */
-function table(rows: Record<string, unknown>[], columns: string[]): string[] {
-  const cells = [columns, ...rows.map((row) => columns.map((name) => cellOf(row[name])))];
-  const widths = columns.map((_, at) => Math.max(...cells.map((line) => line[at]?.length ?? 0)));
-  return cells.map((line) =>
-    line
-      .map((cell, at) => cell.padEnd(widths[at] ?? 0))
-      .join("  ")
-      .trimEnd(),
-  );
-}
-
-try {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      ...Object.fromEntries(TEXTS.map((name) => [name, { type: "string" }] as const)),
-      ...Object.fromEntries(SWITCHES.map((name) => [name, { type: "boolean", default: false }] as const)),
-    },
-  });
-  const words = COMMANDS[positionals.slice(0, 2).join(" ")] ? 2 : 1;
-  const command = COMMANDS[positionals.slice(0, words).join(" ")];
-  const args = positionals.slice(words);
-  if (!command || args.length > 1) throw new Error(USAGE);
-  const { lines, data } = await command(args, values as Flags);
-  console.log(values.json ? JSON.stringify(data, null, 2) : lines.join("\n"));
-} catch (error) {
-  console.error(messageOf(error));
-  process.exitCode = 1;
-}
+await runCommand(USAGE, {
+  commands: COMMANDS,
+  options: {
+    ...Object.fromEntries(TEXTS.map((name) => [name, { type: "string" }] as const)),
+    ...Object.fromEntries(SWITCHES.map((name) => [name, { type: "boolean", default: false }] as const)),
+  },
+  ofAll: ["json", "yes", "reason"],
+});

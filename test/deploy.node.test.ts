@@ -108,6 +108,14 @@ describe("what is wrong with the configuration", () => {
     expect(error).not.toContain(keys.slice(9, -1));
   });
 
+  it.each([
+    ["http://api.example.test", "ISSUER is not https. Set it to"],
+    ["https://api.example.test/", "ISSUER ends with a slash. Set it to"],
+  ])("is the address %s, which tokens would bear", async (ISSUER, sentence) => {
+    const { code, error } = await deploy({ ...variables, ISSUER });
+    expect([code, error]).toEqual([1, expect.stringContaining(sentence)]);
+  });
+
   it("is a connection string of another login or to another database", async () => {
     const { DATABASE_URL = "", OPERATOR_DATABASE_URL = "" } = variables;
     const { code, error } = await deploy({

@@ -399,7 +399,9 @@ describe("what cannot be done is said in a sentence:", () => {
     [["move", "fixed"], "Say whom and where to"],
     [["move", "fixed", "--to", "own-schema", "--yes"], "is at own-schema already"],
     [["move", "fixed", "--to", "nowhere", "--yes"], "There is no site nowhere"],
+    [["move", "fixed", "--to", "nowhere"], "There is no site nowhere"],
     [["move", "fixed", "--to", "shared"], "Add --yes"],
+    [["moves", "abandon", "fixed"], "Nothing is under way"],
     [["move", "fixed", "--to", "shared", "--yes", "--rate", "fast"], "--rate is"],
     [["moves", "resume", "fixed"], "Nothing is under way"],
     [["undo", "fixed"], "no restore of fixed"],
@@ -411,6 +413,17 @@ describe("what cannot be done is said in a sentence:", () => {
     const { code, error } = await house.tenants(...args);
     expect([code, error]).toEqual([1, expect.stringContaining(sentence)]);
     expect(error).not.toMatch(/^ +at /m);
+  });
+
+  it("a tenant that is closing, for which no schema is made", async () => {
+    await house.told("create", "shutting", "--site", "shared");
+    await house.root.query(
+      "update control.tenants set status = 'closing', closes_at = now(), restores_to = 'active' where slug = 'shutting'",
+    );
+    expect((await move("shutting", "schema")).error).toContain("The tenant shutting is closing");
+    expect(await house.told("site", "list")).not.toContainEqual(
+      expect.objectContaining({ name: "shutting" }),
+    );
   });
 
   it("a target that has rows of the tenant which nobody moved there", async () => {
@@ -563,19 +576,7 @@ describe("a restore", () => {
     async (when) => {
       const slug = `left-${when}`;
       const token = await house.newTenant(slug, "shared");
-      const { invitation } = await house.told<{ invitation: string }>(
-        "create",
-        slug,
-        "--site",
-        "shared",
-        "--owner",
-        `bob@${slug}.test`,
-      );
-      const joined = await house.ask("POST", "/v1/invitations/accept", undefined, {
-        token: invitation,
-        password: "correct horse battery staple",
-      });
-      expect(joined.status).toBe(201);
+      await house.join(slug, `bob@${slug}.test`);
       const members = async () =>
         (await rowsAt(slug, "shared")).filter((row) => row.startsWith("members")).length;
       await expect.poll(members).toBe(2);

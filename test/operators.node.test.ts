@@ -81,11 +81,17 @@ it("prints the secrets once, says what is wrong in a sentence, and makes who was
     [["role", "x@operators.test", "admin"], "There is no operator x@operators.test"],
     [["remove", "x@operators.test"], "There is no operator x@operators.test"],
     [["reset", "x@operators.test"], "There is no operator x@operators.test"],
-    [["raise", EMAIL], "npm run operators -- <command>"],
+    [["role", EMAIL], "Say which: role <email> <role>"],
+    [["role", EMAIL, "support"], `${EMAIL} is support already.`],
+    [["list", "--role", "admin"], "`list` does not take --role"],
+    [["raise", EMAIL], "There is no command raise"],
+    [[], "npm run operators -- <command>"],
   ] as const) {
     const { out, error, code } = await house.run("drizzle/operators.ts", ...args);
     expect([out, code]).toEqual(["", 1]);
     expect(error).toContain(told);
     expect(error).not.toMatch(/^ +at /m);
   }
+  const { out } = await house.run("drizzle/operators.ts", "list");
+  expect(out).toMatch(/^email +role +state +signed_in\ngrace@operators\.test +support +active +2/);
 });

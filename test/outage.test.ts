@@ -36,6 +36,8 @@ it.each([
     const told = await response.text();
     const logged = JSON.stringify(log.mock.calls);
     expect(log).toHaveBeenCalledTimes(1);
+    // What is at a tenant's site says at which one.
+    expect(logged.includes("site shared: ")).toBe(path === "/v1/projects");
     expect(logged).toContain(response.headers.get("x-request-id"));
     for (const secret of [PASSWORD, ada.token, new URL(settings.DATABASE_URL).password]) {
       expect(told).not.toContain(secret);

@@ -81,14 +81,54 @@ describe("a tenant at a site", () => {
   it.each([
     [["show", "nobody"], "There is no tenant nobody"],
     [["site", "rotate", "own-schema"], "in the control plane's database"],
-    [["site"], "npm run tenants"],
-    [["list", "--frobnicate"], "frobnicate"],
+    [["site", "rotate", "shared"], "in the control plane's database"],
+    [["site"], "There is no command site"],
+    [["show"], "Say which: show <slug>"],
+    [["show", "own-schema", "more"], '`show` does not take "more"'],
+    [["moves", "claer"], '`moves` does not take "claer"'],
+    [["move", "twice", "--to", "shared", "--preview", "--yes"], "`move` does not take --preview"],
+    [["list", "--frobnicate"], "Unknown option '--frobnicate'. --help"],
   ])("command that makes no sense is refused in a sentence: %j", async (args, sentence) => {
     const { code, error, out } = await tenants(...args);
     expect(code).toBe(1);
     expect(error).toContain(sentence);
     expect(error).not.toMatch(/^ +at /m);
     expect(out).toBe("");
+  });
+
+  it("that somebody has entered invites no other owner by the command line", async () => {
+    await newTenant("entered", "own-schema");
+    const again = await tenants("create", "entered", "--site", "own-schema", "--owner", "b@entered.test");
+    expect(again).toMatchObject({ code: 1, out: "", error: expect.stringContaining("it has members") });
+    const { rowCount } = await root.query("select from control.invitations where email = 'b@entered.test'");
+    expect(rowCount).toBe(0);
+  });
+
+  it("invites whoever was named last, and nobody before, and both are in the operators' trail", async () => {
+    const create = (owner: string) => told("create", "renamed", "--site", "own-schema", "--owner", owner);
+    await create("a@renamed.test");
+    await create("b@renamed.test");
+    const { rows } = await root.query(
+      `select i.email, (select array_agg(action order by e.id) from control.operator_events e
+         where e.tenant_id = i.tenant_id) as actions
+       from control.invitations i join control.tenants t on t.id = i.tenant_id where t.slug = 'renamed'`,
+    );
+    expect(rows).toEqual([{ email: "b@renamed.test", actions: ["tenant.create", "tenant.invite"] }]);
+  });
+
+  it("usage is what --help prints, of every command line", async () => {
+    for (const program of ["tenants", "operators", "doctor", "migrate-all", "secrets", "rotate"]) {
+      const { code, out, error } = await run(`drizzle/${program}.ts`, "--help");
+      expect([program, code, error]).toEqual([program, 0, ""]);
+      expect(out).toMatch(/npm run|node drizzle/);
+      expect(out).not.toMatch(/^\w+='/m);
+      const wrong = await run(`drizzle/${program}.ts`, "--frobnicate");
+      expect([wrong.code === 0, wrong.out, wrong.error]).toEqual([
+        false,
+        "",
+        expect.stringMatching(/^Unknown option '--frobnicate'\. --help says what there is\.\n$/),
+      ]);
+    }
   });
 
   it.each([
@@ -120,7 +160,7 @@ describe("site add", () => {
       `insert into control.sites (name, kind, schema, secret) values ('half-made', 'schema', 'site_half_made', '')`,
     );
     expect(await withFleet(variables, (control) => behind(control, variables, ["half-made"], quiet))).toEqual(
-      [{ site: "half-made", why: expect.stringContaining("lacks") }],
+      [{ site: "half-made", why: expect.stringContaining("lacks"), isKnown: true }],
     );
     expect((await tenants("create", "early", "--site", "half-made")).error).toContain("is not up to date");
     await add({ name: "half-made", schema: true });

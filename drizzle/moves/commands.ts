@@ -3,7 +3,16 @@ import { inControl } from "../fleet.ts";
 import type { MigrationOptions } from "../migrate.ts";
 import { addSite } from "../site-add.ts";
 import { eraseRows } from "../../src/lifecycle/erase-rows.ts";
-import { beginJob, noteOfJob, takeOver, type Job, type JobVariables, type Why } from "./jobs.ts";
+import {
+  beginJob,
+  noteOfJob,
+  placeOfMovable,
+  requireUnderWay,
+  takeOver,
+  type Job,
+  type JobVariables,
+  type Why,
+} from "./jobs.ts";
 import { abandon, move, type Move, type Progress } from "./move.ts";
 import { Pace, Stopped } from "./pace.ts";
 import { ProgressLine } from "./progress.ts";
@@ -48,11 +57,12 @@ export async function moveTenant(
   { rate, confirm, content, reason }: MoveOptions,
 ): Promise<{ done: string; progress?: Progress }> {
   const options = content === undefined ? {} : { content };
-  const from = await siteOf(slug, variables);
   const name = to === "schema" ? ownSiteOf(slug) : to;
+  const from = await placeOfMovable(variables, slug, { name, isToBeMade: to === "schema" });
+  const where = to === "schema" ? `a schema of its own, the site ${name}` : name;
   if (
     !(await confirm(
-      `Move ${slug} from ${from} to ${name}? It works on meanwhile; its writes are held for less than a second.`,
+      `Move ${slug} from ${from} to ${where}? It works on meanwhile; its writes are held for less than a second.`,
     ))
   )
     return { done: "Nothing was done." };
@@ -101,8 +111,11 @@ function carryOut(
 export async function abandonMove(
   slug: string,
   variables: JobVariables,
-  { reason }: Why = {},
+  { reason, confirm }: Pick<MoveOptions, "reason" | "confirm">,
 ): Promise<string> {
+  await requireUnderWay(variables, slug);
+  if (!(await confirm(`Give up what is under way for ${slug}? What was copied is deleted.`)))
+    return "Nothing was done.";
   const job = await takeOver(variables, slug);
   await noteOfJob(variables, job, "tenant.abandon", reason);
   if (job.kind === "restore")
@@ -199,17 +212,21 @@ export type JobRow = {
   rows: number;
   started_at: Date;
   worked_at: Date;
+  /** Seconds since somebody worked on it; null once it is done. */
+  idle_s: number | null;
   kept_until: Date | null;
 };
 
-/** The jobs that are under way, and those whose leftovers are still there. */
+/** The jobs that are under way, first, and those whose leftovers are still there. */
 export const listJobs = (variables: Pick<JobVariables, "MIGRATION_DATABASE_URL">): Promise<JobRow[]> =>
   inControl(variables, async (control) => {
     const { rows } = await control.query<JobRow>(
       `select t.slug, j.kind, j.source, j.target, coalesce(j.outcome, j.progress ->> 'phase') as state,
-         (j.progress ->> 'rows')::float8 as rows, j.started_at, j.worked_at, j.kept_until
+         (j.progress ->> 'rows')::float8 as rows, j.started_at, j.worked_at, j.kept_until,
+         case when j.finished_at is null then extract(epoch from now() - j.worked_at)::int end as idle_s
        from control.jobs j join control.tenants t on t.id = j.tenant_id
-       where j.finished_at is null or j.kept_until is not null order by j.started_at`,
+       where j.finished_at is null or j.kept_until is not null
+       order by j.finished_at is not null, j.started_at`,
     );
     return rows;
   });
@@ -266,17 +283,6 @@ async function stopClearing({ target, control }: Move): Promise<boolean> {
   await control.finish("abandoned");
   return true;
 }
-
-const siteOf = (slug: string, variables: JobVariables): Promise<string> =>
-  inControl(variables, async (control) => {
-    const { rows } = await control.query<{ site: string }>(
-      "select site from control.tenants where slug = $1",
-      [slug],
-    );
-    const [tenant] = rows;
-    if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
-    return tenant.site;
-  });
 
 /** The name of the site that is a schema of this tenant's own. */
 const ownSiteOf = (slug: string): string =>

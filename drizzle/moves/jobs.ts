@@ -6,7 +6,7 @@ import { SHARED_SITE, type Site } from "../../src/db/places.ts";
 import type { JOB_KINDS } from "../../src/db/control.ts";
 import { keyRing } from "../../src/settings.ts";
 import { noteCommand } from "../command-trail.ts";
-import { behind, inControl, withFleet } from "../fleet.ts";
+import { behind, inControl, sentenceOf, withFleet } from "../fleet.ts";
 import type { MigrationOptions } from "../migrate.ts";
 import { migratorUrls, moverUrl, readSites, type SiteVariables } from "../sites.ts";
 import { Superseded, type MoveControl, type Progress } from "./move.ts";
@@ -58,22 +58,12 @@ export const beginJob = (
   { reason, ...options }: Pick<MigrationOptions, "content"> & Why = {},
 ): Promise<Job> =>
   withFleet(variables, async (control) => {
-    const { rows: found } = await control.query<Tenant>(
-      "select id, site, epoch, status from control.tenants where slug = $1",
-      [slug],
-    );
-    const [tenant] = found;
-    if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
-    if (tenant.status === "closing" || tenant.status === "erasing")
-      throw new Error(`The tenant ${slug} is ${tenant.status === "closing" ? "closing" : "being erased"}.`);
+    const tenant = await readIdle(control, slug);
     const goal = target ?? tenant.site;
-    if (kind === "move" && tenant.site === goal) throw new Error(`The tenant ${slug} is at ${goal} already.`);
-    const { rows: known } = await control.query("select from control.sites where name = $1", [goal]);
-    if (known.length === 0)
-      throw new Error(`There is no site ${goal}. \`npm run tenants -- site list\` names them.`);
+    if (kind === "move") requireOther(slug, tenant, goal);
+    await requireSite(control, goal);
     const [late] = await behind(control, variables, [tenant.site, goal], options);
-    if (late)
-      throw new Error(`The site ${late.site} is not up to date: ${late.why}. Run \`npm run db:migrate\`.`);
+    if (late) throw new Error(sentenceOf(late));
     await control.query("begin");
     await control.query(LOCK, [tenant.id]);
     const { rows } = await control
@@ -91,9 +81,7 @@ export const beginJob = (
       )
       .catch((error: unknown) => {
         if (!(error instanceof pg.DatabaseError) || error.constraint !== "jobs_one_at_a_time") throw error;
-        throw new Error(
-          `Another job is under way for ${slug}. \`npm run tenants -- moves\` shows it; resume or abandon it first.`,
-        );
+        throw new Error(`Another job has just begun for ${slug}. \`npm run tenants -- moves\` shows it.`);
       });
     const [job] = rows;
     if (!job) throw new Error(`The tenant ${slug} has just been moved. Try again.`);
@@ -102,6 +90,63 @@ export const beginJob = (
     if (action !== undefined) await noteCommand(control, { action, tenant: job.tenant, change, reason });
     await control.query("commit");
     return job;
+  });
+
+/** A tenant for which a job may begin, and where it is. Throws a sentence when it may not. */
+async function readIdle(control: pg.Client, slug: string): Promise<Tenant> {
+  const { rows } = await control.query<Tenant & { under_way: string | null; idle_s: number }>(
+    `select t.id, t.site, t.epoch, t.status, j.kind as under_way,
+       extract(epoch from now() - j.worked_at)::int as idle_s
+     from control.tenants t left join control.jobs j on j.tenant_id = t.id and j.finished_at is null
+     where t.slug = $1`,
+    [slug],
+  );
+  const [tenant] = rows;
+  if (!tenant) throw new Error(`There is no tenant ${slug}. \`npm run tenants -- list\` names them.`);
+  if (tenant.status === "closing" || tenant.status === "erasing")
+    throw new Error(`The tenant ${slug} is ${tenant.status === "closing" ? "closing" : "being erased"}.`);
+  if (tenant.under_way !== null)
+    throw new Error(
+      `Another job is under way for ${slug}: ${tenant.under_way}, last worked on ${tenant.idle_s} s ago. ` +
+        "Wait for it. Where nobody works on it any more, `npm run tenants -- moves resume` or `… moves abandon` ends it.",
+    );
+  return tenant;
+}
+
+function requireOther(slug: string, { site }: Tenant, goal: string): void {
+  if (site === goal) throw new Error(`The tenant ${slug} is at ${goal} already.`);
+}
+
+async function requireSite(control: pg.Client, name: string): Promise<void> {
+  const { rowCount } = await control.query("select from control.sites where name = $1", [name]);
+  if (rowCount === 0)
+    throw new Error(`There is no site ${name}. \`npm run tenants -- site list\` names them.`);
+}
+
+/** Where a tenant is that may move to `goal`, which is still to be made where it says so. Throws a sentence when it may not. */
+export const placeOfMovable = (
+  variables: Pick<JobVariables, "MIGRATION_DATABASE_URL">,
+  slug: string,
+  goal: { name: string; isToBeMade: boolean },
+): Promise<string> =>
+  inControl(variables, async (control) => {
+    const tenant = await readIdle(control, slug);
+    requireOther(slug, tenant, goal.name);
+    if (!goal.isToBeMade) await requireSite(control, goal.name);
+    return tenant.site;
+  });
+
+/** Throws a sentence when nothing is under way for the tenant. */
+export const requireUnderWay = (
+  variables: Pick<JobVariables, "MIGRATION_DATABASE_URL">,
+  slug: string,
+): Promise<void> =>
+  inControl(variables, async (control) => {
+    const { rowCount } = await control.query(
+      `select from control.jobs j join control.tenants t on t.id = j.tenant_id where t.slug = $1 and j.finished_at is null`,
+      [slug],
+    );
+    if (rowCount === 0) throw new Error(`Nothing is under way for ${slug}.`);
   });
 
 /** Writes into the operators' trail what somebody does to a job by the command line, and why. */

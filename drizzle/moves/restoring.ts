@@ -35,10 +35,21 @@ export type RestoreOptions = {
 type Past = (job: Job, site: Site) => Promise<SiteLogins>;
 
 /** Sets a tenant's rows back to those in a copy of its database, whose connection string this is. */
-export const restoreFrom = (slug: string, from: string, variables: JobVariables, options: RestoreOptions) =>
-  carryOut(slug, variables, "tenant.set_back", options, (job, site) =>
-    prepareCopy(from, job, site, variables, options),
+export async function restoreFrom(
+  slug: string,
+  from: string,
+  variables: JobVariables,
+  options: RestoreOptions,
+) {
+  const url = URL.parse(from);
+  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.pathname.length < 2)
+    throw new Error("--from is no connection string: postgres://user:password@host/database");
+  // Before a job begins, which would be in the list of moves as an abandoned one.
+  await connected(from, () => Promise.resolve());
+  return carryOut(slug, variables, "tenant.set_back", options, (job, site) =>
+    prepareCopy(url, job, site, variables, options),
   );
+}
 
 /** Sets a tenant's rows back to those before its last restore. */
 export async function undoRestore(slug: string, variables: JobVariables, options: RestoreOptions) {
@@ -169,15 +180,13 @@ const dropUndo = ({ site, migrator }: SiteLogins): Promise<void> =>
  * a sentence when it is no copy that has the tenant, or the tenant's own database.
  */
 async function prepareCopy(
-  from: string,
+  url: URL,
   job: Job,
   site: Site,
   variables: JobVariables,
   options: RestoreOptions,
 ): Promise<SiteLogins> {
-  const url = URL.parse(from);
-  if (!url || !/^postgres(ql)?:$/.test(url.protocol) || url.pathname.length < 2)
-    throw new Error("--from is no connection string: postgres://user:password@host/database");
+  const from = url.href;
   const then = await siteThen(from, job, site);
   const key: NamedKey = { kid: randomBytes(4).toString("hex"), key: new Uint8Array(randomBytes(32)) };
   const known = new URL(loginsAtSite(variables, site).mover);

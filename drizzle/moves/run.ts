@@ -1,5 +1,5 @@
 import pg from "pg";
-import { messageOf } from "../connected.ts";
+import { messageOf, Unreachable } from "../connected.ts";
 import { CatalogChanged } from "./copy.ts";
 import { stateOf, SUPERSEDED } from "../../src/lifecycle/end.ts";
 import { JobControl, loginsAtSite, siteNamed, takeOver, type Job, type JobVariables } from "./jobs.ts";
@@ -56,7 +56,8 @@ const reasonOf = (error: unknown): string =>
     : `a connection has failed: ${messageOf(error)}`;
 
 /** Whether it may be gone the next time: a server that is away, or a table that is being changed. */
-function isPassing(error: unknown): boolean {
+function isPassing(thrown: unknown): boolean {
+  const error = thrown instanceof Unreachable ? thrown.cause : thrown;
   if (error instanceof CatalogChanged) return true;
   if (error instanceof pg.DatabaseError)
     return /^(08|57P|40|55P03)/.test(error.code ?? "") || MISSHAPEN.has(error.code ?? "");

@@ -218,13 +218,13 @@ export function openTenantDb(
       const results = await despiteDeadlock(() => ask(opening)).catch(async (error: unknown) => {
         const state = sqlState(error);
         if (!findHome || !isSiteLane(lane) || (state !== MOVED && state !== OTHER_EPOCH))
-          return rethrow(error);
+          return rethrow(error, siteOf(opening));
         // Without a turn: the object may be in this isolate, and needs one to find out.
         const found = await findHome(opening.epoch, state === MOVED);
-        if (found.epoch === opening.epoch) return rethrow(error);
+        if (found.epoch === opening.epoch) return rethrow(error, siteOf(opening));
         // The site has refused the whole transaction, so nothing happens twice.
         opening = atSite(lane, found);
-        return ask(opening).catch(rethrow);
+        return ask(opening).catch((again: unknown) => rethrow(again, siteOf(opening)));
       });
       const answers = named.flatMap(([name], index) => (name ? [[name, results[index]]] : []));
       return Object.fromEntries(answers) as never;
@@ -264,6 +264,9 @@ function refuseWriting(error: unknown): never {
   if (sqlState(error) !== "25006") throw error;
   throw new Problem("insufficient_scope", { detail: "An operator may not change this.", cause: error });
 }
+
+/** The site's name, for the log; none in the control plane. */
+const siteOf = ({ isSite, place }: Opening): string | undefined => (isSite ? place.name : undefined);
 
 /** Where a tenant's database is opened, by what contexts, and over which connection it is asked. */
 type Opening = {
@@ -425,8 +428,11 @@ const MOVED = "PW003";
 const HELD = "PW004";
 const OTHER_EPOCH = "PW005";
 
-/** Rethrows what the client should hear of: an unreachable database as `unavailable`, the rest as it is. */
-export function rethrow(error: unknown): never {
+/**
+ * Rethrows what the client should hear of: an unreachable database as `unavailable`, whose cause names the site if it is one
+ * of a site, the rest as it is.
+ */
+export function rethrow(error: unknown, site?: string): never {
   // Drizzle passes a statement's parameters as one call's arguments, and has no room for very many.
   if (error instanceof RangeError && error.message.includes("call stack")) throw tooManyValues(error);
   const fault = postgresFault(error);
@@ -443,12 +449,14 @@ export function rethrow(error: unknown): never {
     });
   // Without an SQLSTATE the endpoint itself did not answer. Classes 08, 53 and 57P: Postgres cannot serve now; nor can it
   // while it does not take this deployment's password, after a deadlock, or when a lock or the statement took too long.
-  if (fault && (!fault.code || /^(08|28P01|53|57P|40P01|55P03|57014)/.test(fault.code)))
+  if (fault && (!fault.code || /^(08|28P01|53|57P|40P01|55P03|57014)/.test(fault.code))) {
+    if (site !== undefined) fault.message = `${site}: ${fault.message}`;
     throw new Problem("unavailable", {
       detail: "The database is out of reach.",
       headers: { "retry-after": "5" },
       cause: fault,
     });
+  }
   // Not Drizzle's wrapper: its message holds the query's parameters, which no log may have.
   throw fault ?? error;
 }

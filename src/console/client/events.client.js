@@ -15,8 +15,8 @@ import { fill, pages, table } from "./list.client.js";
 function valueOf(value) {
   if (value === null || value === undefined) return "none";
   if (typeof value !== "string") return JSON.stringify(value);
-  // An id of somebody or something: its beginning tells it from the others here.
-  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value) ? value.slice(0, 8) : value;
+  // An id of somebody or something: its end tells it from the others here, its beginning is the time.
+  return /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(value) ? value.slice(-8) : value;
 }
 
 /** @param {unknown} value @returns {value is { from: unknown, to: unknown }} */

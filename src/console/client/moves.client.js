@@ -17,9 +17,8 @@ const stateOf = ({ outcome }) => outcome ?? "running";
 /** How far a job is: what it does now, and its rows of how many where it knows. @param {Job} job */
 function progressOf({ progress: { phase, rows, bytes: copied, total }, outcome }) {
   const done = rows === null ? null : `${count(rows)} ${total === null ? "" : `of ${count(total)} `}rows`;
-  const notes = [phase && named(phase), done, copied === null ? null : bytes(copied)]
-    .filter(Boolean)
-    .join(", ");
+  const doing = outcome === "done" ? null : phase && named(phase);
+  const notes = [doing, done, copied === null ? null : bytes(copied)].filter(Boolean).join(", ");
   if (notes === "") return "–";
   if (outcome !== null || rows === null || total === null || total === 0) return notes;
   return h(

@@ -5,10 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import type pg from "pg";
+import * as v from "valibot";
 import { connect, connected } from "../../../drizzle/connected.ts";
 import { localDatabase } from "../../../drizzle/local-database.ts";
 import { startStack, type Stack } from "../../../drizzle/local/stack.ts";
 import { addSite } from "../../../drizzle/site-add.ts";
+import { newInvitation } from "../../../src/identity/sealing.ts";
+import { keyRing } from "../../../src/settings.ts";
 import type { Migrated } from "../../bench/bed.ts";
 import { serve, type Served } from "../../bench/workerd.ts";
 import { startMigrated } from "./cluster.ts";
@@ -166,6 +169,20 @@ export class House implements AsyncDisposable {
       }
       return found.sort();
     });
+  };
+
+  /** Has somebody join a tenant as another owner, by an invitation that nobody is mailed. */
+  join = async (slug: string, email: string): Promise<void> => {
+    const tenant = await this.tenantId(slug);
+    const [key] = v.parse(keyRing, this.variables.OPAQUE_TOKEN_KEYS);
+    const { id, hash, text: token } = newInvitation(key, tenant, email);
+    await this.root.query(
+      `insert into control.invitations (id, tenant_id, email, role, token_hash, invited_by, expires_at)
+       values ($1, $2, $3, 'owner', $4, $2, now() + interval '1 day')`,
+      [id, tenant, email, Buffer.from(hash)],
+    );
+    const joined = await this.ask("POST", "/v1/invitations/accept", undefined, { token, password: PASSWORD });
+    if (joined.status !== 201) throw new Error(await joined.text());
   };
 
   /** The names of a tenant's projects at a site, by their ids. */
