@@ -298,11 +298,20 @@ async function make(resource: string, who: SignedIn): Promise<string> {
   return create(maker, await own(maker, who), who);
 }
 
-async function create(maker: Route, path: string, who: SignedIn): Promise<string> {
-  const made = await answered<{ id?: string }>(
-    201,
-    request("POST", path, { token: who.token, body: await bodyOf(maker, who) }),
+/** The answer of a route that takes the body. Throws with both if it does not, and says where to teach a better one. */
+async function taken(route: Route, body: unknown, answer: Response): Promise<Response> {
+  if (answer.ok) return answer;
+  const { status } = answer;
+  throw new Error(
+    `${route.name} answers ${status} to ${JSON.stringify(body)}: ${await answer.text()}. ` +
+      `If the body breaks a rule that its schema does not say, teach BODIES["${route.name}"] in test/product/matrix.ts.`,
   );
+}
+
+async function create(maker: Route, path: string, who: SignedIn): Promise<string> {
+  const body = await bodyOf(maker, who);
+  const answer = await taken(maker, body, await request("POST", path, { token: who.token, body }));
+  const made = await answered<{ id?: string }>(201, answer);
   if (!made.id) throw new Error(`${maker.name} answers no id: teach MAKERS in test/product/matrix.ts.`);
   return made.id;
 }
@@ -430,7 +439,7 @@ describe("every route that takes a token", () => {
         route.name === IMPORT
           ? await sendArchive(caller.token, Buffer.from("not checked yet"))
           : await request(route.method, path, { token: caller.token, body, host });
-      expect(response.ok).toBe(true);
+      await taken(route, body, response);
       expect(described(route)).toContain(response.status);
     });
 
@@ -473,7 +482,8 @@ describe("every route that takes a token", () => {
         const body = await bodyOf(route, cleo);
         const response = await request(route.method, path, { token, body });
         const isOpen = opensTo(route, write ? "support_write" : "support");
-        expect(isOpen ? response.ok : response.status).toBe(isOpen || 403);
+        if (isOpen) await taken(route, body, response);
+        else expect(response.status).toBe(403);
       }
     });
 
@@ -591,7 +601,8 @@ describe("every route that takes a token", () => {
         ]);
         const plan = (results.at(-1) ?? []).map((row) => Object.values(row).join());
         expect(plan.join("\n")).toMatch(/Index Cond: .*tenant_id/);
-        expect(plan.filter((line) => line.includes("Sort"))).toEqual([]);
+        const sorts = plan.filter((line) => line.includes("Sort"));
+        expect(sorts, "needs an index on tenant_id, what it is ordered by, and id").toEqual([]);
       }
       // The control plane's lists are read by another login.
       if (!isControls(route)) expect(lists).toHaveLength(1);

@@ -308,6 +308,7 @@ describe.each(attackedTables.map((table) => [table.name, table] as const))("%s",
          from pg_class c where oid = to_regclass($1)`,
         [name],
       ),
+      `${name} has no wall: make it with tenantTable() of src/db/tenant-table.ts`,
     ).toEqual([{ relrowsecurity: true, relforcerowsecurity: !isOwners, policies: !isOwners }]);
     if (isOwners) expect(ROLES.filter((role) => isOpen(table, role))).toEqual([]);
   });

@@ -32,6 +32,7 @@ import * as v from "valibot";
 import { factory } from "../src/context.ts";
 import { rethrow } from "../src/db/client.ts";
 import { answerProblem, observe } from "../src/edge/gateway.ts";
+import type { Fault } from "../src/http/faults.ts";
 import { rowsOf } from "../src/http/rows.ts";
 import { IdempotencyKey } from "../src/http/idempotency.ts";
 import { IfMatch } from "../src/http/etag.ts";
@@ -175,7 +176,8 @@ beforeAll(async () => {
       day date, clock time, at timestamptz, span interval, document jsonb, list int[], host inet, network cidr, device macaddr,
       place point, mood misfits.mood, parent_id uuid constraint things_parent references misfits.parents, positive int,
       low int, high int, code text constraint things_code unique, needed text not null default 'here', constraint positive check (positive > 0),
-      constraint ordered check (low < high))`,
+      constraint ordered check (low < high),
+      constraint apart exclude using gist (int4range(low, high) with &&) where (low >= 1000))`,
     stage`create unique index things_edges on misfits.things (low, high)`,
     stage`create table misfits.parts (
       thing_id uuid references misfits.things on delete restrict, also_of uuid references misfits.things)`,
@@ -187,8 +189,9 @@ const headers = { "content-type": "application/json" };
 async function answerTo(method: "POST" | "PATCH", values: Record<string, unknown>, path = "/") {
   sent = values;
   const response = await app.request(path, { method, headers, body: "{}" });
-  const { errors, ...rest } = await response.json<{ id?: string; errors?: { pointer: string }[] }>();
-  return { status: response.status, pointers: errors?.map(({ pointer }) => pointer), ...rest };
+  const { errors, ...rest } = await response.json<{ id?: string; errors?: Fault[] }>();
+  const [pointers, details] = [errors?.map(({ pointer }) => pointer), errors?.map(({ detail }) => detail)];
+  return { status: response.status, pointers, details, ...rest };
 }
 
 describe.each(Object.keys(VALUES))("a column %s", (name) => {
@@ -219,8 +222,12 @@ it("says of several values what is wrong with each", async () => {
   expect(new Set(pointers)).toEqual(new Set(["/day", "/small", "/money"]));
 });
 
-it("points at no member for a CHECK of several, and at a column that needs a value", async () => {
-  expect(await answerTo("POST", { low: 2, high: 1 })).toMatchObject({ status: 422, pointers: [""] });
+it("names the members of a CHECK of several and points at none, and points at a column that needs a value", async () => {
+  expect(await answerTo("POST", { low: 2, high: 1 })).toMatchObject({
+    status: 422,
+    pointers: [""],
+    details: ["Values that are not allowed together: low, high."],
+  });
   expect(await answerTo("POST", { needed: null })).toMatchObject({ status: 422, pointers: ["/needed"] });
 });
 
@@ -251,4 +258,16 @@ it("answers a value that another row has with 409, which points at it, also when
     const pair = await answerTo(method, { low: -7, high: -6 }, path);
     expect(pair).toMatchObject({ status: 409, code: "value_taken", pointers: [""] });
   }
+});
+
+it("answers a row that an exclusion constraint keeps out with 409, also when a row is changed", async () => {
+  expect(await answerTo("POST", { low: 1000, high: 1010 })).toMatchObject({ status: 201 });
+  expect(await answerTo("POST", { low: 1005, high: 1015 })).toMatchObject({
+    status: 409,
+    code: "value_taken",
+    pointers: [""],
+  });
+  const { id } = await answerTo("POST", { low: 1010, high: 1020 });
+  const moved = await answerTo("PATCH", { low: 1009 }, `/${id}`);
+  expect(moved).toMatchObject({ status: 409, code: "value_taken" });
 });

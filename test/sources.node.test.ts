@@ -37,6 +37,23 @@ it("remembers between requests only what src/memory.ts lists and bounds", () => 
   expect(found).toEqual([]);
 });
 
+it("holds no line that a merge left in conflict", () => {
+  const files = globSync(
+    ["*", ".*", ".ci/*", ".devcontainer/*", ".github/**", "{src,drizzle,test,docs}/**"],
+    { cwd: root, withFileTypes: true },
+  ).filter((file) => file.isFile());
+  expect(files.length).toBeGreaterThan(100);
+  // As git writes them, and as oxfmt makes Markdown of the last one.
+  const isLeft = (line: string) => /^(<{7}|>{7}|(> ){7}|\|{7}) ?\w/.test(line);
+  const found = files.flatMap(({ parentPath, name }) =>
+    readFileSync(join(parentPath, name), "utf8")
+      .split("\n")
+      .filter(isLeft)
+      .map((line) => `${join(parentPath, name)}: ${line}`),
+  );
+  expect(found).toEqual([]);
+});
+
 it("has all statements of partywall_identity in two files", () => {
   const sources = globSync("src/**/*.ts", { cwd: root });
   const found = sources.filter((name) => readFileSync(join(root, name), "utf8").includes("identityDb"));

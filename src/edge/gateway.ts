@@ -3,6 +3,7 @@ import { factory, type Edge } from "../context.ts";
 import { Deadline } from "../deadline.ts";
 import { settings } from "../env.ts";
 import { timeOf } from "./lasting.ts";
+import { routeOf } from "./log.ts";
 import { SAFE } from "./methods.ts";
 import { logProblem, Problem, problemDocument } from "../problem.ts";
 
@@ -96,7 +97,7 @@ export function answerProblem(error: Error, c: Context<Edge>): Response {
   // Nobody hears this, and nothing is wrong here.
   if (c.req.raw.signal.aborted) return new Response(null, { status: CLIENT_LEFT });
   const problem = error instanceof Problem ? error : new Problem("internal", { cause: error });
-  if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${c.req.path}`);
+  if (problem.status >= 500) logProblem(problem, c.get("requestId"), `${c.req.method} ${routeOf(c)}`);
   c.header("content-type", "application/problem+json");
   const text = problemDocument(problem.code, problem.details, c.get("requestId"));
   c.set("bytes", Buffer.byteLength(text));

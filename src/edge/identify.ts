@@ -1,4 +1,5 @@
-import { factory } from "../context.ts";
+import type { Context } from "hono";
+import { factory, type Edge } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "../identity/access-token.ts";
 import { looksLikeApiKey, readApiKey } from "../identity/api-key.ts";
@@ -19,3 +20,15 @@ export const identify = factory.createMiddleware(async function identify(c, next
   c.set("credential", credential);
   await next();
 });
+
+/**
+ * As identify, by an API key that is elsewhere than in the request's header: for what somebody else's service calls, such as a
+ * webhook, which sends no header of ours. `admit` comes after it, then needs(). Throws `unauthenticated`.
+ */
+export const identifyKey = (keyOf: (c: Context<Edge>) => string | undefined | Promise<string | undefined>) =>
+  factory.createMiddleware(async function identifyByKey(c, next) {
+    const credential = readApiKey((await keyOf(c)) ?? "");
+    if (!credential) throw invalidToken();
+    c.set("credential", credential);
+    await next();
+  });

@@ -1,5 +1,6 @@
+import type { Context } from "hono";
 import { matchedRoutes, routePath } from "hono/route";
-import { factory } from "../context.ts";
+import { factory, type Edge } from "../context.ts";
 import { bindings, settings } from "../env.ts";
 
 /**
@@ -13,9 +14,7 @@ export const logged = factory.createMiddleware(async function logged(c, next) {
   const { method } = c.req;
   const { status } = c.res;
   const tenant = c.get("credential")?.tenantId;
-  // A route without a token stands before the middleware of those with one, whose path is of every method.
-  const own = matchedRoutes(c).findLast((each) => each.method !== "ALL");
-  const route = own?.path ?? routePath(c, -1);
+  const route = routeOf(c);
   const { admit, db } = c.get("waits") ?? {};
   const total = round(performance.now() - started);
   if (settings.LOG_REQUESTS) {
@@ -43,5 +42,12 @@ export const logged = factory.createMiddleware(async function logged(c, next) {
     });
   }
 });
+
+/** The path of the request's route, such as `/v1/projects/:id`: what stands in a log in the place of the path as sent. */
+export function routeOf(c: Context<Edge>): string {
+  // A route without a token stands before the middleware of those with one, whose path is of every method.
+  const own = matchedRoutes(c).findLast((each) => each.method !== "ALL");
+  return own?.path ?? routePath(c, -1);
+}
 
 const round = (ms: number) => Math.round(ms * 10) / 10;

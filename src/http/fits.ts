@@ -101,7 +101,7 @@ type Fitting = {
   checkFit: (values: Record<string, unknown>) => void;
   /**
    * Makes `invalid_input` of what Postgres refuses to write because of a value, and `value_taken` where another row has
-   * it; rethrows the rest.
+   * it or excludes it; rethrows the rest.
    */
   refuseMisfit: (error: unknown) => never;
   /** Whether a row may have a value that another one has already. */
@@ -129,11 +129,15 @@ export function fitting(table: PgTable): Fitting {
   }
   for (const { name, value } of checks) {
     const { sql: text } = dialect.sqlToQuery(value);
+    const about = named.flatMap(([own, column]) =>
+      new RegExp(`\\b${column.name}\\b`).test(text) ? [own] : [],
+    );
     // A CHECK of several columns is about none of them alone.
-    const about = named.filter(([, column]) => new RegExp(`\\b${column.name}\\b`).test(text));
     byConstraint.set(
       name,
-      faultAt(about.length === 1 ? about[0]?.[0] : undefined, "Not a value that is allowed."),
+      about.length > 1
+        ? faultAt(undefined, `Values that are not allowed together: ${about.join(", ")}.`)
+        : faultAt(about[0], "Not a value that is allowed."),
     );
   }
   const uniques = new Map<string, Fault>();
@@ -157,7 +161,11 @@ export function fitting(table: PgTable): Fitting {
     },
     refuseMisfit(error) {
       const { code, constraint = "", column = "" } = postgresFault(error) ?? {};
-      const taken = code === "23505" && uniques.get(constraint);
+      const taken =
+        code === "23505"
+          ? uniques.get(constraint)
+          : // Of an exclusion constraint, which Drizzle has no word for.
+            code === "23P01" && faultAt(undefined, "It is in the way of another row.");
       if (taken) throw new Problem("value_taken", { errors: [taken], cause: error });
       const fault =
         code === "23502"

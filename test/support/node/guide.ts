@@ -17,11 +17,13 @@ export function stepsOf(document: string, title: string): Step[] {
     .find((part) => part.startsWith(`${title}\n`));
   if (section === undefined) throw new Error(`${document} has no heading ${title}`);
   const fence = /^( *)```(\w+) ?(\S*)\n([\s\S]*?)^\1```$/gm;
-  return [...section.matchAll(fence)].map(([, indent = "", language = "", file = "", body = ""]) => ({
+  const blocks = [...section.matchAll(fence)].map(([, indent = "", language = "", file = "", body = ""]) => ({
     language,
     file,
     body: body.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
   }));
+  // What names no file is an example.
+  return blocks.filter(({ language, file }) => language === "sh" || file !== "");
 }
 
 /** Does in a folder what a step says. Returns what it printed; throws with all of that if a command fails. */
