@@ -330,6 +330,25 @@ describe("a page of another origin", () => {
     );
   });
 
+  it("may send the refresh token's cookie where browsers have one, but to no operator's route", async () => {
+    const credentials = async (path: string, from = origin) =>
+      (await preflight(from, path, "POST")).headers.get("access-control-allow-credentials");
+    expect(await credentials("/v1/sessions")).toBeNull();
+    settings.BROWSER_SESSIONS = true;
+    try {
+      const allowed = await preflight(origin, "/v1/sessions/refresh", "POST");
+      expect(named(allowed, "access-control-allow-headers")).toContain("X-Refresh-Token");
+      expect(await credentials("/v1/sessions/refresh")).toBe("true");
+      expect(await credentials("/v1/projects")).toBe("true");
+      expect(await credentials("/v1/operator/sessions")).toBeNull();
+      expect(await credentials("/v1/sessions", "https://evil.test")).toBeNull();
+      const answer = await request("GET", "/v1/me", { headers: { origin } });
+      expect(answer.headers.get("access-control-allow-credentials")).toBe("true");
+    } finally {
+      settings.BROWSER_SESSIONS = false;
+    }
+  });
+
   it("may read nothing otherwise", async () => {
     for (const from of ["https://evil.test", "null", `${origin}.evil.test`, origin.toUpperCase()])
       for (const response of [
