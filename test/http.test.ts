@@ -249,6 +249,13 @@ it("answers what it does not serve with a 404 problem, and a path without a toke
   const { token } = await newTenant();
   expect((await request("GET", "/v1/projects/not-an-id", { token })).status).toBe(404);
   expect((await request("GET", "/v1/nowhere", { token })).status).toBe(404);
+  for (const [path, about] of [
+    ["/v1/nowhere", "The path is not one of /openapi.json"],
+    ["/v1/projects", "Send Authorization: Bearer"],
+  ] as const) {
+    const { detail } = await answered<{ detail: string }>(401, request("GET", path));
+    expect(detail).toContain(about);
+  }
 });
 
 describe("a method that the path does not take", () => {
