@@ -99,7 +99,7 @@ partywall is up at ${api}. Two tenants in the same tables, and two elsewhere.
 
   ${`${api}/docs`.padEnd(WIDTH)}  the reference, to read and to try
   ${page.padEnd(WIDTH)}  where people sign in and keep their account
-  ${mailbox.padEnd(WIDTH)}  the mail that it sends, and printed here
+  ${mailbox.padEnd(WIDTH)}  the mail that it sends, which is printed here too
 
 Try this in another terminal:
 
