@@ -57,7 +57,7 @@ setInterval(() => process.ppid !== parent && stopAndExit(), PARENT_POLL_MS).unre
 try {
   await dev();
 } catch (error) {
-  if (!stopping) console.error(`\n${fullDisk(root, error) ?? messageOf(error)}`);
+  if (!stopping) console.error(`\n${fullDisk(root, error) ?? withAnotherPort(messageOf(error))}`);
   process.exitCode = 1;
 } finally {
   await stop();
@@ -141,6 +141,13 @@ function accountPage(known: ReturnType<typeof readDevVars>): string {
 /** Adds the way out to what is wrong with the data of an earlier start. */
 function unusable(error: unknown): never {
   throw error instanceof UnusableData ? new Error(`${error.message}\n${WAY_OUT}`) : error;
+}
+
+/** A message that advises another port, with the command that takes one. */
+function withAnotherPort(message: string): string {
+  const other = port === 8800 ? 8900 : 8800;
+  const isAdvised = message.endsWith("choose another port.");
+  return isAdvised ? `${message} PORT=${other} npm run dev takes ${other} to ${other + 3}.` : message;
 }
 
 /** Throws if .dev.vars points elsewhere than to the database that is about to start. */

@@ -86,15 +86,22 @@ async function expectOk(response: Response): Promise<{ tenant: { id: string } }>
   return (await response.json()) as { tenant: { id: string } };
 }
 
+/** Characters of the longest address that the tour begins with. */
+const WIDTH = "http://localhost:65535/account".length;
+
 /** Prints commands that work as they stand, one after the other, in a POSIX shell with curl. */
 export function printTour(api: string, mailbox: string, page: string): void {
   const json = `-H 'content-type: application/json'`;
   const signIn = (name: string, email: string) =>
     `${name}=$(curl -s ${api}/v1/sessions ${json} -d '{"email":"${email}","password":"${PASSWORD}"}' | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')`;
   console.log(`
-partywall is up at ${api}. Two tenants in the same tables, and two elsewhere. The mail that it sends is
-at ${mailbox}, and printed here. The page where people sign in and keep their account is
-${page}. Try this in another terminal:
+partywall is up at ${api}. Two tenants in the same tables, and two elsewhere.
+
+  ${`${api}/docs`.padEnd(WIDTH)}  the reference, to read and to try
+  ${page.padEnd(WIDTH)}  where people sign in and keep their account
+  ${mailbox.padEnd(WIDTH)}  the mail that it sends, which is printed here too
+
+Try this in another terminal:
 
   # sign in as each tenant's owner
   ${signIn("ADA", TENANTS[0]?.email ?? "")}

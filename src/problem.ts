@@ -17,7 +17,7 @@ export const PROBLEMS = {
   invalid_header: {
     status: 400,
     title: "A header is not well formed",
-    help: "Each entry of errors names one header and says what is wrong with it.",
+    help: "Correct the headers that errors points at, and send the request again. Each entry says what is wrong with one of them.",
   },
   idempotency_key_unsupported: {
     status: 400,
@@ -52,7 +52,7 @@ export const PROBLEMS = {
   unauthenticated: {
     status: 401,
     title: "Not signed in",
-    help: "Send Authorization: Bearer with a valid access token. Sign in again or refresh the session.",
+    help: "Send Authorization: Bearer with an access token or an API key that is valid. Whoever was signed in refreshes the session, or signs in again.",
   },
   second_factor_required: {
     status: 401,
@@ -254,7 +254,7 @@ export const PROBLEMS = {
   invalid_input: {
     status: 422,
     title: "The input is not valid",
-    help: "Each entry of errors, 20 at most, points at one value and says what is wrong with it. JSON is nested 32 deep at most.",
+    help: "Correct what errors points at, and send the request again. Each entry says what is wrong with one value.",
   },
   idempotency_key_reused: {
     status: 422,
@@ -264,7 +264,7 @@ export const PROBLEMS = {
   quota_exceeded: {
     status: 429,
     title: "Over the limit",
-    help: "The tenant has used up a limit of its plan. Wait for Retry-After seconds; refused requests cost nothing.",
+    help: "The request costs more than is left of a limit of the tenant's plan, which violated-policies names. Wait for Retry-After seconds; refused requests cost nothing.",
     type: "https://iana.org/assignments/http-problem-types#quota-exceeded",
   },
   too_many_attempts: {

@@ -150,7 +150,7 @@ describe("sessions", () => {
       expect(problem).toMatchObject({
         name: "ProblemError",
         code: "unauthenticated",
-        detail: "The refresh token is not valid any more.",
+        detail: "The refresh token has expired, was used before, or its session has ended. Sign in again.",
       });
     expect(refreshes()).toBe(1);
     expect(stored).toEqual([null]);
@@ -431,11 +431,23 @@ describe("problems", () => {
       errors: [{ pointer: "/name", detail: expect.any(String) }],
       instance: problem.response.headers.get("x-request-id"),
     });
-    expect(problem.message).toBe(problem.detail);
+    expect(problem.message).toBe("The input is not valid: /name: Expected at least 1 character.");
     const known: (typeof problem.code)[] = ["quota_exceeded", "too_many_attempts", "unknown"];
     expect(known).not.toContain(problem.code);
     // @ts-expect-error The checker knows the codes.
     expect(problem.code === "invalid_inptu").toBe(false);
+  });
+
+  it("has what a problem says beyond what all say, such as the tenants to choose from", async () => {
+    const { user, tenant } = await signedUp();
+    const body = { email: user.email, password: PASSWORD };
+    const second = { name: "Second", slug: `${tenant.slug}-2` };
+    await answered(201, request("POST", "/v1/signup", { body: { ...body, tenant: second } }));
+    const { client } = newClient();
+    const problem = await unwrap(client.POST("/v1/sessions", { body })).catch((error: unknown) => error);
+    if (!isProblem<paths>(problem)) throw new Error("no problem was thrown");
+    expect(problem.document.tenants?.map(({ slug }) => slug)).toEqual([tenant.slug, second.slug]);
+    expect(problem.document.challenge).toBeUndefined();
   });
 
   it("reads the answer of a proxy as a problem too", async () => {

@@ -47,9 +47,10 @@ describe.each(["read_only", "suspended", "closing", "erasing"] as const)(
       async () => {
         const [second, third] = others;
         await end(first);
-        const asked = await answered<{ errors: object[] }>(422, signIn());
+        const asked = await answered<{ errors: object[]; tenants: object[] }>(422, signIn());
         const slugs = `${second?.tenant.slug}, ${third?.tenant.slug}`;
         expect(asked.errors).toEqual([{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }]);
+        expect(asked.tenants).toEqual(others.map(({ tenant: { id, slug, name } }) => ({ id, slug, name })));
         if (third) await end(third);
         expect((await answered<Session>(201, signIn())).tenant).toEqual(second?.tenant);
       },

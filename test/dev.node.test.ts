@@ -215,7 +215,8 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
         );
       const [link = ""] = /http:\S+#invitation=pwi_\S+/.exec(first.output()) ?? [];
       expect(link).toMatch(new RegExp(`^http://localhost:${port}/account#`));
-      const [mailbox = ""] = /http:\/\/127\.0\.0\.1:\d+\/(?=, and printed here)/.exec(first.output()) ?? [];
+      const [mailbox = ""] =
+        /http:\/\/127\.0\.0\.1:\d+\/(?= +the mail that it sends)/.exec(first.output()) ?? [];
       const mails = await (await fetch(mailbox)).text();
       const [, mail = ""] = /href="\/(\d+)">Invitation to Acme</.exec(mails) ?? [];
       expect(await (await fetch(`${mailbox}${mail}`)).text()).toContain(link);
@@ -224,9 +225,9 @@ describe.runIf(process.platform === "linux")("npm run dev", () => {
     it("loses nothing to another one in the same folder, which names it", async () => {
       const other = String((await freePorts()) + 3);
       expect(await refusal(["--fresh"], { PORT: other })).toMatch(/\.partywall is in use by process \d+ \(/);
-      expect(await refusal(["--fresh"])).toMatch(
-        new RegExp(`Port ${port} for the API is in use by process \\d+ \\(.*workerd`),
-      );
+      const refused = await refusal(["--fresh"]);
+      expect(refused).toMatch(new RegExp(`Port ${port} for the API is in use by process \\d+ \\(.*workerd`));
+      expect(refused).toMatch(/PORT=\d+ npm run dev takes \d+ to \d+\.$/m);
       const session = await fetch(`http://127.0.0.1:${port}/v1/sessions`, {
         method: "POST",
         headers: { "content-type": "application/json" },

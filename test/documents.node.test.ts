@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, normalize } from "node:path";
 import { describe, expect, it } from "vitest";
 
@@ -68,6 +68,18 @@ it("docs/README.md links to every document in docs/", () => {
   );
   expect(DOCUMENTS.length).toBeGreaterThan(10);
   expect(missing).toEqual([]);
+});
+
+it.runIf(isOurs)("no file has the marks of a merge that was left half done", () => {
+  const folders = ["src", "test", "drizzle", "docs", ".github"].map((folder) => `${folder}/**/*.*`);
+  const names = globSync(["*", ".gitignore", ".npmrc", ".ci/*", ...folders], {
+    cwd: root,
+    exclude: (name) => name === "node_modules" || name === "dist",
+  }).filter((name) => statSync(join(root, name)).isFile());
+  expect(names.length).toBeGreaterThan(300);
+  // A formatter makes quotes of the closing mark in a document.
+  const marks = /^(<{7} |={7}$|>{7} |(> ){7})/m;
+  expect(names.filter((name) => marks.test(read(name)))).toEqual([]);
 });
 
 describe.each(DOCUMENTS)("%s", (name) => {

@@ -30,7 +30,7 @@ it("looks at no item of a list that is too long, also of one whose items are val
   const { faults, asked } = await faultsIn((part) => v.object({ list: v.nullable(listOf(part, 1, 5)) }), {
     list: wide,
   });
-  expect(faults).toEqual([{ pointer: "/list", detail: "Invalid length: Expected <=5 but received 120000" }]);
+  expect(faults).toEqual([{ pointer: "/list", detail: "Expected at most 5 items." }]);
   expect(asked).toBe(0);
 });
 
@@ -67,7 +67,7 @@ it("a value that is too long is told of once, and no check after that one is mad
     wide.map((index) => String(index)),
   );
   expect(parsed).toEqual({
-    faults: [{ pointer: "", detail: "Invalid length: Expected <=3 but received 120000" }],
+    faults: [{ pointer: "", detail: "Expected at most 3 items." }],
   });
 });
 
@@ -89,12 +89,53 @@ it("says nothing of the value that it refuses", async () => {
   });
 });
 
+it.each<[string, v.GenericSchema, unknown]>([
+  ["This is missing.", v.strictObject({ a: v.string() }), {}],
+  ["There is no such member here.", v.strictObject({}), { a: 1 }],
+  ["Expected a string.", v.object({ a: v.string() }), { a: 1 }],
+  ["Expected a string or null.", v.object({ a: v.union([v.string(), v.null()]) }), { a: 1 }],
+  ['Expected "active" or "archived".', v.object({ a: v.picklist(["active", "archived"]) }), { a: "open" }],
+  ["Expected an array.", v.object({ a: v.array(v.string()) }), { a: "x" }],
+  ["Expected an object.", v.object({ a: v.strictObject({}) }), { a: "x" }],
+  ["Expected true or false.", v.object({ a: v.boolean() }), { a: "x" }],
+  ["Expected at least 8 characters.", v.object({ a: v.pipe(v.string(), v.minLength(8)) }), { a: "x" }],
+  ["Expected at least 1 character.", v.object({ a: v.pipe(v.string(), v.nonEmpty()) }), { a: "" }],
+  ["Expected at least 1 item.", v.object({ a: listOf(v.string(), 1, 5) }), { a: [] }],
+  ["Expected exactly 2 items.", v.object({ a: v.pipe(v.array(v.number()), v.length(2)) }), { a: [1] }],
+  ["Expected at most 60.", v.object({ a: v.pipe(v.number(), v.maxValue(60)) }), { a: 61 }],
+  ["Expected a whole number.", v.object({ a: v.pipe(v.number(), v.integer()) }), { a: 1.5 }],
+  ["Expected an email address.", v.object({ a: v.pipe(v.string(), v.rfcEmail()) }), { a: "x" }],
+  ["Expected another value.", v.object({ a: v.pipe(v.string(), v.startsWith("x")) }), { a: "y" }],
+  [
+    "Expected a day.",
+    v.object({
+      a: v.pipe(
+        v.string(),
+        v.check(() => false, "a day"),
+      ),
+    }),
+    { a: "y" },
+  ],
+  [
+    "No day.",
+    v.object({
+      a: v.pipe(
+        v.string(),
+        v.check(() => false, "No day."),
+      ),
+    }),
+    { a: "y" },
+  ],
+])("says what is wrong as a sentence: %s", async (detail, schema, value) => {
+  expect(await parse(schema, value)).toEqual({ faults: [{ pointer: "/a", detail }] });
+});
+
 it("tells of a value nested 32 levels deep what its schema says, and of a deeper one that it is deeper", async () => {
   const nested = (levels: number, innermost: unknown): unknown =>
     levels === 0 ? innermost : { a: nested(levels - 1, innermost) };
   const value = nested(32, "x");
   expect(await parse(v.unknown(), value)).toEqual({ output: value });
-  const deeper = { faults: [{ pointer: "", detail: "Nested deeper than 32 levels" }] };
+  const deeper = { faults: [{ pointer: "", detail: "This is nested deeper than 32 levels." }] };
   expect(await parse(v.unknown(), nested(33, "x"))).toEqual(deeper);
   expect(
     await parse(
@@ -135,7 +176,7 @@ it("finds a name and a text with U+0000 or half of a surrogate pair, wherever th
           pointer: steps
             .map((step) => `/${String(step).replaceAll("~", "~0").replaceAll("/", "~1")}`)
             .join(""),
-          detail: `Invalid ${isName ? "name" : "text"}: U+0000 or half of a surrogate pair`,
+          detail: `This ${isName ? "name" : "text"} has U+0000 or half of a surrogate pair in it.`,
         },
       ]);
       expect(await parse(v.unknown(), keys)).toEqual({ output: keys });

@@ -210,7 +210,7 @@ it("answers 253 KB of U+0000 deep inside a sign-in with one short fault", async 
   const response = await request("POST", "/v1/sessions", { body });
   expect(response.status).toBe(422);
   expect(await response.json()).toMatchObject({
-    errors: [{ pointer: "", detail: "Nested deeper than 32 levels" }],
+    errors: [{ pointer: "", detail: "This is nested deeper than 32 levels." }],
   });
 });
 

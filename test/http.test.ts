@@ -249,6 +249,13 @@ it("answers what it does not serve with a 404 problem, and a path without a toke
   const { token } = await newTenant();
   expect((await request("GET", "/v1/projects/not-an-id", { token })).status).toBe(404);
   expect((await request("GET", "/v1/nowhere", { token })).status).toBe(404);
+  for (const [path, about] of [
+    ["/v1/nowhere", "The path is not one of /openapi.json"],
+    ["/v1/projects", "Send Authorization: Bearer"],
+  ] as const) {
+    const { detail } = await answered<{ detail: string }>(401, request("GET", path));
+    expect(detail).toContain(about);
+  }
 });
 
 describe("a method that the path does not take", () => {
@@ -328,6 +335,25 @@ describe("a page of another origin", () => {
         "Server-Timing",
       ]),
     );
+  });
+
+  it("may send the refresh token's cookie where browsers have one, but to no operator's route", async () => {
+    const credentials = async (path: string, from = origin) =>
+      (await preflight(from, path, "POST")).headers.get("access-control-allow-credentials");
+    expect(await credentials("/v1/sessions")).toBeNull();
+    settings.BROWSER_SESSIONS = true;
+    try {
+      const allowed = await preflight(origin, "/v1/sessions/refresh", "POST");
+      expect(named(allowed, "access-control-allow-headers")).toContain("X-Refresh-Token");
+      expect(await credentials("/v1/sessions/refresh")).toBe("true");
+      expect(await credentials("/v1/projects")).toBe("true");
+      expect(await credentials("/v1/operator/sessions")).toBeNull();
+      expect(await credentials("/v1/sessions", "https://evil.test")).toBeNull();
+      const answer = await request("GET", "/v1/me", { headers: { origin } });
+      expect(answer.headers.get("access-control-allow-credentials")).toBe("true");
+    } finally {
+      settings.BROWSER_SESSIONS = false;
+    }
   });
 
   it("may read nothing otherwise", async () => {

@@ -24,6 +24,15 @@ type CodeOf<Type> = Type extends `/problems/${infer Code}`
 /** The code of every problem in the types. `unknown`: something in between answered, such as a proxy. */
 export type ProblemCode<Paths> = CodeOf<TypeOf<Answers<Paths>>> | "unknown";
 
+/** What some problems say beyond what all say, such as the challenge of a second factor, or the tenants to choose from. */
+export type ProblemExtensions = {
+  challenge?: string;
+  methods?: readonly string[];
+  options?: object;
+  tenants?: readonly { id: string; slug: string; name: string }[];
+  "violated-policies"?: readonly string[];
+};
+
 /** An answer that is an error. Tell errors apart by `code`; `instance` is the request id. */
 export class ProblemError<Code extends string = string> extends Error {
   override readonly name = "ProblemError";
@@ -35,13 +44,16 @@ export class ProblemError<Code extends string = string> extends Error {
   /** What is not valid in the request, as JSON pointers. */
   readonly errors: readonly { pointer: string; detail: string }[];
   readonly instance: string;
+  /** The document as it was sent; empty where something else answered. */
+  readonly document: ProblemExtensions;
   readonly response: Response;
 
   constructor(body: unknown, response: Response) {
     const isDocument = response.headers.get("content-type")?.startsWith("application/problem+json");
-    const problem: Partial<ProblemError<Code>> = isDocument ? Object(body) : {};
+    const problem: Partial<ProblemError<Code>> & ProblemExtensions = isDocument ? Object(body) : {};
     const title = problem.title ?? `The answer was ${response.status}`;
-    super(problem.detail ?? title);
+    const faults = (problem.errors ?? []).map(({ pointer, detail }) => `${pointer}: ${detail}`);
+    super(faults.length > 0 ? `${title}: ${faults.join(" ")}` : (problem.detail ?? title));
     this.code = problem.code ?? ("unknown" as Code);
     this.type = problem.type ?? "about:blank";
     this.status = response.status;
@@ -49,6 +61,7 @@ export class ProblemError<Code extends string = string> extends Error {
     this.detail = problem.detail ?? "";
     this.errors = problem.errors ?? [];
     this.instance = problem.instance ?? response.headers.get("x-request-id") ?? "";
+    this.document = problem;
     this.response = response;
   }
 }

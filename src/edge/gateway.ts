@@ -76,6 +76,9 @@ const EXPOSED_HEADERS = [
   "X-Request-Id",
 ].join(", ");
 
+/** Whether a page elsewhere may send its cookie: the refresh token's, which operators' sessions do not have. */
+const takesCookies = (path: string) => settings.BROWSER_SESSIONS && !path.startsWith("/v1/operator/");
+
 /** Lets pages of the configured origins, and no others, read answers. Programs send no Origin, and skip all this. */
 export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c, next) {
   const origin = c.req.header("origin");
@@ -84,6 +87,8 @@ export const allowedOrigins = factory.createMiddleware(function allowedOrigins(c
     if (settings.ALLOWED_ORIGINS.includes(origin)) {
       c.header("Access-Control-Allow-Origin", origin);
       c.header("Access-Control-Expose-Headers", EXPOSED_HEADERS);
+      // Without it, a browser neither sends nor keeps a cookie for another origin, also of the same site.
+      if (takesCookies(c.req.path)) c.header("Access-Control-Allow-Credentials", "true");
     }
   }
   return next();

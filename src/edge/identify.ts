@@ -1,9 +1,23 @@
 import type { Context } from "hono";
+import { matchedRoutes } from "hono/route";
 import { factory, type Edge } from "../context.ts";
 import { Problem } from "../problem.ts";
 import { verifyAccessToken } from "../identity/access-token.ts";
 import { looksLikeApiKey, readApiKey } from "../identity/api-key.ts";
 import { bearerToken, invalidToken } from "../identity/bearer.ts";
+
+/** The problem of a request that carries no token. Whoever has misspelt a path would otherwise look for a token. */
+function unidentified(c: Context<Edge>): Problem {
+  // Those of middleware end so; where nothing else matches, the answer to a token would be 404.
+  const isNowhere = matchedRoutes(c).every(({ path }) => path.endsWith("*"));
+  const detail =
+    "The path is not one of /openapi.json: check it. If it is right, send Authorization: Bearer with an access token or an API key.";
+  return new Problem("unauthenticated", {
+    ...(isNowhere && { detail }),
+    // RFC 6750, 3.1: no error code for a request without credentials.
+    headers: { "www-authenticate": 'Bearer realm="partywall"' },
+  });
+}
 
 /**
  * Lets a request on only with an access token that this server signed, or with the shape of an API key, and says of
@@ -11,10 +25,7 @@ import { bearerToken, invalidToken } from "../identity/bearer.ts";
  */
 export const identify = factory.createMiddleware(async function identify(c, next) {
   const token = bearerToken(c.req.raw.headers);
-  if (!token) {
-    // RFC 6750, 3.1: no error code for a request without credentials.
-    throw new Problem("unauthenticated", { headers: { "www-authenticate": 'Bearer realm="partywall"' } });
-  }
+  if (!token) throw unidentified(c);
   const credential = looksLikeApiKey(token) ? readApiKey(token) : await verifyAccessToken(token);
   if (!credential) throw invalidToken();
   c.set("credential", credential);

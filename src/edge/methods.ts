@@ -61,6 +61,7 @@ const PREFLIGHT_HEADERS = [
   "Idempotency-Key",
   "If-Match",
   "If-None-Match",
+  "X-Refresh-Token",
   "X-Request-Id",
   // W3C Trace Context, and Baggage: what OpenTelemetry's propagators send.
   "baggage",

@@ -21,7 +21,7 @@ export async function parse<S extends Schema>(
   value: unknown,
 ): Promise<{ output: v.InferOutput<S> } | { faults: Fault[] }> {
   if (isDeeper(value, MAX_DEPTH))
-    return { faults: [{ pointer: "", detail: `Nested deeper than ${MAX_DEPTH} levels` }] };
+    return { faults: [{ pointer: "", detail: `This is nested deeper than ${MAX_DEPTH} levels.` }] };
   const unfit: Fault[] = [];
   findUnfitText(value, undefined, unfit);
   if (unfit.length > 0) return { faults: unfit.slice(0, MAX_FAULTS) };
@@ -56,7 +56,7 @@ const isFit = (text: string) => !text.includes("\0") && text.isWellFormed();
 function unfitText(what: "text" | "name", place: Place): Fault {
   const keys: string[] = [];
   for (let at = place; at; at = at.in) keys.unshift(at.key);
-  return { pointer: pointerTo(keys), detail: `Invalid ${what}: U+0000 or half of a surrogate pair` };
+  return { pointer: pointerTo(keys), detail: `This ${what} has U+0000 or half of a surrogate pair in it.` };
 }
 
 /** Valibot's configuration that has it stop soon after so many issues, and tell of one for each value. */
@@ -80,11 +80,51 @@ const faultOf = (issue: v.BaseIssue<unknown>): Fault => ({
   detail: detailOf(issue).slice(0, MAX_FAULT_TEXT),
 });
 
-/** Never the value itself, which valibot quotes: it may be long, or a secret. */
-function detailOf({ type, expected, message, received }: v.BaseIssue<unknown>): string {
-  if (type === "strict_object" && expected === "never") return "There is no such member here.";
-  const isQuoted = received.startsWith('"') && message.endsWith(received);
-  return isQuoted ? `${message.slice(0, -received.length)}another text` : message;
+/** What is expected, as a sentence. Never the value itself: it may be long, or a secret. */
+function detailOf({ kind, type, expected, message, received, requirement, input }: v.BaseIssue<unknown>) {
+  if (expected === "never") return "There is no such member here.";
+  // Only of a member that is missing, valibot says the name in place of what is expected.
+  if (received === "undefined" && type.endsWith("object")) return "This is missing.";
+  // What a schema says itself is a sentence, or a phrase such as "a whole number from 1 to 100".
+  if (!message.startsWith("Invalid ")) return /^[A-Z]/.test(message) ? message : `Expected ${message}.`;
+  if (kind === "schema") return `Expected ${nounsOf(expected ?? "")}.`;
+  const amount = `${amountOf(type)} ${String(requirement ?? 1)}`;
+  const unit = `${Array.isArray(input) ? "item" : "character"}${requirement === 1 || type === "non_empty" ? "" : "s"}`;
+  if (/^(min_|max_)?length$|^non_empty$/.test(type)) return `Expected ${amount} ${unit}.`;
+  if (/^(min|max)_value$/.test(type)) return `Expected ${amount}.`;
+  return `Expected ${FORMS[type] ?? "another value"}.`;
+}
+
+function amountOf(type: string): string {
+  if (type === "length") return "exactly";
+  return type.startsWith("max") ? "at most" : "at least";
+}
+
+/** What valibot's checks look for. */
+const FORMS: Readonly<Record<string, string>> = {
+  email: "an email address",
+  rfc_email: "an email address",
+  integer: "a whole number",
+  iso_date: "a date such as 2026-11-30",
+  iso_timestamp: "a time such as 2026-11-30T12:00:00Z",
+  url: "a URL",
+  uuid: "a UUID",
+};
+
+const NOUNS: Readonly<Record<string, string>> = {
+  string: "a string",
+  number: "a number",
+  boolean: "true or false",
+  Object: "an object",
+  Array: "an array",
+};
+
+/** Valibot's `("a" | "b")` as `"a" or "b"`, and `(string | null)` as `a string or null`. */
+function nounsOf(expected: string): string {
+  const names = expected.replaceAll(/[()]/g, "").split(" | ");
+  const nouns = [...new Set(names.map((name) => NOUNS[name] ?? name))];
+  const last = nouns.pop() ?? "";
+  return nouns.length > 0 ? `${nouns.join(", ")} or ${last}` : last;
 }
 
 /** A JSON pointer (RFC 6901); where it would be longer than 200 characters, it leads to what encloses the value. */

@@ -16,7 +16,7 @@ export const IdempotencyKey = v.object({
       v.string(),
       v.regex(
         /^(?:"(?:[ !#-[\]-~]|\\["\\]){1,255}"|[!#-+\--~]{1,255})$/,
-        'a string such as "8e03978e-40d5-43dd-bc93-6894a57f9324"',
+        "1 to 255 ASCII characters without spaces, commas or quotes, such as 8e03978e-40d5-43dd-bc93-6894a57f9324",
       ),
       v.transform((text) => (text.startsWith('"') ? text.slice(1, -1).replaceAll(/\\(.)/g, "$1") : text)),
       v.description("Makes it safe to repeat the request: within 24 hours it gets its first answer again."),

@@ -131,9 +131,7 @@ function unknownNames(schema: Schema, query: unknown): Fault[] {
 
 /** Valibot takes an array for an object. */
 const misplacedArray = (schema: Schema, body: unknown): Fault[] =>
-  Array.isArray(body) && schema.type !== "array"
-    ? [{ pointer: "", detail: "Invalid type: Expected Object but received Array" }]
-    : [];
+  Array.isArray(body) && schema.type !== "array" ? [{ pointer: "", detail: "Expected an object." }] : [];
 
 /** A path parameter that names a row. */
 export const ById = v.object({ id: Uuid });

@@ -10,6 +10,8 @@ export function bearerToken(headers: Headers): string | undefined {
 /** The problem of a bearer token that is not, or no longer, worth anything (RFC 6750, 3.1). */
 export const invalidToken = () =>
   new Problem("unauthenticated", {
+    detail:
+      "The access token or API key has expired, was revoked, or is malformed. Refresh the session, sign in again, or use another key.",
     headers: {
       "www-authenticate":
         'Bearer realm="partywall", error="invalid_token", error_description="The access token or API key is not valid"',

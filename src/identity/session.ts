@@ -178,9 +178,11 @@ export async function switchTenant(of: {
 /** Throws when a slug is needed to tell which tenant it is. */
 function theOne({ members, refresh }: { members: v.InferOutput<typeof Entering>[]; refresh: RefreshToken }) {
   if (members.length > 1) {
-    const slugs = members.map(({ tenant }) => tenant.slug).join(", ");
+    const tenants = members.map(({ tenant: { id, slug, name } }) => ({ id, slug, name }));
+    const slugs = tenants.map(({ slug }) => slug).join(", ");
     throw new Problem("invalid_input", {
       errors: [{ pointer: "/tenant", detail: `Say which tenant: ${slugs}.` }],
+      tenants,
     });
   }
   return members[0] && entering(members[0], refresh);

@@ -216,7 +216,7 @@ export const PROBLEM: Schema = {
         required: ["id", "slug", "name"],
         properties: { id: { type: "string" }, slug: { type: "string" }, name: { type: "string" } },
       },
-      description: "The tenants that stand in the way.",
+      description: "The tenants that stand in the way, or of which one is to be chosen.",
     },
     error: { type: "string", description: "The error code that OAuth clients expect (RFC 6749, 5.2)." },
   },

@@ -249,7 +249,10 @@ export const signInRoutes = factory
       const token = wantsCookie(c) ? cookieOf(c) : c.req.valid("json").refresh_token;
       if (token === undefined) throw missing("/refresh_token");
       const grant = await refreshSession(token, slugOfHost(c.req.url));
-      if (!grant) throw refused("The refresh token is not valid any more.");
+      if (!grant)
+        throw refused(
+          "The refresh token has expired, was used before, or its session has ended. Sign in again.",
+        );
       return answerSession(c, await granted(grant), 200);
     },
   );

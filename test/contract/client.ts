@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { registerHooks } from "node:module";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { readDocument } from "./document.ts";
 
@@ -22,6 +22,7 @@ const { astToString, default: openapiTS } = await import("openapi-typescript");
 const types = await openapiTS(await readDocument(), { alphabetize: true, emptyObjectsUnknown: true });
 const text = `// Made by \`npm run client\` from /openapi.json.\n\n${astToString(types)}`;
 if (!values.check) {
+  mkdirSync(dirname(file), { recursive: true });
   writeFileSync(file, text);
   console.log(`The types are in ${file}. The client to copy beside them is src/client/client.ts.`);
 } else if (readFileSync(file, "utf8") !== text) {

@@ -548,6 +548,14 @@ describe.skipIf(!browser)("in a browser", { timeout: 120_000 }, () => {
     await at(page, "Your account");
   });
 
+  it("says where passkeys work, at an address where they do not", async () => {
+    await using visitor = await visit("", {}, origin.replace("localhost", "127.0.0.1"));
+    await press(visitor.page, "Sign in with a passkey");
+    const problem = "Passkeys work at localhost, and this page is at 127.0.0.1. Open it there.";
+    const alert = visitor.page.getByRole("alert").filter({ hasText: "Passkeys" });
+    expect(await alert.innerText()).toBe(problem);
+  });
+
   it("can be used with the keyboard alone", async () => {
     await newOwner("keyboard");
     await using visitor = await visit();

@@ -3764,7 +3764,7 @@ export interface components {
              * @example 404
              */
             status: number;
-            /** @description The tenants that stand in the way. */
+            /** @description The tenants that stand in the way, or of which one is to be chosen. */
             tenants?: {
                 /**
                  * Format: uuid

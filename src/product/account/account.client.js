@@ -12,7 +12,7 @@
  * @typedef {{ id?: string, secret?: string, uri?: string, options?: PublicKeyCredentialCreationOptionsJSON }} Enrolment
  * @typedef {{ challenge: string, options: PublicKeyCredentialRequestOptionsJSON }} Challenge
  * @typedef {{ code?: string, detail?: string, instance?: string, errors?: { pointer: string, detail: string }[],
- *   methods?: string[], challenge?: string, options?: PublicKeyCredentialRequestOptionsJSON, wait?: number }} ProblemDocument
+ *   tenants?: { slug: string, name: string }[], methods?: string[], challenge?: string, options?: PublicKeyCredentialRequestOptionsJSON, wait?: number }} ProblemDocument
  * @typedef {{ PROBLEM_TEXTS: Record<string, string>, FIELD_TEXTS: Record<string, string>,
  *   GONE_TEXTS: Record<string, [text: string, then: string, view: string]> }} Texts
  * @typedef {Record<string, unknown>} Body
@@ -324,12 +324,17 @@ function leave(notice) {
 
 // --- Passkeys ---
 
-/** What a browser says of a passkey that was not used or made: mostly that somebody has cancelled it. @param {unknown} error @returns {never} */
-function refuse(error) {
-  const isKnown = error instanceof DOMException && error.name === "InvalidStateError";
-  throw new Problem(
-    isKnown ? "This device has a passkey for your account already." : "The passkey was not used. Try again.",
-  );
+/**
+ * What a browser says of a passkey that was not used or made: mostly that somebody has cancelled it. `domain` is where passkeys
+ * work: a page elsewhere, or at an IP address, cannot use them.
+ * @param {unknown} error @param {string} [domain] @returns {never}
+ */
+function refuse(error, domain) {
+  const name = error instanceof DOMException ? error.name : "";
+  if (name === "InvalidStateError") throw new Problem("This device has a passkey for your account already.");
+  if (name === "SecurityError" && domain)
+    throw new Problem(`Passkeys work at ${domain}, and this page is at ${location.hostname}. Open it there.`);
+  throw new Problem("The passkey was not used. Try again.");
 }
 
 /** @param {Credential | null} credential */
@@ -339,13 +344,15 @@ const asJson = (credential) =>
 /** @param {PublicKeyCredentialRequestOptionsJSON} options */
 async function usePasskey(options) {
   const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(options);
-  return asJson(await navigator.credentials.get({ publicKey }).catch(refuse));
+  return asJson(await navigator.credentials.get({ publicKey }).catch((error) => refuse(error, options.rpId)));
 }
 
 /** @param {PublicKeyCredentialCreationOptionsJSON} options */
 async function makePasskey(options) {
   const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(options);
-  return asJson(await navigator.credentials.create({ publicKey }).catch(refuse));
+  return asJson(
+    await navigator.credentials.create({ publicKey }).catch((error) => refuse(error, options.rp.id)),
+  );
 }
 
 /** A passkey's answer to a new challenge of the API's. */
@@ -391,11 +398,10 @@ async function enter({ recovery_codes: codes, ...rest }, notice = "") {
 
 /** The tenants to choose from, which the API names when an account is in several. @param {unknown} error */
 function offerTenants(error) {
-  const fault = error instanceof Problem && error.errors.find(({ pointer }) => pointer === "/tenant");
-  const [, slugs] = (fault && /: (.*)\.$/.exec(fault.detail)) || [];
+  const tenants = error instanceof Problem ? error.document.tenants : undefined;
   const [choice] = all(at("which-tenant"), "select", HTMLSelectElement);
-  if (slugs === undefined || !choice) return;
-  choice.replaceChildren(...slugs.split(", ").map((slug) => new Option(slug, slug)));
+  if (tenants === undefined || !choice) return;
+  choice.replaceChildren(...tenants.map(({ slug, name }) => new Option(`${name} (${slug})`, slug)));
   choice.disabled = at("which-tenant").hidden = false;
 }
 
