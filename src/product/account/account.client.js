@@ -627,7 +627,8 @@ async function showSupport() {
     throw error;
   });
   const role = session?.tenant.role;
-  if (!answers) return void (at("support").hidden = true);
+  at("support").hidden = !answers;
+  if (!answers) return;
   const [{ mode }, { data }] = answers;
   const open = data.filter(({ status }) => status !== "ended");
   at("support").hidden = mode === "off" && role !== "owner";
