@@ -37,7 +37,7 @@ it("writes for the tenant whose API key is in the URL, and for no other", async 
 it("answers a key that was made nowhere with 401, and one without the scope with 403", async () => {
   const ada = await newTenant();
   const { key } = await newKey(ada, "projects:read");
-  expect((await call(`${key.slice(0, -1)}x`)).status).toBe(401);
+  expect((await call(`${key.slice(0, -1)}${key.endsWith("x") ? "y" : "x"}`)).status).toBe(401);
   expect((await call("no-key")).status).toBe(401);
   expect((await call(key)).status).toBe(403);
   expect(await namesOf(ada)).toEqual([]);
