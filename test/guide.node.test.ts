@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { startStack, type Stack } from "../drizzle/local/stack.ts";
 import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { copyProject } from "./support/node/copy.ts";
-import { BORDER, follow, migrateFrom, run, stepsOf } from "./support/node/guide.ts";
+import { BORDER, follow, migrateFrom, run, stepsOf, stepsToFollow } from "./support/node/guide.ts";
 
 /** The guide begins with the sample: whoever has followed it has done what is tested here. */
 const HAS_SAMPLE = existsSync(join(import.meta.dirname, "../src/product/projects.ts"));
@@ -58,7 +58,7 @@ const migrate = () => migrateFrom(copy, stack.superuserUrl, variables);
 it.runIf(HAS_SAMPLE)(
   "the sample goes and a product comes as CONTRIBUTING.md says, inside the border, and all checks pass",
   async () => {
-    const steps = stepsOf(join(copy, "CONTRIBUTING.md"), "Your own resource in ten minutes");
+    const steps = stepsToFollow(join(copy, "CONTRIBUTING.md"), "Your own resource in ten minutes");
     const lines = (file: string) => file.trimEnd().split("\n").length;
     expect(lines(steps.find(({ file }) => file === "src/product/notes.ts")?.body ?? "")).toBeLessThanOrEqual(
       20,

@@ -6,7 +6,7 @@ import { makeDatabaseUrls, makeSecrets } from "../drizzle/variables.ts";
 import { bundleCheckout, serve, type Served } from "./bench/workerd.ts";
 import { answer, ask, signIn } from "./support/node/ask.ts";
 import { copyProject } from "./support/node/copy.ts";
-import { BORDER, follow, migrateFrom, run, stepsOf } from "./support/node/guide.ts";
+import { BORDER, follow, migrateFrom, run, stepsOf, stepsToFollow } from "./support/node/guide.ts";
 import { DEMANDED, LATER, makeLater } from "./support/node/later.ts";
 
 // Whoever has deleted the sample tests no upgrade: this begins with it.
@@ -116,7 +116,7 @@ async function adopt(): Promise<void> {
   const [clone = ""] = blocksOf("Begin with its history");
   await sh(dirname(partywall), clone);
   symlinkSync(join(partywall, "node_modules"), join(adopter, "node_modules"));
-  const steps = stepsOf(join(adopter, "CONTRIBUTING.md"), "Your own resource in ten minutes");
+  const steps = stepsToFollow(join(adopter, "CONTRIBUTING.md"), "Your own resource in ten minutes");
   // test/guide.node.test.ts also does the last step, the tests.
   for (const step of steps.slice(0, -1)) await follow(step, adopter);
   cpSync(ADOPTER, adopter, { recursive: true });

@@ -32,7 +32,8 @@ it("the tour in docs/getting-started.md is the one that `npm run dev` prints", (
     cwd: root,
     encoding: "utf8",
   });
-  const commands = stdout.split("\n").flatMap((line) => /^ {2}([^#\s].*)$/.exec(line)?.[1] ?? []);
+  const [, tour = ""] = stdout.split("Try this in another terminal:");
+  const commands = tour.split("\n").flatMap((line) => /^ {2}([^#\s].*)$/.exec(line)?.[1] ?? []);
   expect(commands.length).toBeGreaterThan(5);
   const blocks = [...read("docs/getting-started.md").matchAll(/```sh\n([\s\S]*?)```/g)];
   const shown = blocks.flatMap(([, code = ""]) => code.trim().split("\n"));

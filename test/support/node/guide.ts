@@ -17,14 +17,16 @@ export function stepsOf(document: string, title: string): Step[] {
     .find((part) => part.startsWith(`${title}\n`));
   if (section === undefined) throw new Error(`${document} has no heading ${title}`);
   const fence = /^( *)```(\w+) ?(\S*)\n([\s\S]*?)^\1```$/gm;
-  const blocks = [...section.matchAll(fence)].map(([, indent = "", language = "", file = "", body = ""]) => ({
+  return [...section.matchAll(fence)].map(([, indent = "", language = "", file = "", body = ""]) => ({
     language,
     file,
     body: body.replaceAll(new RegExp(`^${indent}`, "gm"), ""),
   }));
-  // What names no file is an example.
-  return blocks.filter(({ language, file }) => language === "sh" || file !== "");
 }
+
+/** The same without what names no file, which is an example: what somebody does who follows the document. */
+export const stepsToFollow = (document: string, title: string): Step[] =>
+  stepsOf(document, title).filter(({ language, file }) => language === "sh" || file !== "");
 
 /** Does in a folder what a step says. Returns what it printed; throws with all of that if a command fails. */
 export async function follow(
