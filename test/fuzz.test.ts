@@ -410,6 +410,8 @@ const UNREACHED = new Set([
   "confirmFactor",
   "createRecoveryCodes",
   "deleteMemberFactors",
+  // An API key in a path.
+  "receiveHook",
   // An operator who is a person, whom the tenant has let in.
   "createSupportSession",
   "getSupportSession",

@@ -148,11 +148,26 @@ describe("two at once for one account", () => {
   });
 });
 
-/** In a transaction: returns once another one waits for this one. */
-const somebodyWaits = stage`do $$ begin
-    while not exists (select from pg_locks where not granted and locktype = 'transactionid'
-      and transactionid::text = pg_current_xact_id()::text) loop perform pg_sleep(0.01); end loop;
-  end $$`;
+/** An advisory lock that says how far another transaction is. */
+const HELD = 20_260_102;
+
+/** Has a transaction lock these rows of somebody's, wait until another one waits for it, and go on. Returns when they are locked. */
+async function holdUntilAwaited(setting: string, locking: string, id: string, then: string) {
+  const done = stage.transaction([
+    stage.query(`set local ${setting}`),
+    stage.query(locking, [id]),
+    stage`select pg_advisory_xact_lock(${HELD})`,
+    stage`do $$ begin
+      while not exists (select from pg_locks where not granted and locktype = 'transactionid'
+        and transactionid::text = pg_current_xact_id()::text) loop perform pg_sleep(0.01); end loop;
+    end $$`,
+    stage.query(then, [id]),
+  ]);
+  await expect
+    .poll(() => stage`select from pg_locks where locktype = 'advisory' and objid = ${HELD}`, { interval: 20 })
+    .toHaveLength(1);
+  return { done };
+}
 
 // Whoever holds something else while they wait for the person is waited for by whoever has the person: a deadlock.
 describe("the person is what a change of an account waits for first", () => {
@@ -166,18 +181,15 @@ describe("the person is what a change of an account waits for first", () => {
     const ada = await person();
     const act = await ready(ada);
     const { id } = ada.ada.user;
-    const locking = stage.transaction([
-      stage`set local statement_timeout = '20s'`,
-      stage.query("select from control.users where id = $1 for update", [id]),
-      somebodyWaits,
-      stage.query(
-        `select ${rows("").join(" + ")} as all, ${rows("for update skip locked").join(" + ")} as free`,
-        [id],
-      ),
-    ]);
-    const [answer, held] = await Promise.all([act(), locking]);
+    const { done } = await holdUntilAwaited(
+      "statement_timeout = '20s'",
+      "select from control.users where id = $1 for update",
+      id,
+      `select ${rows("").join(" + ")} as all, ${rows("for update skip locked").join(" + ")} as free`,
+    );
+    const [answer, held] = await Promise.all([act(), done]);
     expect(answer.status).toBeLessThan(500);
-    const [{ all, free }] = held[3] as [{ all: string; free: string }];
+    const [{ all, free }] = held.at(-1) as [{ all: string; free: string }];
     expect(free).toBe(all);
   });
 });
@@ -185,33 +197,33 @@ describe("the person is what a change of an account waits for first", () => {
 describe("what Postgres ends for a deadlock", () => {
   /** Locks the first, waits until somebody waits for that, and then wants the second: the other one is ended. */
   const cross = (first: string, second: string, id: string) =>
-    stage.transaction([
-      stage`set local deadlock_timeout = '1min'`,
-      stage.query(`select from control.${first} for update`, [id]),
-      somebodyWaits,
-      stage.query(`select from control.${second} for update`, [id]),
-    ]);
+    holdUntilAwaited(
+      "deadlock_timeout = '1min'",
+      `select from control.${first} for update`,
+      id,
+      `select from control.${second} for update`,
+    );
 
   it("is done again: a step-up", async () => {
     const { ada, secret } = await person();
-    const crossed = cross(
+    const { done } = await cross(
       "sessions where id = (select id from control.sessions where user_id = $1 limit 1)",
       "users where id = $1",
       ada.user.id,
     );
     expect(await status(stepUp(ada.token, { code: codeOf(secret) }))).toBe(200);
-    await crossed;
+    await done;
   });
 
   it("is done again: a change in a tenant's context", async () => {
     const { ada } = await person();
-    const crossed = cross(
+    const { done } = await cross(
       "users where id = $1",
       "outbox_heads where tenant_id = (select tenant_id from control.memberships where user_id = $1)",
       ada.user.id,
     );
     await answered(204, request("DELETE", "/v1/sessions", { token: ada.token }));
-    await crossed;
+    await done;
     expect(await status(request("GET", "/v1/me", { token: ada.token }))).toBe(401);
   });
 });

@@ -345,9 +345,9 @@ describe("at the same time", () => {
       end $$`,
       last,
     ]);
-    await vi.waitFor(async () =>
-      expect(await db`select from pg_locks where locktype = 'advisory' and objid = ${HELD}`).toHaveLength(1),
-    );
+    await expect
+      .poll(() => db`select from pg_locks where locktype = 'advisory' and objid = ${HELD}`, { interval: 20 })
+      .toHaveLength(1);
     return { done };
   }
 

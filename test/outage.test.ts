@@ -57,7 +57,7 @@ it("without Postgres, an object that reads its tenant again says once that it ca
   await crash(ada.tenant.id);
   const ask = async () => (await request("GET", "/v1/tenant/limits", { token: ada.token })).status;
   expect(await Promise.all(Array.from({ length: 10 }, ask))).toEqual(Array(10).fill(200));
-  await vi.waitFor(() => expect(log).toHaveBeenCalled());
+  await expect.poll(() => log.mock.calls.length).toBeGreaterThan(0);
   expect(await ask()).toBe(200);
   expect(log).toHaveBeenCalledTimes(1);
 });

@@ -48,7 +48,7 @@ it.each([
     const { token, tenant } = await newTenant();
     // A sign-up, its confirmed address, its limits, and what its object reads when it starts and when an operator has changed it.
     await request("GET", "/v1/tenant/limits", { token });
-    await vi.waitFor(() => expect(calls).toMatchObject({ sql: 5, site: 2 }));
+    await expect.poll(() => calls).toMatchObject({ sql: 5, site: 2 });
     calls = countCalls();
     const given = body === "own" ? { tenant: tenant.slug } : body;
     expect((await request(method, path, { token, body: given })).status).toBe(status);

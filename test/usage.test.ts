@@ -420,7 +420,7 @@ describe("a month's limit", () => {
     await flush(id);
     expect(await noted()).toEqual([80, 100]);
     await operate(id, { limits: minute(100) });
-    await vi.waitFor(async () => expect(await warnings(ada)).toEqual(["month_100", "month_80"]));
+    await expect.poll(() => warnings(ada)).toEqual(["month_100", "month_80"]);
   });
 });
 
