@@ -12,7 +12,7 @@ import { faultsOf, type History } from "./support/node/history.ts";
 import { startProxy, type Proxy } from "./support/node/proxy.ts";
 
 // The whole Worker on bare workerd with a real Postgres, both killed and stalled while clients go on, and answers lost
-// between them, for as long as it takes until enough was done that could be lost.
+// between them. It goes on until clients have done enough that something could have been lost.
 // CHAOS_SECONDS=600 npm test -- test/chaos.node.test.ts goes on for longer.
 
 const SECONDS = Number(process.env["CHAOS_SECONDS"] ?? 20);

@@ -38,7 +38,10 @@ export class Pace {
 /** Bytes that are compressed, unpacked or summed up in one go: for some tens of ms, nothing else happens in the isolate. */
 const BYTES_IN_ONE_GO = 2 << 20;
 
-/** Passes the chunks on, and lets whoever shares this isolate have their turn now and then: chunks that are there take no turn. */
+/**
+ * Passes the chunks on, and pauses now and then, so that other requests of this isolate go on. To wait for a chunk that has
+ * arrived already is no such pause.
+ */
 export async function* takingTurns(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const chunk of chunks) {

@@ -4,7 +4,10 @@ import { expect } from "vitest";
 /** Below the logins' statement_timeout. */
 const SLEEP_S = 9;
 
-/** What `act` gives while the SQL of `begin`, which is told what to sleep by, sleeps at Postgres; its session is ended then. */
+/**
+ * Runs `act` while a session sleeps in Postgres, then ends that session, and returns what `act` returned. `begin` sends the SQL
+ * of the session; it is given the expressions that sleep. Fails if the session had woken before `act` was done.
+ */
 export async function whileAsleep<T>(
   superuser: NeonQueryFunction<false, false>,
   begin: (sleep: string) => Promise<unknown>,

@@ -668,7 +668,7 @@ function supportRow({ id, status, operator: { name }, reason, minutes, write, ex
 
 setInterval(() => {
   if (!session || document.hidden || at("account").hidden || supportMode === "off") return;
-  // What it says is shown the next time.
+  // It is tried again in a moment.
   showSupport().catch(() => undefined);
 }, SUPPORT_EVERY_MS);
 
