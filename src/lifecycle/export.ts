@@ -17,9 +17,9 @@ const EXPORT_DAYS = 7;
 const LEFT_OUT = new Set(["idempotency_keys", "outbox_receipts"]);
 
 /** What is read at once: Neon answers 10 MiB at most, and whoever shares this isolate waits while it is parsed. */
-const PAGE = { rows: 1000, bytes: 500_000 };
+const PAGE = { rows: 500, bytes: 250_000 };
 /** Pages that a step copies into one part: what it does again when it fails, and holds in memory. */
-const PAGES_A_STEP = 8;
+const PAGES_A_STEP = 16;
 
 /** The tables of which an archive has the rows. */
 export const exported = (tables: readonly Table[]): Table[] =>

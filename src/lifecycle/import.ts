@@ -21,8 +21,8 @@ const MAX_MANIFEST_BYTES = 4 << 20;
 const MAX_BYTES = 2 ** 31;
 /** People who come with an archive are invited, in a table that all tenants share. */
 const MAX_PEOPLE = 10_000;
-/** What one statement loads, and its longest line: Neon takes 10 MiB at most. */
-const BATCH = { lines: 1000, bytes: 1_000_000 };
+/** What one statement loads, while others at the database wait, and its longest line: Neon takes 10 MiB at most. */
+const BATCH = { lines: 500, bytes: 500_000 };
 const MAX_LINE_BYTES = 4 << 20;
 /** Lines that a step loads: what it does again when it fails. Each step unpacks what comes before them, too. */
 const LINES_A_STEP = 50_000;

@@ -17,7 +17,7 @@ const NEIGHBOUR_ROWS = 10_000;
 /** What a neighbour's clients do, 100 times a second. */
 const NEIGHBOUR = { connections: 4, everyMs: 40 };
 const ROUND_S = 3;
-const ROUNDS_BEFORE = 5;
+const ROUNDS_BEFORE = 10;
 const POLL_MS = 100;
 const LIMITS = [{ name: "minute", limit: 60_000_000, window: 60 }];
 
