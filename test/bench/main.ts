@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { globSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { beside } from "./beside.ts";
 import { withBlocks } from "./blocks.ts";
 import { fleet } from "./fleet.ts";
 import { known } from "./known.ts";
@@ -19,6 +20,7 @@ import { tokens } from "./tokens.ts";
 import { wall } from "./wall.ts";
 
 const SUBJECTS: Record<string, Subject> = {
+  beside,
   fleet,
   known,
   life,
@@ -35,14 +37,15 @@ const SUBJECTS: Record<string, Subject> = {
 const BY_DEFAULT = ["limits", "neighbour", "pipeline", "tokens"];
 
 const USAGE = `npm run bench -- [subject…] [--json FILE] [--rounds 12] [--connections 32] [--seconds 1.5] [--rows 5000000]
-  [--only read,list,create,patch | held,rate,copy,fence]
+  [--only read,list,create,patch | held,rate,copy,fence] [--checkout FOLDER]
 npm run bench -- --write
 --json adds what was measured to FILE, by subject. README.md and docs/ show what is in test/bench/recorded.json; --write measures
 nothing, and writes them anew from it.
 Subjects: ${Object.keys(SUBJECTS).join(", ")}; ${BY_DEFAULT.join(", ")} by default.
 Only when named: wall, which loads --rows rows, profile, which tells where a request's CPU time goes, sites, which compares
 where tenants' content can be, fleet, which migrates 300 sites, move, which moves a tenant of --rows rows (1000000),
-life, which exports, imports and erases one, soak, which has 2000 tenants make --rows requests (100000), and sweeps, and known, which asks whether time tells who has an account.`;
+life, which exports, imports and erases one, soak, which has 2000 tenants make --rows requests (100000), and sweeps, known, which asks whether time tells who has an account,
+and beside, which makes the requests of pipeline here and in another checkout's Worker in turn.`;
 
 /** Everything that runs or lies about because of this bench; ending it, once, is the last act. */
 const bench = new AsyncDisposableStack();
@@ -77,6 +80,7 @@ async function main(): Promise<void> {
       seconds: { type: "string", default: "1.5" },
       rows: { type: "string" },
       only: { type: "string", default: "" },
+      checkout: { type: "string" },
       write: { type: "boolean", default: false },
       help: { type: "boolean", default: false },
     },
@@ -89,6 +93,7 @@ async function main(): Promise<void> {
     seconds: positive("seconds", values.seconds),
     rows: values.rows === undefined ? undefined : wholeNumber("rows", values.rows),
     only: values.only.split(",").filter((name) => name !== ""),
+    checkout: values.checkout,
   };
   const names = positionals.length > 0 ? positionals : BY_DEFAULT;
   const subjects = names.map((name) => {

@@ -52,7 +52,7 @@ export async function pipeline(bench: AsyncDisposableStack, options: Options): P
 }
 
 /** Adds the CPU times of a request to what `run` finds. Throws when an answer had another status than it should. */
-async function costing(
+export async function costing(
   bed: Bed,
   worker: Served,
   { title, status }: Request,

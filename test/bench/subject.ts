@@ -8,6 +8,8 @@ export type Options = {
   rows: number | undefined;
   /** Which requests of `pipeline` and `profile`, and parts of `move`, to measure; empty for their defaults. */
   only: readonly string[];
+  /** The folder of another checkout, for `beside`. */
+  checkout: string | undefined;
   /** Tells whoever waits how far it is. */
   say: (line: string) => void;
 };
