@@ -265,6 +265,8 @@ async function check({ lives }: World): Promise<void> {
   }
 }
 
+const RUNS = Math.ceil(Number(import.meta.env["PROPERTY_RUNS"] ?? 300) / 25);
+
 it("no row is lost before an erasure, none is left after it, and no status lets in what it should not", async () => {
   const faults = fc.record({
     steps: fc.array(fc.constantFrom(...FATES), { maxLength: 30 }),
@@ -276,7 +278,6 @@ it("no row is lost before an erasure, none is left after it, and no status lets 
     whose: fc.nat(7),
     faults,
   });
-  const runs = Math.ceil(Number(import.meta.env["PROPERTY_RUNS"] ?? 300) / 25);
   const outcome = await fc.check(
     fc.asyncProperty(fc.array(act, { minLength: 4, maxLength: 12 }), async (acts) => {
       const world = new World();
@@ -289,7 +290,7 @@ it("no row is lost before an erasure, none is left after it, and no status lets 
       }
       await check(world);
     }),
-    { numRuns: runs, endOnFailure: true },
+    { numRuns: RUNS, endOnFailure: true },
   );
   expect(outcome.failed ? [fc.defaultReportMessage(outcome), outcome.errorInstance] : []).toEqual([]);
-}, 240_000);
+}, 60_000 + RUNS * 20_000);
