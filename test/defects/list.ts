@@ -16,6 +16,7 @@ const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
 const SIGNED_IN = "drizzle/control/0020_operator_session_functions.sql";
 /** What owners are mailed of. */
 const TO_OWNERS = "drizzle/control/0022_owner_mail_functions.sql";
+const TAKEN_MAILS = "drizzle/control/0024_owner_mail_batches.sql";
 const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
@@ -1026,7 +1027,16 @@ export const DEFECTS: Defect[] = [
   broken(
     "owners are mailed of an old month's limit",
     ["owner-mails"],
-    edit(TO_OWNERS, "WHERE t.created_at > pg_catalog.now() - interval '1 day'\n", "\n"),
+    edit(TAKEN_MAILS, "t.created_at > pg_catalog.now() - interval '1 day' AND NOT EXISTS", "NOT EXISTS"),
+  ),
+  broken(
+    "owners are mailed no more in a sweep once some of those due are no news",
+    ["owner-mails"],
+    edit(
+      "src/identity/owner-mails.ts",
+      "found = warnings.length;",
+      "found = warnings.filter(({ owners }) => owners.length > 0).length;",
+    ),
   ),
   broken(
     "a token outlives its session of support",
