@@ -1004,7 +1004,7 @@ export const DEFECTS: Defect[] = [
     "owners are mailed of an operator again and again",
     ["owner-mails"],
     edit(
-      TO_OWNERS,
+      TAKEN_MAILS,
       "UPDATE control.support_sessions s SET told = due.state FROM due",
       "UPDATE control.support_sessions s SET told = s.told FROM due",
     ),
