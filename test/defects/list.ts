@@ -1001,6 +1001,11 @@ export const DEFECTS: Defect[] = [
     edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
   ),
   broken(
+    "what a tenant's object could not do is logged by the runtime too, and not as JSON",
+    ["outage"],
+    edit("src/tenant/object.ts", "tells ? work.catch(textOf) : work", "tells ? work : work"),
+  ),
+  broken(
     "owners are mailed of an operator again and again",
     ["owner-mails"],
     edit(
