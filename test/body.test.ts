@@ -1,7 +1,16 @@
 import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { Readings } from "../src/http/readings.ts";
 import { countCalls } from "./support/calls.ts";
-import { answered, newMember, newTenant, request, type SignedIn } from "./support/client.ts";
+import {
+  answered,
+  newMember,
+  newTenant,
+  request,
+  type RequestOptions,
+  type Row,
+  type SignedIn,
+} from "./support/client.ts";
+import { documented } from "./support/contract.ts";
 import { exchangeForm } from "./support/issuer.ts";
 
 const KIB = 1024;
@@ -178,4 +187,48 @@ it("a body whose request was ended in the middle counts no longer than it may ta
   expect(readings.mayKeep(next, 1, 1_000)).toBe(false);
   readings.end(next);
   expect(readings.mayKeep(readings.start(1_000), 100, 1_000)).toBe(true);
+});
+
+describe("a POST whose body has no member that is required", () => {
+  const NONE: Record<string, RequestOptions> = {
+    "no body": {},
+    "a body of no bytes": { body: new Uint8Array(), headers: { "content-type": "", "content-length": "0" } },
+    "a body of no bytes that says no length": {
+      body: new ReadableStream({ start: (to) => to.close() }),
+      headers: { "content-type": "" },
+    },
+    "a form of no bytes": { body: new Uint8Array(), headers: { ...FORM_TYPE, "content-length": "0" } },
+  };
+
+  it.each(Object.entries(NONE))("takes %s for {}", async (_, none) => {
+    const { token } = await newTenant();
+    const body = { name: "k", scopes: ["projects:read"] };
+    const { id } = await answered<Row>(201, request("POST", "/v1/api-keys", { token, body }));
+    await answered(201, request("POST", `/v1/api-keys/${id}/rotate`, { token, ...none }));
+  });
+
+  it("takes none for {} on every route that /openapi.json says so of, and on no other", async () => {
+    const { token } = await newTenant();
+    const posts = (await documented()).filter(({ method, requestBody }) => method === "POST" && requestBody);
+    const answerTo = async (path: string, options: RequestOptions) => {
+      const { status, code, errors } = await (
+        await request("POST", path.replace("{id}", crypto.randomUUID()), { token, ...options })
+      ).json<{ status: number; code: string; errors?: unknown }>();
+      return { status, code, errors };
+    };
+    const without = posts.filter(({ requestBody }) => requestBody?.required === false);
+    expect(without.length).toBeGreaterThan(1);
+    for (const { path } of without) {
+      const ofNothing = await answerTo(path, { body: {} });
+      expect(await answerTo(path, {})).toEqual(ofNothing);
+      expect(await answerTo(path, { body: "x", headers: { "content-type": "text/plain" } })).toMatchObject({
+        status: 415,
+      });
+      expect(await answerTo(path, { body: Uint8Array.of(1), headers: { "content-type": "" } })).toMatchObject(
+        { status: 415 },
+      );
+    }
+    for (const path of ["/v1/projects", "/v1/sessions"])
+      expect(await answerTo(path, {})).toMatchObject({ status: 400, code: "invalid_json" });
+  });
 });

@@ -195,6 +195,30 @@ it("lets a write through If-Match only while the row is as it was read", async (
   expect((await request("DELETE", path, { token, headers: { "if-match": newest } })).status).toBe(404);
 });
 
+it("changes nothing by a patch that names nothing: the same row and ETag, and no event", async () => {
+  const { token } = await newTenant();
+  const { id } = await newProject(token);
+  const path = `/v1/projects/${id}`;
+  const read = await request("GET", path, { token });
+  const etag = read.headers.get("etag") ?? "";
+  const patch = (to: string, headers = {}, by = token) =>
+    request("PATCH", to, { token: by, body: {}, headers });
+  const row = await read.json();
+  for (const headers of [{}, { "if-match": etag }]) {
+    const patched = await patch(path, headers);
+    expect(patched.headers.get("etag")).toBe(etag);
+    expect(await answered(200, patched)).toEqual(row);
+  }
+  expect((await patch(path, { "if-match": '"99"' })).status).toBe(412);
+  expect((await patch(path, {}, (await newTenant()).token)).status).toBe(404);
+  expect((await patch(`/v1/projects/${crypto.randomUUID()}`)).status).toBe(404);
+  const events = await answered<{ data: { action: string }[] }>(
+    200,
+    request("GET", `/v1/audit-events?resource_id=${id}`, { token }),
+  );
+  expect(events.data.map(({ action }) => action)).toEqual(["create"]);
+});
+
 it("takes any of several ETags in If-Match, and none that is no version", async () => {
   const { token } = await newTenant();
   const path = `/v1/projects/${(await newProject(token)).id}`;

@@ -3,6 +3,8 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { sql } from "drizzle-orm";
 import { identityDb, rethrow } from "../src/db/client.ts";
 import { settings } from "../src/env.ts";
+import { Tenant } from "../src/tenant/object.ts";
+import { findHome, introduceTenant, standingsOf, tenantObject, updateTenant } from "../src/tenant/stub.ts";
 import { crash } from "./support/crash.ts";
 import { newTenant, PASSWORD, request, type SignedIn } from "./support/client.ts";
 
@@ -117,4 +119,36 @@ it("serves again as soon as Postgres is back", async () => {
   expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(503);
   neonConfig.fetchEndpoint = settings.NEON_FETCH_ENDPOINT ?? "";
   expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(200);
+});
+
+// Last: it asks so often in vain that for a while nobody asks.
+it("without Postgres, an object that cannot do what it is asked throws nothing, which would be logged not as JSON", async () => {
+  vi.spyOn(console, "error").mockImplementation(() => undefined);
+  const calls = (["admit", "standings", "receive", "relocate", "learn"] as const).map((name) =>
+    vi.spyOn(Tenant.prototype, name),
+  );
+  // It knows nothing any more, so that it has to ask Postgres.
+  await tenantObject(ada.tenant.id).erase();
+  await crash(ada.tenant.id);
+  expect((await request("GET", "/v1/projects", { token: ada.token })).status).toBe(503);
+  const { id, name, slug } = ada.tenant;
+  const record = {
+    id,
+    name,
+    slug,
+    status: "active",
+    plan: "solo",
+    limits: null,
+    version: 1,
+    epoch: 1,
+  } as const;
+  for (const failing of [
+    () => standingsOf(id),
+    () => updateTenant(id, 1_000),
+    () => findHome(id, 1, false),
+    () => introduceTenant(record, 1_000),
+  ])
+    await expect(failing()).rejects.toMatchObject({ code: "unavailable" });
+  const ends = calls.map(({ mock }) => mock.settledResults.map(({ type }) => type));
+  expect(ends).toEqual(calls.map(() => ["fulfilled"]));
 });

@@ -108,6 +108,21 @@ describe("of an operator who looks in, a tenant's owners are mailed", () => {
     expect(await allSubjects(ada)).toEqual([asked(ada)]);
   });
 
+  it("also when more are due before it than are taken at once, and nobody is mailed of those", async () => {
+    const ada = await newTenant();
+    await answered(200, setMode(ada, "on"));
+    settings.MAIL_URL = "";
+    await enterTenant(operator, ada);
+    Object.assign(settings, begun);
+    await stage`insert into control.support_sessions (tenant_id, id, operator_id, operator, reason, minutes, write, created_at,
+        ended_at, end_reason, ended_by_type, ended_by)
+      select tenant_id, gen_random_uuid(), operator_id, operator, 'Never begun', minutes, write, now() - interval '1 hour',
+        now(), 'ended', 'operator', operator_id
+      from control.support_sessions cross join generate_series(1, 250) where tenant_id = ${ada.tenant.id}`;
+    await mailSupportNews(ada.tenant.id);
+    expect(await allSubjects(ada, 1)).toEqual([started(ada)]);
+  });
+
   it("once, however many look at the same time", async () => {
     const ada = await newTenant();
     await answered(200, setMode(ada, "on"));
@@ -123,6 +138,11 @@ describe("of a month's limit, a tenant's owners are mailed", () => {
   const warned = (of: SignedIn, percent: number, age = "0 hours") =>
     stage`insert into control.usage_warnings (tenant_id, id, month, percent, used, quota, created_at)
       values (${of.tenant.id}, gen_random_uuid(), '2026-11-01', ${percent}, ${percent * 1000}, 100000, now() - ${age}::interval)`;
+  /** Of more months than are taken at once. */
+  const warnedOften = (of: SignedIn, age: string) =>
+    stage`insert into control.usage_warnings (tenant_id, id, month, percent, used, quota, created_at)
+      select ${of.tenant.id}, gen_random_uuid(), '1990-01-01'::date + month * interval '1 month', 80, 80000, 100000,
+        now() - ${age}::interval from generate_series(1, 250) month`;
   const subject = ({ tenant }: SignedIn, percent: number) =>
     `${tenant.name} has used ${percent} % of its month's limit`;
 
@@ -145,6 +165,23 @@ describe("of a month's limit, a tenant's owners are mailed", () => {
     await warned(bob, 80, "25 hours");
     expect(await allSubjects(ada, 1)).toEqual([subject(ada, 100)]);
     expect(await allSubjects(bob)).toEqual([]);
+  });
+
+  it("also when more are due before it than are taken at once, and are no news any more", async () => {
+    const [ada, bob] = [await newTenant(), await newTenant()];
+    await warnedOften(bob, "25 hours");
+    await warned(ada, 80);
+    expect(await allSubjects(ada, 1)).toEqual([subject(ada, 80)]);
+    expect(await allSubjects(bob)).toEqual([]);
+  });
+
+  it("of both of a month the greater one, also when they are not taken at once", async () => {
+    const [ada, unconfirmed] = [await newTenant(), await newTenant()];
+    await stage`update control.users set email_verified_at = null where id = ${unconfirmed.user.id}`;
+    await warned(ada, 80, "2 hours");
+    await warnedOften(unconfirmed, "1 hour");
+    await warned(ada, 100);
+    expect(await allSubjects(ada, 1)).toEqual([subject(ada, 100)]);
   });
 
   it("later, where the deployment sends no mail yet", async () => {

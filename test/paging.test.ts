@@ -159,7 +159,8 @@ it(
         const apply = async ({ what, which, value }: (typeof changes)[number]): Promise<unknown> => {
           if (what === "insert") return insert(value);
           const id = there[which % there.length] ?? "";
-          if (what === "touch") return request("PATCH", `${at}/${id}`, { token, body: {} });
+          const body = { [isTasks ? "notes" : "description"]: `Touched ${value}` };
+          if (what === "touch") return request("PATCH", `${at}/${id}`, { token, body });
           changed.add(id);
           if (what === "delete") return request("DELETE", `${at}/${id}`, { token });
           return request("PATCH", `${at}/${id}`, { token, body: { [order.by]: order.values[value] } });

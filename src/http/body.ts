@@ -55,6 +55,26 @@ async function readAtOnce(c: Context): Promise<Uint8Array> {
   }
 }
 
+/**
+ * Whether the request has no body, or one of no bytes, as many clients send of a POST without one; for a request whose
+ * media type is not read. Nothing is read where it names a type or a length. Else it waits for the first bytes, and throws
+ * `body_timeout` as readBody() does.
+ */
+export async function hasNoBytes(c: Context): Promise<boolean> {
+  const { body, headers } = c.req.raw;
+  const length = headers.get("content-length");
+  if (!body || length === "0") return true;
+  if (length !== null || headers.get("content-type")) return false;
+  const reader = body.getReader();
+  try {
+    return (await c.get("deadline").within(BODY_TIMEOUT_MS, reader.read())).done;
+  } catch (cause) {
+    throw new Problem("body_timeout", { cause });
+  } finally {
+    void reader.cancel().catch(() => {});
+  }
+}
+
 /** Counts while it reads. `keep` hears of all memory before it is taken, and may throw. */
 async function readAll(
   reader: ReadableStreamDefaultReader<Uint8Array>,

@@ -150,10 +150,15 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
   const update = query((db, { $id, $versions, ...patch }: Given<Target & Values>) =>
     db
       .update(table as PgTable)
-      // The trigger sets `updated_at`; naming it keeps an empty patch a valid UPDATE.
-      .set({ ...patch, updated_at: sql`now()` })
+      .set(patch)
       .where(isTarget({ $id, $versions }))
       .returning(versioned),
+  );
+  const unchanged = query((db, target: Given<Target>) =>
+    db
+      .select(versioned)
+      .from(table as PgTable)
+      .where(isTarget(target)),
   );
   const remove = query((db, target: Given<Target>) =>
     db
@@ -255,13 +260,15 @@ export function rowsOf<T extends Table, Shape extends Entries, F extends Filters
     },
 
     /**
-     * Changes what the patch names of the path's row, and returns it. Throws `not_found` and `precondition_failed`, and
-     * `invalid_input` as create() does.
+     * Changes what the patch names of the path's row, and returns it: as it is when the patch names nothing. Throws
+     * `not_found` and `precondition_failed`, and `invalid_input` as create() does.
      */
     async change(c: Targeted, patch: Patch<T>): Promise<Row> {
       checkFit(patch);
       const target = targetOf(c);
-      return (await written(c.get("db"), target, update({ ...target, ...patch }), refused)) as Row;
+      const namesNothing = Object.values(patch).every((value) => value === undefined);
+      const row = namesNothing ? unchanged(target) : update({ ...target, ...patch });
+      return (await written(c.get("db"), target, row, refused)) as Row;
     },
 
     /**

@@ -2,7 +2,7 @@ import type { Context, ValidationTargets } from "hono";
 import { validator } from "hono-openapi";
 import * as v from "valibot";
 import { Problem } from "../problem.ts";
-import { readBody } from "./body.ts";
+import { hasNoBytes, readBody } from "./body.ts";
 import { MAX_FAULTS, parse, pointerTo, type Fault, type Schema } from "./faults.ts";
 import { Uuid } from "../values.ts";
 
@@ -10,6 +10,8 @@ const FORM = "application/x-www-form-urlencoded";
 const FORM_TYPE = /^application\/x-www-form-urlencoded\s*(;|$)/i;
 const JSON_TYPE = /^application\/(merge-patch\+)?json\s*(;|$)/i;
 const OTHER_CHARSET = /;\s*charset\s*=\s*"?(?!utf-8"?\s*(;|$))/i;
+/** Valibot's types of members that may be missing. */
+const MAY_BE_MISSING = /^(exact_optional|optional|nullish)$/;
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
 /** What is read of a request, each in its way, and the problem of one that is not valid. */
@@ -28,7 +30,8 @@ type Part = {
 /**
  * Parses one part of the request. A path that cannot name anything is `not_found`, a header that is not well formed
  * `invalid_header`, the rest `invalid_input`, or what `problemOf` makes of it: also a query parameter that the schema
- * does not name, and a body that is an array where the schema does not say so. No body is what an optional schema says.
+ * does not name, and a body that is an array where the schema does not say so. No body is what an optional schema says, and
+ * of a POST whose schema requires no member the same as `{}`.
  * What parses headers says which: `heeds`, for heededKeys().
  */
 export function valid<Target extends keyof typeof PARTS, S extends Schema>(
@@ -62,18 +65,20 @@ export function valid<Target extends keyof typeof PARTS, S extends Schema>(
  * the request does not say that it is JSON in UTF-8.
  */
 async function readJson(c: Context, schema: Schema): Promise<unknown> {
-  const { body, headers, method } = c.req.raw;
+  const { headers, method } = c.req.raw;
   const type = headers.get("content-type") ?? "";
-  if (body && (!JSON_TYPE.test(type) || OTHER_CHARSET.test(type)))
+  const isJson = JSON_TYPE.test(type) && !OTHER_CHARSET.test(type);
+  if (!isJson && !(await hasNoBytes(c)))
     throw new Problem("unsupported_media_type", {
       headers:
         method === "PATCH"
           ? { "accept-patch": "application/merge-patch+json, application/json" }
           : { accept: "application/json" },
     });
-  const bytes = await readBody(c);
+  const bytes = isJson ? await readBody(c) : new Uint8Array();
   if (bytes.length === 0) {
     if (schema.type === "optional") return undefined;
+    if (method === "POST" && requiresNothing(schema)) return {};
     throw new Problem("invalid_json", { detail: "The request has no body, and needs one." });
   }
   try {
@@ -82,6 +87,10 @@ async function readJson(c: Context, schema: Schema): Promise<unknown> {
     throw new Problem("invalid_json", { cause });
   }
 }
+
+const requiresNothing = (schema: Schema): boolean =>
+  "entries" in schema &&
+  Object.values(entriesOf(schema)).every((entry: Schema) => MAY_BE_MISSING.test(entry.type));
 
 /** The parameters of a form; none when there is no body. */
 async function readForm(c: Context): Promise<Parameters> {

@@ -36,7 +36,7 @@ type Operation = Described & {
   tags: string[];
   security?: Record<string, string[]>[];
   parameters?: (Parameter | Ref)[];
-  requestBody?: { content: Content };
+  requestBody?: { required?: boolean; content: Content };
   responses: Record<string, Answer | Ref>;
 };
 type Method = "get" | "post" | "put" | "patch" | "delete";
@@ -132,6 +132,7 @@ export async function documentOf(app: Hono<Edge>): Promise<string> {
     describeParameters(described, shared);
     describeHeaders(described, isRow);
     if (method === "patch") describeMergePatch(described);
+    if (method === "post") describeMissingBody(described, components.schemas);
   }
   const schemas = { ...components.schemas, Problem: PROBLEM };
   const document = {
@@ -313,6 +314,14 @@ function describeHeaders(described: Operation, isRow: boolean): void {
 function describeMergePatch({ requestBody }: Operation): void {
   const json = requestBody?.content["application/json"];
   if (json) requestBody.content["application/merge-patch+json"] = json;
+}
+
+/** valid() takes a POST without a body for one of `{}` where no member is required. */
+function describeMissingBody({ requestBody }: Operation, schemas: Record<string, Schema>): void {
+  const json = requestBody?.content["application/json"]?.schema;
+  if (!json) return;
+  const schema = schemas[String(json["$ref"]).replace(/^.*\//, "")] ?? json;
+  if (schema["type"] === "object" && Object(schema["required"]).length === 0) requestBody.required = false;
 }
 
 /** Says of every text what it is and looks like, by the name of the member that holds it, and of every number its size. */

@@ -138,7 +138,7 @@ export const apiKeyRoutes = factory
     needs("api_keys:write"),
     valid("param", ById),
     valid("header", IfMatch),
-    valid("json", v.optional(Rotation, {})),
+    valid("json", Rotation),
     async (c) => {
       const maker = recently(c.get("caller"));
       const { id } = c.req.valid("param");

@@ -46,8 +46,17 @@ export type Admission =
 /** What is stored of the limits, and the usage beside it, in one row: it costs no row of its own. */
 type StoredRow = Row & { readonly usage?: StoredUsage };
 
-/** The answers to a call's requests, in their order, with the tenant's slug. */
-export type Answers = { admissions: Admission[] } & Partial<Pick<EdgeRecord, "slug">>;
+/** The answers to a call's requests, in their order, with the tenant's slug; none, and why, when it could not be decided. */
+export type Answers = { admissions: Admission[]; failed?: string } & Partial<Pick<EdgeRecord, "slug">>;
+
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/**
+ * What a call has come to, for whoever `tells` says to be told a failure as a text. What a method throws, the runtime logs by
+ * itself, and not as JSON. A Worker of before a deploy does not ask for it, and would take a text for success.
+ */
+const outcomeOf = <T>(work: Promise<T>, tells: boolean): Promise<T | string> =>
+  tells ? work.catch(textOf) : work;
 
 /**
  * One tenant's single authority at the edge, named by the tenant's id: its status, its credentials and its exact limits.
@@ -87,7 +96,7 @@ export class Tenant extends DurableObject<Env> {
     this.#keyUsage = new KeyUsage(ctx.id.name ?? "");
     this.#courier = new Courier(ctx.id.name ?? "", ctx.storage, this.#alarm, {
       now: () => this.#homeForNews(),
-      findHome: (epoch, isClosed) => this.relocate(epoch, isClosed),
+      findHome: (epoch, isClosed) => this.#relocate(epoch, isClosed),
     });
     this.#confirmed = ctx.storage.kv.get<number>("confirmed") ?? 0;
     const record = ctx.storage.kv.get<EdgeRecord>("record");
@@ -100,12 +109,14 @@ export class Tenant extends DurableObject<Env> {
    * Decides on these demands, first come first served. What is admitted is counted, and only that: exactly, also
    * across a crash. A call with the id of a recent one is that one again, and gets its answers. They are Answers in
    * JSON: as objects, the runtime would take longer to pass them on than the object to decide. `notes` are what the caller
-   * alone knows of earlier requests.
+   * alone knows of earlier requests. Never throws: see outcomeOf().
    */
   admit(callId: string, demands: Demand[], notes?: Notes): Promise<string> {
     const known = this.#recent.get(callId);
     if (known) return known;
-    const answers = this.#decide(demands, notes);
+    const answers = this.#decide(demands, notes).catch((error: unknown) =>
+      JSON.stringify({ admissions: [], failed: textOf(error) } satisfies Answers),
+    );
     this.#recent.set(callId, answers);
     return answers;
   }
@@ -158,7 +169,11 @@ export class Tenant extends DurableObject<Env> {
   }
 
   /** What is left of each limit now, for whoever only looks: it spends nothing and counts as no request. Null without a tenant. */
-  async standings(): Promise<Standing[] | null> {
+  standings(tells = false): Promise<Standing[] | null | string> {
+    return outcomeOf(this.#standings(), tells);
+  }
+
+  async #standings(): Promise<Standing[] | null> {
     if (!this.#record) await this.#refresh();
     return this.#record ? this.#ledger.standings(this.#policies, Date.now()) : null;
   }
@@ -168,8 +183,8 @@ export class Tenant extends DurableObject<Env> {
    * news leave a gap. News that it has already change nothing, however late they arrive. The tenant's site has them too, or
    * gets them when it is in reach again.
    */
-  receive(head: number, news?: News): Promise<void> {
-    return this.#confirm(head, news);
+  receive(head: number, news?: News, tells = false): Promise<string | void> {
+    return outcomeOf(this.#confirm(head, news), tells);
   }
 
   async #confirm(head: number, news?: News): Promise<void> {
@@ -185,16 +200,20 @@ export class Tenant extends DurableObject<Env> {
    * Learns the tenant's record, so that its first request need not wait for it, and what it lacks of the outbox up to
    * `head`. An older record changes nothing.
    */
-  async learn(record: EdgeRecord, head: number): Promise<void> {
+  async learn(record: EdgeRecord, head: number, tells = false): Promise<string | void> {
     this.#takeNewer(record);
-    await this.#confirm(head);
+    return outcomeOf(this.#confirm(head), tells);
   }
 
   /**
    * Where the tenant's content is, after its site has refused this epoch: by the record, which is read again once a second at
    * most. If the site has closed for good, and whoever moved the tenant died before saying so, this says so.
    */
-  async relocate(epoch: number, isClosed: boolean): Promise<Home> {
+  relocate(epoch: number, isClosed: boolean, tells = false): Promise<Home | string> {
+    return outcomeOf(this.#relocate(epoch, isClosed), tells);
+  }
+
+  async #relocate(epoch: number, isClosed: boolean): Promise<Home> {
     const known = await this.#homeForNews();
     if (known.epoch > epoch || Date.now() - this.#relocatedAt < RELOCATION_RETRY_MS) return known;
     this.#relocating ??= (async () => {

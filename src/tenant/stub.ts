@@ -60,37 +60,41 @@ export async function askTenant(
  * does not exist. Throws `unavailable`.
  */
 export async function tellTenant(tenantId: string, news: News | undefined): Promise<void> {
-  if (news) await confirmed(tenantObject(tenantId).receive(news.head, news));
+  if (news) await confirmed(tenantObject(tenantId).receive(news.head, news, true));
 }
 
 /** Has the tenant's object read the news up to the entry `head` by itself, and confirm them. Throws `unavailable`. */
 export const updateTenant = (tenantId: string, head: number): Promise<void> =>
-  confirmed(tenantObject(tenantId).receive(head));
+  confirmed(tenantObject(tenantId).receive(head, undefined, true));
 
 /**
  * Has the tenant's object know its record, so that its first request need not wait for it, and confirm the news up to the
  * entry `head`. Throws `unavailable`.
  */
 export const introduceTenant = (record: EdgeRecord, head: number): Promise<void> =>
-  confirmed(tenantObject(record.id).learn(record, head));
+  confirmed(tenantObject(record.id).learn(record, head, true));
 
 /**
  * Where the tenant's content is, for a request whose site has refused it in this epoch: the same, when nobody knows better
  * yet. `isClosed` says that the site has refused for good. Throws `unavailable`.
  */
 export const findHome = (tenantId: string, epoch: number, isClosed: boolean): Promise<Home> =>
-  confirmed(tenantObject(tenantId).relocate(epoch, isClosed));
+  confirmed(tenantObject(tenantId).relocate(epoch, isClosed, true));
 
 /** What is left of the tenant's limits, as Tenant.standings() has it. Throws `unavailable`. */
 export const standingsOf = (tenantId: string): Promise<Standing[] | null> =>
-  confirmed(tenantObject(tenantId).standings());
+  confirmed(tenantObject(tenantId).standings(true));
 
-async function confirmed<Answer>(call: Promise<Answer>): Promise<Answer> {
+/** The object's answer. A text is why it has failed. */
+async function confirmed<Answer>(call: Promise<Answer | string>): Promise<Answer> {
+  let answer: Answer | string;
   try {
-    return await within(LEARN_TIMEOUT_MS, call);
+    answer = await within(LEARN_TIMEOUT_MS, call);
   } catch (cause) {
     throw outOfReach(cause);
   }
+  if (typeof answer === "string") throw outOfReach(answer);
+  return answer;
 }
 
 /** The problem of a tenant's object that does not answer: never a 429, and never an admission. */
@@ -126,7 +130,8 @@ async function callObject(tenantId: string, demands: Demand[]): Promise<Admissio
     // The object may have decided, and then says so again.
     answers = await call();
   }
-  const { slug, admissions }: Answers = JSON.parse(answers);
+  const { slug, admissions, failed }: Answers = JSON.parse(answers);
+  if (failed !== undefined) throw new Error(failed);
   if (slug) slugs.set(tenantId, slug);
   return admissions;
 }

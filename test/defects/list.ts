@@ -16,6 +16,7 @@ const SUPPORT_AT_SITES = "drizzle/site/0014_support.sql";
 const SIGNED_IN = "drizzle/control/0020_operator_session_functions.sql";
 /** What owners are mailed of. */
 const TO_OWNERS = "drizzle/control/0022_owner_mail_functions.sql";
+const TAKEN_MAILS = "drizzle/control/0024_owner_mail_batches.sql";
 const SUPPORT = "drizzle/control/0018_support_functions.sql";
 /** Where what an export needs of fences and of the change log took the place of what was there. */
 const EXPORTS = "drizzle/site/0010_export_functions.sql";
@@ -1000,10 +1001,15 @@ export const DEFECTS: Defect[] = [
     edit(SUPPORT, "IF is_end AND NEW.started_at IS NOT NULL THEN", "IF false THEN"),
   ),
   broken(
+    "what a tenant's object could not do is logged by the runtime too, and not as JSON",
+    ["outage"],
+    edit("src/tenant/object.ts", "tells ? work.catch(textOf) : work", "tells ? work : work"),
+  ),
+  broken(
     "owners are mailed of an operator again and again",
     ["owner-mails"],
     edit(
-      TO_OWNERS,
+      TAKEN_MAILS,
       "UPDATE control.support_sessions s SET told = due.state FROM due",
       "UPDATE control.support_sessions s SET told = s.told FROM due",
     ),
@@ -1026,7 +1032,16 @@ export const DEFECTS: Defect[] = [
   broken(
     "owners are mailed of an old month's limit",
     ["owner-mails"],
-    edit(TO_OWNERS, "WHERE t.created_at > pg_catalog.now() - interval '1 day'\n", "\n"),
+    edit(TAKEN_MAILS, "t.created_at > pg_catalog.now() - interval '1 day' AND NOT EXISTS", "NOT EXISTS"),
+  ),
+  broken(
+    "owners are mailed no more in a sweep once some of those due are no news",
+    ["owner-mails"],
+    edit(
+      "src/identity/owner-mails.ts",
+      "found = warnings.length;",
+      "found = warnings.filter(({ owners }) => owners.length > 0).length;",
+    ),
   ),
   broken(
     "a token outlives its session of support",

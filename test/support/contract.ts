@@ -9,7 +9,7 @@ type Operation = {
   operationId: string;
   security: Record<string, string[]>[];
   parameters?: Parameter[];
-  requestBody?: { content: Record<string, { schema: Schema }> };
+  requestBody?: { required?: boolean; content: Record<string, { schema: Schema }> };
   responses: Record<string, Answer>;
 };
 export type Route = Operation & { method: string; path: string };

@@ -5,8 +5,6 @@ import { stripVTControlCharacters } from "node:util";
 const MEANT = [
   // An error that a test's own code threw, in the place of an object or a client that fails.
   /^uncaught exception; source = Uncaught [^\n]*\n +at [^\n]*\/test\/[\w./-]+\.test\.ts:/,
-  // An object that could not write, as a test had it.
-  /^uncaught exception; source = Uncaught [^\n]*Error: the limits could not be written/,
   // A mail that Cloudflare's local binding refused, as a test had it.
   /^uncaught exception; source = Uncaught \(in promise\); stack = Error: email from \S+ not allowed/,
   // A connection that a test refused or broke.
