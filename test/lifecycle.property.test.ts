@@ -267,30 +267,34 @@ async function check({ lives }: World): Promise<void> {
 
 const RUNS = Math.ceil(Number(import.meta.env["PROPERTY_RUNS"] ?? 300) / 25);
 
-it("no row is lost before an erasure, none is left after it, and no status lets in what it should not", async () => {
-  const faults = fc.record({
-    steps: fc.array(fc.constantFrom(...FATES), { maxLength: 30 }),
-    answers: fc.array(fc.constantFrom(...ANSWERS), { maxLength: 20 }),
-    crashes: fc.boolean(),
-  });
-  const act = fc.record({
-    name: fc.constantFrom("write", "write", "export", "export", "import", ...Object.keys(ACTS)),
-    whose: fc.nat(7),
-    faults,
-  });
-  const outcome = await fc.check(
-    fc.asyncProperty(fc.array(act, { minLength: 4, maxLength: 12 }), async (acts) => {
-      const world = new World();
-      world.lives.push(await born(), await born());
-      for (const { name, whose, faults: met } of acts) {
-        const life = world.pick(whose);
-        if (!life) break;
-        await ACTS[name]?.(world, life, met);
-        vi.restoreAllMocks();
-      }
-      await check(world);
-    }),
-    { numRuns: RUNS, endOnFailure: true },
-  );
-  expect(outcome.failed ? [fc.defaultReportMessage(outcome), outcome.errorInstance] : []).toEqual([]);
-}, 60_000 + RUNS * 20_000);
+it(
+  "no row is lost before an erasure, none is left after it, and no status lets in what it should not",
+  async () => {
+    const faults = fc.record({
+      steps: fc.array(fc.constantFrom(...FATES), { maxLength: 30 }),
+      answers: fc.array(fc.constantFrom(...ANSWERS), { maxLength: 20 }),
+      crashes: fc.boolean(),
+    });
+    const act = fc.record({
+      name: fc.constantFrom("write", "write", "export", "export", "import", ...Object.keys(ACTS)),
+      whose: fc.nat(7),
+      faults,
+    });
+    const outcome = await fc.check(
+      fc.asyncProperty(fc.array(act, { minLength: 4, maxLength: 12 }), async (acts) => {
+        const world = new World();
+        world.lives.push(await born(), await born());
+        for (const { name, whose, faults: met } of acts) {
+          const life = world.pick(whose);
+          if (!life) break;
+          await ACTS[name]?.(world, life, met);
+          vi.restoreAllMocks();
+        }
+        await check(world);
+      }),
+      { numRuns: RUNS, endOnFailure: true },
+    );
+    expect(outcome.failed ? [fc.defaultReportMessage(outcome), outcome.errorInstance] : []).toEqual([]);
+  },
+  60_000 + RUNS * 20_000,
+);
