@@ -4,12 +4,10 @@ import { dirname, join } from "node:path";
 import sparticuz, { inflate } from "@sparticuz/chromium";
 import { chromium, type Browser } from "playwright-core";
 import { vi } from "vitest";
-import { onceInARun } from "./once.ts";
 
 /**
- * A real Chromium without a window: on Linux on x64 the one that npm installs, which the first file of a run unpacks with
- * the libraries and fonts that it needs, else the Chrome of this machine. It keeps its own in `folder`. Undefined when there
- * is none, which is said.
+ * A real Chromium without a window: on Linux on x64 the one that npm installs, unpacked into `folder` with the libraries
+ * and fonts that it needs, else the Chrome of this machine. Undefined when there is none, which is said.
  */
 export async function openBrowser(folder: string): Promise<Browser | undefined> {
   if (process.platform !== "linux" || process.arch !== "x64")
@@ -17,22 +15,16 @@ export async function openBrowser(folder: string): Promise<Browser | undefined> 
       console.warn("What needs a browser is skipped, because this machine's Chrome does not start:", error);
       return undefined;
     });
-  const { executablePath, libraries, fonts } = await onceInARun("chromium", unpack);
-  // The package's own looks for its fonts elsewhere, and without any the browser crashes.
-  const dirs = `<dir>${fonts}</dir><cachedir>${join(folder, "fonts-cache")}</cachedir>`;
-  writeFileSync(join(folder, "fonts.conf"), `<?xml version="1.0"?><fontconfig>${dirs}</fontconfig>`);
-  return chromium.launch({
-    executablePath,
-    env: { HOME: folder, LD_LIBRARY_PATH: libraries, FONTCONFIG_PATH: folder },
-  });
-}
-
-/** Unpacks the browser into the folder, 200 MB of it, and says where what is. */
-async function unpack(dir: string) {
-  vi.stubEnv("TMPDIR", dir); // Where the package unpacks to.
+  vi.stubEnv("TMPDIR", folder); // Where the package unpacks to.
   const executablePath = await sparticuz.executablePath();
   const entry = createRequire(import.meta.url).resolve("@sparticuz/chromium");
   const libraries = await inflate(join(dirname(entry), "../bin/al2023.tar.br"));
   vi.unstubAllEnvs();
-  return { executablePath, libraries: join(libraries, "lib"), fonts: join(dir, "fonts") };
+  // The package's own looks for its fonts elsewhere, and without any the browser crashes.
+  const dirs = `<dir>${join(folder, "fonts")}</dir><cachedir>${join(folder, "fonts-cache")}</cachedir>`;
+  writeFileSync(join(folder, "fonts.conf"), `<?xml version="1.0"?><fontconfig>${dirs}</fontconfig>`);
+  return chromium.launch({
+    executablePath,
+    env: { HOME: folder, LD_LIBRARY_PATH: join(libraries, "lib"), FONTCONFIG_PATH: folder },
+  });
 }
