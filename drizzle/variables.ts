@@ -2,7 +2,6 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseEnv } from "node:util";
-import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose";
 
 export const DEV_VARS = join(import.meta.dirname, "../.dev.vars");
 
@@ -41,6 +40,8 @@ export const namedSecret = () => `${randomBytes(4).toString("hex")}:${secret()}`
 
 /** A new private key for access tokens, named by its thumbprint (RFC 7638). */
 export async function makeSigningKey(alg: "Ed25519" | "ES256" = "Ed25519") {
+  // Only here: every command reads this file, and few make a key.
+  const { calculateJwkThumbprint, exportJWK, generateKeyPair } = await import("jose");
   const { privateKey } = await generateKeyPair(alg, { extractable: true });
   const jwk = await exportJWK(privateKey);
   return { ...jwk, alg, kid: await calculateJwkThumbprint(jwk) };

@@ -258,4 +258,8 @@ export class House implements AsyncDisposable {
 }
 
 const secretsOf = (name: string, value: string): string[] =>
-  name.endsWith("URL") ? [new URL(value).password] : value.startsWith("{") ? [] : [value.slice(-43)];
+  name.endsWith("URL")
+    ? [new URL(value).password]
+    : value.startsWith("{")
+      ? []
+      : (value.match(/[\w-]{43}/g) ?? []);
