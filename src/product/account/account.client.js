@@ -281,9 +281,12 @@ async function resume() {
   }
 }
 
+/** A limit that has room again within so many seconds is waited for: what the page reads by itself counts, too. */
+const SHORT_WAIT_S = 2;
+
 /**
- * A request of who is signed in. It is sent again when the access token was over, and when the API first wants to know
- * that it is still the same person.
+ * A request of who is signed in. It is sent again when the access token was over, when the API first wants to know that it
+ * is still the same person, and when a limit of the plan's was reached, which lets it in soon.
  * @template T
  * @param {string} method @param {string} path @param {Body} [body]
  * @returns {Promise<T>}
@@ -298,11 +301,18 @@ async function ask(method, path, body) {
       tried.add(error.code);
       if (error.code === "invalid_token") await resumeOrLeave();
       else if (error.code === "step_up_required") await stepUp();
+      else if (error.code === "quota_exceeded" && waitOf(error) <= SHORT_WAIT_S) await pause(waitOf(error));
       else throw error;
       if (!session) throw error;
     }
   }
 }
+
+/** After how many seconds the request may be sent again. @param {Problem} problem */
+const waitOf = ({ document: { wait } }) => wait ?? Infinity;
+
+/** @param {number} seconds */
+const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 /** Goes on with the session, if it has not been ended. */
 async function resumeOrLeave() {
