@@ -245,7 +245,6 @@ const LOOKS = {
 
 /** Looks at what is shown, wide and dark, then narrow and light: no barrier, nothing to scroll to, nothing covered. */
 async function look(page: Page, view: string): Promise<void> {
-  await rest(page);
   for (const [name, { viewport, colorScheme, rules }] of Object.entries(LOOKS)) {
     await page.setViewportSize(viewport);
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
@@ -842,6 +841,7 @@ describe.skipIf(!browser)("in a browser", { timeout: 120_000 }, () => {
     expect(await page.locator("main").innerHTML()).not.toContain("displaced");
     for (const name of ["Send the link again", "Change your password"])
       expect(await page.getByText(name).filter({ visible: true }).count()).toBe(0);
+    await rest(page);
     await look(page, "no-address");
     await page.getByText("Add a passkey or an app").click();
     await field(page, "Name").fill("Phone");
