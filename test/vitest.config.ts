@@ -17,9 +17,9 @@ const AT_SITES = [
   "test/{erasures,exports,imports,isolation,moves,site,sites,storage}.test.ts",
 ];
 const root = join(import.meta.dirname, "..");
-/** Whoever runs one file after another, as test/defects/tests.ts does, sets the stage for each by himself. */
 /** A slow machine has time for what a test waits for; what never comes fails the test all the same. */
 const patience = { testTimeout: 60_000, hookTimeout: 60_000, expect: { poll: { timeout: 20_000 } } };
+/** Whoever runs one file after another, as test/defects/tests.ts does, sets the stage for each by himself. */
 const setupOf = (file: string) => (process.env["TEST_STACK"] ? [] : `test/support/node/${file}`);
 const configPath = join(root, "wrangler.toml");
 

@@ -46,7 +46,7 @@ export async function readBody(c: Context): Promise<Uint8Array> {
   }
 }
 
-/** In one go, which costs half: for whoever has shown a token, and has said how long the body is. HTTP takes no more than that. */
+/** Reads the body at once, at half the cost, for a caller with a token who has said its length. HTTP delivers no more bytes. */
 async function readAtOnce(c: Context): Promise<Uint8Array> {
   try {
     return new Uint8Array(await c.get("deadline").within(BODY_TIMEOUT_MS, c.req.raw.arrayBuffer()));
@@ -56,9 +56,9 @@ async function readAtOnce(c: Context): Promise<Uint8Array> {
 }
 
 /**
- * Whether the request has no body, or one of no bytes, as many clients send of a POST without one; for a request whose
- * media type is not read. Nothing is read where it names a type or a length. Else it waits for the first bytes, and throws
- * `body_timeout` as readBody() does.
+ * Whether the request has no body, or one of no bytes, as many clients send with a POST without one; for a request whose
+ * media type is not accepted. Nothing is read if the request names a type or a length. Otherwise this waits for the first
+ * bytes, and throws `body_timeout` as readBody() does.
  */
 export async function hasNoBytes(c: Context): Promise<boolean> {
   const { body, headers } = c.req.raw;

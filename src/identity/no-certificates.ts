@@ -1,6 +1,6 @@
 /**
- * Stands in for "@peculiar/x509", and what that needs, in the Worker's bundle (wrangler.toml), of which it would be a tenth.
- * Passkeys are asked for without attestation, so no certificates come with one; whoever sends such is refused.
+ * Stands in for "@peculiar/x509", and what that needs, in the Worker's bundle (wrangler.toml), of which it would be 8 %.
+ * Passkeys are asked for without attestation, so they come without certificates; one that has some is refused.
  */
 function none(): never {
   throw new Error("attestations with certificates are not taken");

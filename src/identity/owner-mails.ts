@@ -8,7 +8,7 @@ import type { Mails } from "../mail/mails.ts";
 // What a tenant's owners are mailed: of operators who look in, and of a month's limit that is nearly used. Each is taken in
 // Postgres before it is mailed, so that it is mailed once at most, whoever asks at the same time.
 
-/** So many are taken at once. What nobody is mailed of is taken too, and has no owners: fewer mean that no more are due. */
+/** So many are taken at once. Those that nobody is mailed about come without owners: fewer than this mean that no more are due. */
 const MOST = 100;
 
 const Owners = v.array(v.object({ email: v.string(), locale: v.nullable(v.string()) }));

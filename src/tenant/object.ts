@@ -52,8 +52,8 @@ export type Answers = { admissions: Admission[]; failed?: string } & Partial<Pic
 const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 /**
- * What a call has come to, for whoever `tells` says to be told a failure as a text. What a method throws, the runtime logs by
- * itself, and not as JSON. A Worker of before a deploy does not ask for it, and would take a text for success.
+ * What a call has come to. With `tells`, a failure is returned as a text: the runtime logs what a method throws, and not as
+ * JSON. A Worker from before a deploy does not set `tells`, and would take a text for success.
  */
 const outcomeOf = <T>(work: Promise<T>, tells: boolean): Promise<T | string> =>
   tells ? work.catch(textOf) : work;

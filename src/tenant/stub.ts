@@ -85,7 +85,7 @@ export const findHome = (tenantId: string, epoch: number, isClosed: boolean): Pr
 export const standingsOf = (tenantId: string): Promise<Standing[] | null> =>
   confirmed(tenantObject(tenantId).standings(true));
 
-/** The object's answer. A text is why it has failed. */
+/** The object's answer. Throws `unavailable` for a text, which says why the call has failed, and without an answer in time. */
 async function confirmed<Answer>(call: Promise<Answer | string>): Promise<Answer> {
   let answer: Answer | string;
   try {

@@ -286,7 +286,7 @@ const SHORT_WAIT_S = 2;
 
 /**
  * A request of who is signed in. It is sent again when the access token was over, when the API first wants to know that it
- * is still the same person, and when a limit of the plan's was reached, which lets it in soon.
+ * is still the same person, and when a limit of the plan was reached that has room again soon.
  * @template T
  * @param {string} method @param {string} path @param {Body} [body]
  * @returns {Promise<T>}

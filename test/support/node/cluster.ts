@@ -30,7 +30,7 @@ async function makeCluster(dir: string): Promise<{ dir: string; variables: Migra
   const variables = {
     ...makeDatabaseUrls(`127.0.0.1:${stack.postgresPort}`),
     ...(await makeSecrets()),
-    // A dear hash takes 140 ms of CPU, and each sign-in of each test makes one.
+    // At the usual cost, a hash takes 140 ms of CPU, and each sign-in makes one.
     PASSWORD_PEPPERS: `${namedSecret()}:8`,
   };
   try {
