@@ -24,8 +24,8 @@ export async function readBody(c: Context): Promise<Uint8Array> {
   refuseContentCoding(headers);
   const length = headers.get("content-length");
   if (Number(length) > MAX_BODY_BYTES) throw new Problem("body_too_large");
-  if (length !== null && c.get("caller")) return readAtOnce(c);
   const readings = c.get("caller") ? undefined : withoutToken;
+  if (!readings && length !== null) return readAtOnce(c);
   const reading = readings?.start(Date.now());
   const keep = (bytes: number) => {
     if (!reading || readings?.mayKeep(reading, bytes, Date.now())) return;
