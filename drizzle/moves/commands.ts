@@ -30,7 +30,7 @@ export type MoveOptions = {
   Why;
 
 /** Rows a second that neighbours do not notice. */
-export const DEFAULT_RATE = 5000;
+export const DEFAULT_RATE = 3000;
 
 /** What somebody sees of a job, at a terminal or not. */
 type Watched = { pace: Pace; line: ProgressLine };

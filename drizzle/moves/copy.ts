@@ -34,7 +34,7 @@ export type Ends = { source: End; target: End; log?: ChangeLog };
  */
 export async function copyRows(
   { source, target, log = source }: Ends,
-  { tables }: Catalog,
+  { tables, references }: Catalog,
   from: Position | undefined,
   onPage: OnPage,
   rowsAtOnce = PAGE.rows,
@@ -45,23 +45,33 @@ export async function copyRows(
     const begun = at === first ? from : undefined;
     const upto = begun?.upto ?? (await source.lastKey(table));
     if (upto === null) continue;
-    let after = begun?.after ?? null;
+    const nextTable = tables[at + 1] ?? table;
+    const positionAfter = (last: Key | null): Position =>
+      last === null ? { table: nextTable.name, after: null } : { table: table.name, after: last, upto };
+    /** Loads the page at once, and goes on when the one before is there too. */
+    const load = async (page: Page, before: Promise<void>) => {
+      const [refused] = await Promise.all([target.add(table, page), before]);
+      await log.note(table, refused);
+      await onPage({ rows: page.count, bytes: page.bytes }, positionAfter(page.last));
+    };
+    // Until a page is there, a row that refers to one of it is refused.
+    const isTree = references.some(({ of, to }) => of === table.name && to === table.name);
+    const after = begun?.after ?? null;
     let reading = source.page(table, { after, upto }, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });
+    let loading: Promise<void> = Promise.resolve();
     for (;;) {
       const page = await reading;
-      // The next one is read while this one is loaded.
+      // While this page is loaded the next one is read, and the one before may still be under way.
       if (page.last !== null)
         reading = source.page(table, { after: page.last, upto }, sizeAfter(page, rowsAtOnce));
       reading.catch(() => undefined);
-      await log.note(table, await target.add(table, page));
-      after = page.last;
-      const next = tables[at + 1] ?? table;
-      await onPage(
-        { rows: page.count, bytes: page.bytes },
-        after === null ? { table: next.name, after } : { table: table.name, after, upto },
-      );
-      if (after === null) break;
+      const before = loading;
+      loading = load(page, before);
+      loading.catch(() => undefined);
+      await (isTree ? loading : before);
+      if (page.last === null) break;
     }
+    await loading;
   }
 }
 

@@ -5,7 +5,7 @@ import type { Surroundings } from "./move.ts";
 const BYTES_A_ROW = 1024;
 
 /** The neighbours get in between as often as that. */
-const PAGES_A_SECOND = 5;
+const PAGES_A_SECOND = 10;
 const MAX_AT_ONCE = 2000;
 
 /** Somebody pressed Ctrl-C, and the work has come to a place where it can go on later. */

@@ -21,14 +21,17 @@ export type SiteLogins = {
   key: NamedKey;
 };
 
-/** A site as an End. It works over one connection; once that has failed, every call does. */
+/** A connection, which does one transaction after the other; once it has failed, every one does. */
+type Line = { client?: Promise<pg.Client>; waiting: number; before: Promise<unknown> };
+const newLine = (): Line => ({ waiting: 0, before: Promise.resolve() });
+
+/** A site as an End. It works over two connections: while one page is on its way, another one is loaded. */
 export class SiteEnd extends TenantRows implements End, AsyncDisposable {
   protected readonly schema: string;
   readonly #of: SiteLogins;
   readonly #attempt: Attempt;
-  #client: Promise<pg.Client> | undefined;
-  /** Ends with the statement before: a connection does one transaction after the other. */
-  #before: Promise<unknown> = Promise.resolve();
+  readonly #first = newLine();
+  readonly #second = newLine();
   #isAtomic = false;
 
   constructor(of: SiteLogins, attempt: Attempt) {
@@ -39,8 +42,7 @@ export class SiteEnd extends TenantRows implements End, AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const client = await this.#client?.catch(() => undefined);
-    await client?.end();
+    for (const { client } of [this.#first, this.#second]) await (await client?.catch(() => undefined))?.end();
   }
 
   /** Has the tenant's writes held for so long from now on. Throws when they were not held all the time. */
@@ -56,7 +58,7 @@ export class SiteEnd extends TenantRows implements End, AsyncDisposable {
 
   /** Has `work` done in one transaction: all of it or nothing. Others cannot use this End meanwhile. */
   async atomically(work: () => Promise<void>): Promise<void> {
-    const client = await (this.#client ??= this.#connect());
+    const client = await (this.#first.client ??= this.#connect());
     await client.query("begin isolation level read committed");
     this.#isAtomic = true;
     try {
@@ -80,7 +82,7 @@ export class SiteEnd extends TenantRows implements End, AsyncDisposable {
 
   /** Inside a larger transaction, what fails here is undone alone. */
   protected override async undoable(work: () => Promise<unknown>): Promise<void> {
-    const client = await this.#client;
+    const client = await this.#first.client;
     if (!this.#isAtomic || !client) {
       await work();
       return;
@@ -95,15 +97,26 @@ export class SiteEnd extends TenantRows implements End, AsyncDisposable {
     }
   }
 
-  /** Each once the one before is over. */
-  protected run<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row[]> {
-    const rows = this.#before.then(() => this.#transact<Row>(mode, statement));
-    this.#before = rows.catch(() => undefined);
-    return rows;
+  /** On the connection where fewer wait; a larger transaction has the first one. */
+  protected async run<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row[]> {
+    const isSecondFree = this.#second.waiting < this.#first.waiting && !this.#isAtomic;
+    const line = isSecondFree ? this.#second : this.#first;
+    line.waiting += 1;
+    try {
+      const rows = line.before.then(() => this.#transact<Row>(line, mode, statement));
+      line.before = rows.catch(() => undefined);
+      return await rows;
+    } finally {
+      line.waiting -= 1;
+    }
   }
 
-  async #transact<Row extends pg.QueryResultRow>(mode: Mode, [text, ...params]: Statement): Promise<Row[]> {
-    const client = await (this.#client ??= this.#connect());
+  async #transact<Row extends pg.QueryResultRow>(
+    line: Line,
+    mode: Mode,
+    [text, ...params]: Statement,
+  ): Promise<Row[]> {
+    const client = await (line.client ??= this.#connect());
     // Again in a larger transaction, as a context lives for a minute.
     if (this.#isAtomic) {
       await client.query(...this.#entering(mode));

@@ -1346,6 +1346,16 @@ export const DEFECTS: Defect[] = [
     ),
   ),
   broken(
+    "a job's page is sorted from all the rows that follow, where nobody has counted them",
+    OF_ATTEMPTS,
+    edit(ROLES, "SET enable_sort = off", "SET enable_sort = on"),
+  ),
+  broken(
+    "a row is loaded while what it refers to in its own table is still on its way",
+    OF_ATTEMPTS,
+    edit("drizzle/moves/copy.ts", "await (isTree ? loading : before)", "await before"),
+  ),
+  broken(
     "an export whose tenant was erased meanwhile leaves its archive",
     ["exports"],
     edit("src/lifecycle/export.ts", 'if (outcome !== "done") await', 'if (outcome === "failed") await'),
