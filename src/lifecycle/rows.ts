@@ -108,7 +108,6 @@ export abstract class TenantRows {
       `with logged as materialized (select key, image from images($3)),
       found as (
         (select t.* from ${this.#name(table)} t
-          -- As NOT EXISTS, this would be a join, which may read and sort every row that follows.
           where ${range.sql} and ${keyTexts(table)} not in (select key from logged)
           order by ${keyOf(table)} limit $1)
         union all

@@ -1337,15 +1337,6 @@ export const DEFECTS: Defect[] = [
     edit("src/lifecycle/exports.ts", "gt, isNull, or, sql", "gt, isNotNull, isNull, or, sql"),
   ),
   broken(
-    "a page of an export reads all the rows that follow",
-    OF_ATTEMPTS,
-    edit(
-      "src/lifecycle/rows.ts",
-      "where ${range.sql} and ${keyTexts(table)} not in (select key from logged)",
-      "where ${range.sql} and not exists (select from logged where logged.key = ${keyTexts(table)})",
-    ),
-  ),
-  broken(
     "a job's page is sorted from all the rows that follow, where nobody has counted them",
     OF_ATTEMPTS,
     edit(ROLES, "SET enable_sort = off", "SET enable_sort = on"),

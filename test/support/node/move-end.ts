@@ -44,7 +44,7 @@ const rowsOf = (rows: readonly Row[]): Rows => {
 /** How much of anything an End gives at once, so that few rows are many pages. */
 export type Sizes = { page: number; changes: number };
 
-/** A simulated site as an End, over one connection. */
+/** A simulated site as an End, whose connections fail together. */
 export class ModelEnd implements End {
   readonly #site: Site;
   readonly #mover: Mover;
