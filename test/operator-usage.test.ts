@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it, vi } from "vitest";
 import { settings } from "../src/env.ts";
 import { PRICES } from "../src/product/prices.ts";
 import { totalUsage } from "../src/db/across-tenants.ts";
+import { monthOf } from "../src/usage/periods.ts";
 import { DAY_MS } from "../src/usage-figures.ts";
 import { answered, login, newTenant, request, stage, type SignedIn } from "./support/client.ts";
 import { used } from "./support/usage.ts";
@@ -160,9 +161,8 @@ describe("with many tenants", () => {
         from ${MANY}, generate_series(${ago}::int, least(${ago}::int + ${step}::int, ${DAYS}::int) - 1) d`);
     await add(stage`insert into control.usage_hours (tenant_id, hour, requests, seq)
       select id, date_trunc('hour', now()) - h * interval '1 hour', n * 1e7, 1 from ${MANY}, generate_series(0, 23) h`);
-    for (const month of [dayOf(Date.now()), dayOf(Date.now() - 31 * DAY_MS)].map(
-      (day) => `${day.slice(0, 8)}01`,
-    ))
+    const thisMonth = monthOf(Date.now());
+    for (const month of [thisMonth, monthOf(Date.parse(thisMonth) - DAY_MS)])
       await add(stage`insert into control.usage_months
           (tenant_id, month, requests, refused, units, errors, bytes_out, db_ms, rows, bytes_stored, archive_bytes, byte_days)
         select tenant_id, ${month}, sum(requests), sum(refused), sum(units), sum(errors),
