@@ -37,8 +37,8 @@ BEGIN
 		EXECUTE format('ALTER ROLE %I IN DATABASE %I SET idle_in_transaction_session_timeout = ''10s''',
 			name, current_database());
 	END LOOP;
-	-- It reads page by page, in the order of the keys. By its own reckoning Postgres, where it has no statistics yet, reads
-	-- and sorts all that follows for each page.
+	-- The mover reads tables page by page, in the order of their keys. Without this, Postgres reads and sorts all the rows that
+	-- follow for each page of a table that it has no statistics of.
 	EXECUTE format('ALTER ROLE partywall_mover IN DATABASE %I SET enable_sort = off', current_database());
 END $$;
 

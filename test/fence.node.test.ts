@@ -411,7 +411,7 @@ describe("rows", () => {
     expect(await here.lastKey(await tableNamed("tasks"))).toBeNull();
   });
 
-  it("that refer to others of their table are loaded behind these, and so at the first time", async () => {
+  it("that refer to others of their own table are not loaded before these", async () => {
     const tree = `parent_id uuid, foreign key (tenant_id, parent_id)`;
     for (const schema of ["public", "site_own"])
       await root.query(TABLE(schema, "tree", `${tree} references ${schema}.tree (tenant_id, id)`));
@@ -526,9 +526,9 @@ describe("rows", () => {
   });
 
   it.each([
-    ["as it is known to be", "analyze public.projects"],
+    ["with statistics of it", "analyze public.projects"],
     // As where rows have just been loaded. Postgres expects so few of them that sorting costs nothing.
-    ["as nobody has counted it yet", "delete from pg_statistic where starelid = 'public.projects'::regclass"],
+    ["without statistics", "delete from pg_statistic where starelid = 'public.projects'::regclass"],
   ])(
     "cost a page no more than its rows, in a tenant that has most of a large table, %s",
     async (_, counted) => {

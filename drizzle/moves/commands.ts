@@ -29,7 +29,7 @@ export type MoveOptions = {
 } & Pick<MigrationOptions, "content"> &
   Why;
 
-/** Rows a second that neighbours do not notice. */
+/** Rows a second that neighbours hardly notice. */
 export const DEFAULT_RATE = 3000;
 
 /** What somebody sees of a job, at a terminal or not. */

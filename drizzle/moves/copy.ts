@@ -54,7 +54,7 @@ export async function copyRows(
       await log.note(table, refused);
       await onPage({ rows: page.count, bytes: page.bytes }, positionAfter(page.last));
     };
-    // Until a page is there, a row that refers to one of it is refused.
+    // In a table that refers to itself, a row is refused until the page with its parent is there.
     const isTree = references.some(({ of, to }) => of === table.name && to === table.name);
     const after = begun?.after ?? null;
     let reading = source.page(table, { after, upto }, { ...PAGE, rows: Math.min(FIRST_ROWS, rowsAtOnce) });

@@ -22,16 +22,16 @@ export type SiteLogins = {
 };
 
 /** A connection, which does one transaction after the other; once it has failed, every one does. */
-type Line = { client?: Promise<pg.Client>; waiting: number; before: Promise<unknown> };
-const newLine = (): Line => ({ waiting: 0, before: Promise.resolve() });
+type Lane = { client?: Promise<pg.Client>; waiting: number; before: Promise<unknown> };
+const newLane = (): Lane => ({ waiting: 0, before: Promise.resolve() });
 
 /** A site as an End. It works over two connections: while one page is on its way, another one is loaded. */
 export class SiteEnd extends TenantRows implements End, AsyncDisposable {
   protected readonly schema: string;
   readonly #of: SiteLogins;
   readonly #attempt: Attempt;
-  readonly #first = newLine();
-  readonly #second = newLine();
+  readonly #first = newLane();
+  readonly #second = newLane();
   #isAtomic = false;
 
   constructor(of: SiteLogins, attempt: Attempt) {
@@ -100,23 +100,23 @@ export class SiteEnd extends TenantRows implements End, AsyncDisposable {
   /** On the connection where fewer wait; a larger transaction has the first one. */
   protected async run<Row extends pg.QueryResultRow>(mode: Mode, statement: Statement): Promise<Row[]> {
     const isSecondFree = this.#second.waiting < this.#first.waiting && !this.#isAtomic;
-    const line = isSecondFree ? this.#second : this.#first;
-    line.waiting += 1;
+    const lane = isSecondFree ? this.#second : this.#first;
+    lane.waiting += 1;
     try {
-      const rows = line.before.then(() => this.#transact<Row>(line, mode, statement));
-      line.before = rows.catch(() => undefined);
+      const rows = lane.before.then(() => this.#transact<Row>(lane, mode, statement));
+      lane.before = rows.catch(() => undefined);
       return await rows;
     } finally {
-      line.waiting -= 1;
+      lane.waiting -= 1;
     }
   }
 
   async #transact<Row extends pg.QueryResultRow>(
-    line: Line,
+    lane: Lane,
     mode: Mode,
     [text, ...params]: Statement,
   ): Promise<Row[]> {
-    const client = await (line.client ??= this.#connect());
+    const client = await (lane.client ??= this.#connect());
     // Again in a larger transaction, as a context lives for a minute.
     if (this.#isAtomic) {
       await client.query(...this.#entering(mode));

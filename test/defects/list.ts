@@ -1337,12 +1337,12 @@ export const DEFECTS: Defect[] = [
     edit("src/lifecycle/exports.ts", "gt, isNull, or, sql", "gt, isNotNull, isNull, or, sql"),
   ),
   broken(
-    "a job's page is sorted from all the rows that follow, where nobody has counted them",
+    "a job's page is sorted from all the rows that follow, without statistics of them",
     OF_ATTEMPTS,
     edit(ROLES, "SET enable_sort = off", "SET enable_sort = on"),
   ),
   broken(
-    "a row is loaded while what it refers to in its own table is still on its way",
+    "a row is loaded before the row of its own table that it refers to",
     OF_ATTEMPTS,
     edit("drizzle/moves/copy.ts", "await (isTree ? loading : before)", "await before"),
   ),
